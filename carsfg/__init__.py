@@ -1,0 +1,38 @@
+"""Fine-grained car classification and retrieval on Stanford Cars, with PyTorch Lightning.
+
+The public names are imported on first use, so that `import carsfg` and `carsfg --help` cost next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from carsfg.data.datamodule import StanfordCarsDataModule as StanfordCarsDataModule
+    from carsfg.data.stanford_cars import StanfordCars as StanfordCars
+    from carsfg.main import main as main
+    from carsfg.tasks.classifier import CarClassifier as CarClassifier
+    from carsfg.tasks.loading import load as load
+
+_HOME = {
+    "CarClassifier": "carsfg.tasks.classifier",
+    "StanfordCars": "carsfg.data.stanford_cars",
+    "StanfordCarsDataModule": "carsfg.data.datamodule",
+    "load": "carsfg.tasks.loading",
+    "main": "carsfg.main",
+}
+
+__all__ = ["CarClassifier", "StanfordCars", "StanfordCarsDataModule", "__version__", "load", "main"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
+    if name not in _HOME:
+        raise AttributeError(f"module 'carsfg' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value  # `carsfg.main` is also a submodule: the function wins, as documented
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

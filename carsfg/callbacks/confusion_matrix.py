@@ -1,0 +1,71 @@
+"""A confusion matrix that a person can read at 196 classes, in TensorBoard."""
+
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from carsfg.report.figures import confusion_figure
+
+
+class ConfusionMatrix(Callback):
+    """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
+
+    Args:
+        every_n_epochs: draw it after every so many epochs as well; 0 for the last alone.
+    """
+
+    def __init__(self, every_n_epochs: int = 0) -> None:
+        self.every_n_epochs = every_n_epochs
+        self._counts: MulticlassConfusionMatrix | None = None
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start counting, if this epoch is drawn."""
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
+        due = epoch == last or (self.every_n_epochs > 0 and epoch % self.every_n_epochs == 0)
+        self._start(trainer, pl_module, due and not trainer.sanity_checking)
+
+    def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start counting."""
+        self._start(trainer, pl_module, True)
+
+    def on_validation_batch_end(  # noqa: D102
+        self,
+        trainer: Trainer,  # noqa: ARG002
+        pl_module: LightningModule,  # noqa: ARG002
+        outputs: Any,  # noqa: ANN401
+        batch: dict[str, Tensor],
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int = 0,
+    ) -> None:
+        if self._counts is not None and dataloader_idx == 0:
+            self._counts.update(outputs["logits"], batch["label"])
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw."""
+        self._draw(trainer, pl_module, "val")
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw."""
+        self._draw(trainer, pl_module, "test")
+
+    def _start(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
+        scored = getattr(getattr(trainer, "datamodule", None), "head_is_scored", True)
+        self._counts = None
+        if due and scored:
+            self._counts = MulticlassConfusionMatrix(len(task.hparams["class_names"])).to(task.device)
+
+    def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:
+        if self._counts is None:
+            return
+        counts = self._counts.compute().cpu()  # adds up all processes
+        self._counts = None
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
+                figure = confusion_figure(counts.to(torch.int64), task.hparams["class_names"], split)
+                logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.current_epoch, close=False)

@@ -1,0 +1,128 @@
+"""`carsfg data`: check a data folder, draw cars, or get Stanford Cars."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from carsfg.errors import InputError
+
+if TYPE_CHECKING:
+    from carsfg.data.check import Report
+
+ROOT = "data"
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `{self.prog} --help` shows what there is.")
+
+
+def main(args: list[str]) -> int:
+    """Run `carsfg data ARGS`.
+
+    Args:
+        args: the words after `carsfg data`.
+
+    Returns:
+        0 when the data is usable (or help was asked for), 2 when it is not or the arguments are wrong.
+    """
+    try:
+        options = _parser().parse_args(args)
+        if options.verb == "check":
+            return _check(options.root, options.crop)
+        if options.verb == "draw":
+            return _draw(options)
+        return _fetch(options)
+    except InputError as error:
+        print(f"carsfg: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except SystemExit as end:  # argparse, after --help
+        return int(end.code or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="carsfg data", description="Check, draw or get the data.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{check,draw,fetch}")
+    check = verbs.add_parser("check", help="count, decode and compare all images of a data folder")
+    draw = verbs.add_parser("draw", help="draw cars in the layout of Stanford Cars")
+    fetch = verbs.add_parser("fetch", help="say where Stanford Cars is found, or lay out archives of it")
+    for verb in (check, fetch):
+        verb.add_argument(
+            "root", nargs="?", default=ROOT, help="folder of stanford_cars/ (default: %(default)s)"
+        )
+        verb.add_argument(
+            "--no-crop",
+            dest="crop",
+            action="store_false",
+            help="images are crops already (`data.crop: false`)",
+        )
+    fetch.add_argument(
+        "--url", action="append", default=[], help="address or file: zip, tar or mat; repeatable"
+    )
+    fetch.add_argument("--sha256", action="append", default=[], help="digest of each --url, in their order")
+    draw.add_argument("dir", help="where to put stanford_cars/")
+    draw.add_argument("--classes", type=int, default=12, help="default: %(default)s")
+    draw.add_argument("--train", type=int, default=60, help="training images a class (default: %(default)s)")
+    draw.add_argument("--test", type=int, default=20, help="test images a class (default: %(default)s)")
+    draw.add_argument(
+        "--seed", type=int, default=0, help="another seed draws other cars (default: %(default)s)"
+    )
+    return parser
+
+
+def _check(root: str, crop: bool) -> int:
+    """Check a folder and print what is in it."""
+    from carsfg.data.check import check
+
+    report = check(root, crop)
+    _print(report)
+    for sentence in report.unreadable:
+        print(f"carsfg: {sentence}", file=sys.stderr)  # noqa: T201
+    return 2 if report.unreadable else 0
+
+
+def _draw(options: argparse.Namespace) -> int:
+    """Draw cars."""
+    from carsfg.data.drawn_cars import DrawnCars, draw_cars
+
+    spec = DrawnCars(classes=options.classes, train=options.train, test=options.test, seed=options.seed)
+    print(f"drawn: {draw_cars(options.dir, spec)}")  # noqa: T201
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    """Lay out what the user points at and check it; without anything, say where the data is found."""
+    from carsfg.data.fetch import SOURCES, fetch
+
+    if not options.url:
+        print(SOURCES.format(root=options.root), file=sys.stderr)  # noqa: T201
+        return 2
+    for part, count in fetch(options.root, options.url, options.sha256).items():
+        print(f"{options.root}/stanford_cars/{part}: {count:,} files")  # noqa: T201
+    return _check(options.root, options.crop)
+
+
+def _print(report: "Report") -> None:
+    """Print a report as a table."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", "train", "test", title=escape(str(report.folder)), title_justify="left")
+    for title, name in (
+        ("images", "images"),
+        ("fewest in a class", "fewest"),
+        ("most in a class", "most"),
+        ("single-channel", "single_channel"),
+    ):
+        table.add_row(title, *(f"{getattr(split, name):,}" for split in (report.train, report.test)))
+    table.add_row("unreadable", *(f"{len(split.unreadable):,}" for split in (report.train, report.test)))
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(f"{report.classes} class names")
+    console.print(f"{report.train.single_channel + report.test.single_channel} single-channel images")
+    console.print(f"{report.identical} byte-identical pairs")
+    console.print(f"  {report.conflicting} of them with conflicting labels")
+    console.print(f"  {report.across} of them across train and test")

@@ -1,0 +1,51 @@
+"""Finding shipped configs by bare name."""
+
+import difflib
+from pathlib import Path
+
+from carsfg.errors import InputError
+
+_PACKAGE = Path(__file__).resolve().parent
+# beside the package in a checkout; inside it in a wheel
+CONFIGS = next((f for f in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if (f / "demo.yaml").is_file()), _PACKAGE)
+
+
+def find_config(name: str) -> Path:
+    """Find a config: a path, or a bare name (`tl_exp3`, `tl_exp3.yaml`) in the working folder, then among the shipped ones.
+
+    Raises:
+        InputError: there is none; the message names the shipped ones.
+    """
+    candidates = [name] if name.endswith((".yaml", ".yml", ".json")) else [name, f"{name}.yaml"]
+    for folder in (Path(), CONFIGS):
+        for candidate in candidates:
+            if (folder / candidate).is_file():
+                return folder / candidate
+    known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    close = difflib.get_close_matches(Path(name).stem, known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"shipped ones are {', '.join(known)}"
+    raise InputError(f"no config {name!r} here or among the shipped ones; {hint}")
+
+
+def find_configs(args: list[str]) -> tuple[list[str], str | None]:
+    """Replace bare config names in a command line by their paths.
+
+    Args:
+        args: the words after the verb.
+
+    Returns:
+        The words, and the name of the experiment: that of the first config without its ending.
+    """
+    found: list[str] = []
+    experiment: str | None = None
+    words = iter(args)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option not in {"--config", "-c"}:
+            found.append(word)
+            continue
+        name = value if equals else next(words, "")
+        path = find_config(name)
+        experiment = experiment or path.stem
+        found += ["--config", str(path)]
+    return found, experiment

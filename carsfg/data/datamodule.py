@@ -1,0 +1,182 @@
+"""The data of a run: it owns the protocol, the splits and the loaders."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from torch.utils.data import DataLoader
+
+from carsfg.data.augment import build_augment
+from carsfg.data.crops import CropCache
+from carsfg.data.drawn_cars import DrawnCars, draw_cars
+from carsfg.data.layout import find_folder, read_class_names
+from carsfg.data.sampler import EpochSampler
+from carsfg.data.samples import CropSamples
+from carsfg.data.splits import Protocol, Rows, Splits, Validation, split
+from carsfg.data.stanford_cars import StanfordCars
+from carsfg.errors import InputError
+from carsfg.seeding import global_seed
+
+Retrieval = Literal["closed_loo", "closed_train_gallery"]
+
+
+class StanfordCarsDataModule(LightningDataModule):
+    """Crops of Stanford Cars, or of drawn cars, under a stated protocol.
+
+    Args:
+        root: the folder that holds `stanford_cars/`.
+        drawn: draw cars under `root/drawn_cars/` and use those, instead of `root/stanford_cars/`.
+        crop: cut each image to its annotated box; `false` for images that are crops already.
+        margin: fraction of the box added on each side.
+        image_size: side of the stored and augmented squares, in pixels; the task resizes to its own size.
+        cache_dir: where decoded crops are kept; by default `root/cache`.
+        protocol: `official` (8,144 train, 8,041 test), `zero_shot` (the first half of the classes trains, the second is
+            tested by retrieval alone) or `seed_leaky` (the report's third CNN: validation on copies of training images).
+        val: choose on a `holdout` of train (10 % of each class), draw the curves on `test` (selection is then refused),
+            or `none`.
+        retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
+            (`closed_train_gallery`), which then comes as a second validation and test loader.
+        augment: the recipe for training images: `none`, `crop_flip_rotate` or `crop_flip_jitter`.
+        batch_size: images a process and step.
+        num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
+        split_seed: of the hold-out; leave it, so that runs can be compared.
+
+    Raises:
+        InputError: data is missing or damaged, or a setting does not exist.
+    """
+
+    def __init__(
+        self,
+        root: str = "data",
+        drawn: DrawnCars | None = None,
+        crop: bool = True,
+        margin: float = 0.0,
+        image_size: int = 224,
+        cache_dir: str | None = None,
+        protocol: Protocol = "official",
+        val: Validation = "holdout",
+        retrieval: Retrieval = "closed_loo",
+        augment: str = "none",
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if protocol == "seed_leaky" and val != "holdout":
+            raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
+        self.drawn, self.crop, self.margin, self.image_size = drawn, crop, margin, image_size
+        self.protocol: Protocol = protocol
+        self.val: Validation = val
+        self.retrieval = "zero_shot" if protocol == "zero_shot" else retrieval
+        self.batch_size, self.num_workers, self.split_seed = batch_size, num_workers, split_seed
+        self.root = Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn)
+        self.cache_dir = Path(cache_dir) if cache_dir else self.root / "cache"
+        self.augment = augment
+        self._augment = build_augment(augment, image_size)
+        self._splits: Splits | None = None
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes that are learned, in label order; drawn cars are drawn when this is first asked."""
+        if self.drawn is not None:
+            draw_cars(self.root, self.drawn)
+        names = read_class_names(find_folder(self.root))
+        return names[: len(names) // 2] if self.protocol == "zero_shot" else names
+
+    @property
+    def head_is_scored(self) -> bool:
+        """Whether the test images' classes are among those learned, so that logits can be scored."""
+        return self.protocol != "zero_shot"
+
+    @property
+    def splits(self) -> Splits:
+        """The rows of each split; known after `setup`."""
+        if self._splits is None:
+            raise RuntimeError("call prepare_data() and setup() first")
+        return self._splits
+
+    def prepare_data(self) -> None:
+        """Draw cars if asked to, and decode all crops once."""
+        _ = self.class_names
+        self._open_caches()
+
+    def setup(self, stage: str) -> None:
+        """Lay out the splits; refuse to select anything on the test split."""
+        if stage == "fit" and self.val != "holdout":
+            self._refuse_selection()
+        if self._splits is None:
+            datasets, self.caches = self._open_caches()
+            self.labels: Rows = np.concatenate([dataset.labels.numpy() for dataset in datasets])
+            digests = [digest for cache in self.caches for digest in cache.digests]
+            arguments = (self.protocol, self.val, self.labels, digests, len(self.caches[0]), self.split_seed)
+            self._splits = split(*arguments)
+            self.split_hash = self._splits.hash(digests)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return shuffled, augmented batches of the training split."""
+        sampler_epoch = self.trainer.current_epoch if self.trainer else 0
+        return self._loader(self.splits.train, augmented=True, shuffled_for=sampler_epoch)
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """Return batches to validate on, then those of the gallery if it is another split."""
+        if self.splits.val is None:
+            return []
+        leaky = self.protocol == "seed_leaky"
+        return [self._loader(self.splits.val, augmented=leaky), *self._gallery()]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """Return batches to test on, then those of the gallery if it is another split."""
+        return [self._loader(self.splits.test), *self._gallery()]
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return batches of the test split."""
+        return self._loader(self.splits.test)
+
+    def _gallery(self) -> list[DataLoader[Any]]:
+        return [self._loader(self.splits.train)] if self.retrieval == "closed_train_gallery" else []
+
+    def _open_caches(self) -> tuple[list[StanfordCars], list[CropCache]]:
+        datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
+        return datasets, [CropCache.open(dataset, self.image_size, self.cache_dir) for dataset in datasets]
+
+    def _loader(self, rows: Rows, augmented: bool = False, shuffled_for: int | None = None) -> DataLoader[Any]:
+        """Load rows in order, or shuffled from epoch `shuffled_for` on."""
+        stored = self.protocol == "seed_leaky"
+        dataset = CropSamples(self.caches, self.labels, rows, self._augment if augmented else None, stored)
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        train = shuffled_for is not None
+        sampler = EpochSampler(dataset, shuffle=train, seed=global_seed(), rank=rank, world_size=world)
+        sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
+        workers = self._workers()
+        return DataLoader(
+            dataset,
+            self.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            drop_last=train and len(sampler) % self.batch_size == 1,  # BatchNorm cannot learn from one image
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=workers > 0,
+        )
+
+    def _workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        return min(8, torch.get_num_threads()) if torch.cuda.is_available() else 0
+
+    def _refuse_selection(self) -> None:
+        trainer = self.trainer
+        if trainer is None:
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, EarlyStopping | Checkpoint) and getattr(callback, "monitor", None):
+                raise InputError(
+                    f"{type(callback).__name__} monitors {callback.monitor!r}, but data.val is {self.val!r}: "  # type: ignore[union-attr]
+                    "choosing on test images is refused; set data.val: holdout, or keep the last epoch (monitor: null)"
+                )
+
+
+def _folder_name(spec: DrawnCars) -> str:
+    return f"{spec.classes}-classes-{spec.train}-train-{spec.test}-test-seed-{spec.seed}"

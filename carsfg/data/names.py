@@ -1,0 +1,104 @@
+"""Make, body type and year of a car class, read from its name."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+UNKNOWN = "Unknown"
+LONG_MAKES = ("AM General", "Aston Martin", "Land Rover")  # every other make is the name's first word
+
+# a body type and the words of a name that say it; the last match in a name counts
+_BODIES = {
+    "Cab": r"(?:(?:Club|Crew|Extended|Quad|Regular) )?Cab|SuperCab",
+    "Convertible": r"(?:Conv\. )?Convertible",
+    "Coupe": "Coupe",
+    "Hatchback": "Hatchback",
+    "Minivan": "Minivan",
+    "SUV": "SUV",
+    "Sedan": "Sedan",
+    "Van": r"(?:(?:Cargo|Passenger|Wagon) )?Van",
+    "Wagon": "Wagon",
+}
+_BODY = re.compile("|".join(rf"(?P<{body}>\b(?:{words})(?!\S))" for body, words in _BODIES.items()))
+
+# the models of Stanford Cars whose names say no body type
+_UNSAID = {
+    "300 SRT-8": "Sedan",
+    "500 Abarth": "Hatchback",
+    "Challenger SRT8": "Coupe",
+    "Charger SRT-8": "Sedan",
+    "Cobalt SS": "Coupe",
+    "Corvette Ron Fellows Edition Z06": "Coupe",
+    "Corvette ZR1": "Coupe",
+    "Gallardo LP 570-4 Superleggera": "Coupe",
+    "HHR SS": "Wagon",
+    "Integra Type R": "Coupe",
+    "Regal GS": "Sedan",
+    "TL Type-S": "Sedan",
+    "TrailBlazer SS": "SUV",
+    "XK XKR": "Coupe",
+}
+
+
+@dataclass(frozen=True)
+class CarName:
+    """The parts of a class name.
+
+    Attributes:
+        make: `Aston Martin`.
+        model: what is left of the name: `V8 Vantage`.
+        body: `Cab` (all pickups), `Convertible`, `Coupe`, `Hatchback`, `Minivan`, `SUV`, `Sedan`, `Van`,
+            `Wagon`, or `Other` where nothing says it.
+        year: 2012, or `None` where the name does not end in one.
+    """
+
+    make: str
+    model: str
+    body: str
+    year: int | None
+
+
+def parse(name: str) -> CarName:
+    """Take a class name apart.
+
+    Args:
+        name: such as `Aston Martin V8 Vantage Convertible 2012`; other makes than the data set's will do.
+    """
+    rest, year = name.strip(), None
+    if match := re.search(r"(?:^|\s)((?:19|20)\d\d)$", rest):
+        rest, year = rest[: match.start()], int(match[1])
+    make = next((long for long in LONG_MAKES if f"{rest} ".startswith(f"{long} ")), rest.split(" ")[0])
+    model = rest[len(make) :].strip()
+    body = _UNSAID.get(model, "Other")
+    if matches := list(_BODY.finditer(model)):
+        last = matches[-1]
+        body = str(last.lastgroup)
+        model = " ".join((model[: last.start()] + model[last.end() :]).split())
+    return CarName(make, model, body, year)
+
+
+def hierarchy(names: Sequence[str]) -> dict[str, tuple[list[str], Tensor]]:
+    """Group classes by make, body type and year.
+
+    Args:
+        names: the C class names, in label order.
+
+    Returns:
+        For each of `make`, `body` and `year` the G group names, sorted, and the group of each class, int64
+        (C,). With labels (N,), `groups[labels]` gives the group of every sample.
+    """
+    cars = [parse(name) for name in names]
+    return {
+        "make": _group([car.make for car in cars]),
+        "body": _group([car.body for car in cars]),
+        "year": _group([str(car.year) if car.year else UNKNOWN for car in cars]),
+    }
+
+
+def _group(values: list[str]) -> tuple[list[str], Tensor]:
+    groups = sorted(set(values))
+    place = {group: index for index, group in enumerate(groups)}
+    return groups, torch.tensor([place[value] for value in values], dtype=torch.int64)

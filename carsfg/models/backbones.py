@@ -1,0 +1,131 @@
+"""Trunks: torchvision classification networks by name, without their head."""
+
+import contextlib
+import difflib
+import pickle
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from carsfg.errors import InputError
+
+_SKIP_WEIGHTS: ContextVar[bool] = ContextVar("skip_weights", default=False)
+
+
+@contextlib.contextmanager
+def skip_weights() -> Iterator[None]:
+    """Build trunks without reading their pretrained weights: a checkpoint is about to overwrite them."""
+    token = _SKIP_WEIGHTS.set(True)
+    try:
+        yield
+    finally:
+        _SKIP_WEIGHTS.reset(token)
+
+
+def weights_are_skipped() -> bool:
+    """Tell whether this runs inside `skip_weights()`."""
+    return _SKIP_WEIGHTS.get()
+
+
+def build_trunk(name: str, weights: str | None = None) -> tuple[nn.Module, int]:
+    """Build a torchvision classification network without its head.
+
+    Args:
+        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`.
+        weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V2`, fetched once and kept in torch's hub folder),
+            the path of a state_dict of the network (with or without its head), or None for random weights.
+
+    Returns:
+        The trunk, which maps float images (B, 3, H, W) to embeddings (B, width), and its width.
+
+    Raises:
+        InputError: the name is unknown, or the weights cannot be read, fetched or do not fit.
+    """
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
+    extra = {"aux_logits": False, "init_weights": True} if name in {"googlenet", "inception_v3"} else {}
+    network = torchvision.models.get_model(name, weights=None, **extra)
+    head_keys, width = _remove_head(network)
+    if weights is not None and not weights_are_skipped():
+        _load_into(network, _read_weights(name, weights), head_keys, f"weights {weights!r} for {name}")
+    return network, width
+
+
+def _close_to(name: str) -> str:
+    known = torchvision.models.list_models(module=torchvision.models)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
+    """Cut the last layer off in place; return the prefixes of its keys and the width of what is left.
+
+    Dropout right before the last layer belongs to the head, whose own `dropout` replaces it.
+    """
+    name, head = next(
+        (name, module) for name, module in reversed(list(network.named_modules()))
+        if isinstance(module, nn.Linear | nn.Conv2d)
+    )  # fmt: skip
+    parent_name, _, last = name.rpartition(".")
+    parent = network.get_submodule(parent_name)
+    if isinstance(head, nn.Conv2d):  # SqueezeNet classifies by a convolution, then pools
+        setattr(network, parent_name, nn.AdaptiveAvgPool2d(1))
+        return (f"{parent_name}.",), head.in_channels
+    setattr(parent, last, nn.Identity())
+    if isinstance(parent, nn.Sequential):
+        before = str(int(last) - 1) if last.isdigit() else ""
+        if isinstance(parent._modules.get(before), nn.Dropout):
+            setattr(parent, before, nn.Identity())
+    return (f"{name}.", "AuxLogits.", "aux1.", "aux2."), head.in_features
+
+
+def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
+    if "/" in weights or Path(weights).suffix in {".pt", ".pth"}:
+        return read_state_dict(Path(weights))
+    try:
+        entry = torchvision.models.get_model_weights(name)[weights]
+    except KeyError:
+        known = ", ".join(sorted(torchvision.models.get_model_weights(name).__members__))
+        raise InputError(
+            f"{name} has no weights {weights!r}; give one of {known}, the path of a state_dict (.pt), or null"
+        ) from None
+    try:
+        return dict(entry.get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"cannot fetch weights {weights!r} of {name} from {entry.url} ({error}); give --model.weights "
+            "the path of a state_dict, or null for random weights"
+        ) from error
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name from a `.pt` file, never running code from it.
+
+    Raises:
+        InputError: no such file, or it is not a plain state_dict.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"no weights file {path}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"cannot read weights file {path}: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"weights file {path} is not a state_dict (a mapping of names to tensors)")
+    return state
+
+
+def _load_into(network: nn.Module, state: dict[str, Tensor], head_keys: tuple[str, ...], what: str) -> None:
+    trunk = {key: value for key, value in state.items() if not key.startswith(head_keys)}
+    own = network.state_dict()
+    missing, unknown = sorted(own.keys() - trunk.keys()), sorted(trunk.keys() - own.keys())
+    misshapen = sorted(key for key in own.keys() & trunk.keys() if own[key].shape != trunk[key].shape)
+    for problem, keys in (("lack", missing), ("have unknown", unknown), ("have another shape at", misshapen)):
+        if keys:
+            raise InputError(f"{what} {problem} {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else ""))
+    network.load_state_dict(trunk)

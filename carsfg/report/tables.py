@@ -1,0 +1,48 @@
+"""Tables in the terminal: a run's test figures beside the report's row."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from carsfg.report.paper import PAPER
+
+COLUMNS = {"loss": "loss", "f1_weighted": "F1", "recall_weighted": "recall", "precision_weighted": "precision", "top1": "accuracy"}
+BELOW = ("top5", "f1_macro", "make", "body", "year")
+
+
+def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mapping[str, str | int]) -> None:
+    """Print the test figures of a run in the columns of the report's tables, its own row above them.
+
+    Args:
+        experiment: the config's name, such as `tl_exp3`.
+        figures: by key, such as `test/top1`, as fractions.
+        stamp: what made the run; see `carsfg.callbacks.stamp`.
+    """
+    table = Table(title=f"{experiment}: test, protocol {stamp['protocol']} on {stamp['data']}", title_justify="left")
+    table.add_column("")
+    for title in COLUMNS.values():
+        table.add_column(title, justify="right")
+    paper = PAPER.get(experiment)
+    if paper is not None:
+        cells = [getattr(paper, key) for key in COLUMNS]
+        table.add_row("the report *", f"{cells[0]:.4f}", *(f"{cell:.2f} %" for cell in cells[1:]))
+    ours = [figures.get(f"test/{key}") for key in COLUMNS]
+    table.add_row("this run", _number(ours[0]), *(_percent(value) for value in ours[1:]))
+    console = Console()
+    console.print(table)
+    console.print("  ".join(f"{key} {_percent(figures.get(f'test/{key}'))}" for key in BELOW))
+    if paper is not None:
+        console.print(f"* {paper.title}: {paper.meaning}.")
+    console.print(
+        f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}, {stamp['max_epochs']} epochs, "
+        f"{stamp['precision']}, {stamp['hardware']}"
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

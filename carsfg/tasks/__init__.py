@@ -1,0 +1,1 @@
+"""LightningModules: what is trained, how, and how it is scored."""

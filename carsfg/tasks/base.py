@@ -1,0 +1,195 @@
+"""What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional
+
+from carsfg.errors import InputError
+from carsfg.models.backbones import skip_weights
+from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from carsfg.seeding import derive_seed, global_seed
+from carsfg.tasks.metrics import ClassificationMetrics
+
+Batch = dict[str, Tensor]
+
+
+class CarsTask(LightningModule):
+    """Base of the tasks: uint8 RGB in, embedding and logits out.
+
+    A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's place in
+    its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for `image`.
+
+    Args:
+        class_names: the C class names in label order; on the command line they come from the data.
+        init_from: a carsfg checkpoint whose trunk to start from, and whose head too where the classes are the same.
+        optimizer: name of a class in `torch.optim`.
+        lr: learning rate.
+        weight_decay: the optimiser's weight decay.
+        optimizer_args: further arguments of the optimiser.
+        scheduler: name of a class in `torch.optim.lr_scheduler`, or None for a constant rate.
+        scheduler_args: its arguments.
+        scheduler_interval: step the scheduler every `epoch` or every `step`.
+        label_smoothing: share of the target spread over all classes, 0..1.
+        image_size: side of the network's input, in pixels.
+        interpolation: how to resize to it.
+        mean: per channel, of RGB scaled to 0..1.
+        std: per channel, likewise.
+
+    Raises:
+        InputError: an optimiser or scheduler of that name does not exist, or `init_from` does not fit.
+    """
+
+    # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
+    frozen_modules: list[nn.Module]
+    # parameter groups prepared by a callback; None: one group of all that learns
+    optimizer_groups: list[dict[str, Any]] | None
+
+    def __init__(
+        self,
+        class_names: Sequence[str],
+        init_from: str | None = None,
+        optimizer: str = "Adam",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        optimizer_args: dict[str, Any] | None = None,
+        scheduler: str | None = None,
+        scheduler_args: dict[str, Any] | None = None,
+        scheduler_interval: Literal["epoch", "step"] = "epoch",
+        label_smoothing: float = 0.0,
+        image_size: int = 224,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        _named("optimizer", torch.optim, optimizer)
+        if scheduler is not None:
+            _named("scheduler", torch.optim.lr_scheduler, scheduler)
+        self.class_names = list(class_names)
+        self.frozen_modules, self.optimizer_groups = [], None
+        self.preprocess = Preprocess(image_size, interpolation, mean, std)
+        self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
+
+    @abstractmethod
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Map preprocessed images (B, 3, S, S) to embeddings (B, D)."""
+
+    @abstractmethod
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings (B, D) to logits (B, C)."""
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the embeddings (B, D) of a batch; a `feature` passes through as it is."""
+        if "feature" in batch:
+            return batch["feature"]
+        return self.embed_images(self.preprocess(batch["image"]))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C)."""
+        embedding = self.embed({"image": images})
+        return {"embedding": embedding, "logits": self.classify(embedding)}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Return the cross-entropy of a batch; log it, and the accuracy, as the epoch's mean."""
+        logits, labels = self.classify(self.embed(batch)), batch["label"]
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
+        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        self.log("loss", loss, prog_bar=True, logger=False)
+        epoch = {"train/loss": loss, "train/top1": top1}
+        self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return `embedding` (B, D) and `logits` (B, C); loader 0 is scored, any other is a retrieval gallery."""
+        return self._evaluate(batch, "val" if dataloader_idx == 0 else None)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+        """As `validation_step`, on the test split."""
+        return self._evaluate(batch, "test" if dataloader_idx == 0 else None)
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+        """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
+        return {**self._evaluate(batch, None), "index": batch["index"]}
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what is random in the network from run, epoch and process, so that a resumed run repeats itself."""
+        torch.manual_seed(derive_seed(global_seed(), self.current_epoch, self.global_rank))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log `val/...`."""
+        self._log_metrics("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log `test/...`."""
+        self._log_metrics("test")
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of dicts
+        """Build the optimiser, and the scheduler if one is named."""
+        hp = self.hparams
+        groups = self.optimizer_groups or [p for p in self.parameters() if p.requires_grad]
+        factory = _named("optimizer", torch.optim, hp["optimizer"])
+        optimizer = factory(groups, lr=hp["lr"], weight_decay=hp["weight_decay"], **(hp["optimizer_args"] or {}))
+        if hp["scheduler"] is None:
+            return optimizer
+        schedule = _named("scheduler", torch.optim.lr_scheduler, hp["scheduler"])
+        scheduler = schedule(optimizer, **(hp["scheduler_args"] or {}))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]}}
+
+    def setup(self, stage: str) -> None:
+        """Refuse data of other classes, and lay the weights out for convolutions on channels-last images."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None and list(data.class_names) != self.class_names:
+            raise InputError(
+                f"the network knows {len(self.class_names)} classes from {self.class_names[0]!r} on, the data has "
+                f"{len(data.class_names)} from {data.class_names[0]!r} on: use the data it was trained for"
+            )
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train(self, mode: bool = True) -> "CarsTask":
+        """Set training mode, but leave frozen modules in eval mode."""
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the task's name, by which `carsfg.load` finds the class."""
+        checkpoint.setdefault("carsfg", {})["task"] = type(self).__name__
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Load as Lightning does, but safely (`weights_only=True`) and without reading pretrained weights anew."""
+        with skip_weights():
+            return super().load_from_checkpoint(*args, **{"weights_only": True, **kwargs})
+
+    def _evaluate(self, batch: Batch, stage: str | None) -> dict[str, Tensor]:
+        embedding = self.embed(batch)
+        logits = self.classify(embedding).float()
+        if stage and self._scores_head:
+            self.metrics[f"{stage}_"].update(logits, batch["label"])  # type: ignore[operator]
+        return {"embedding": embedding, "logits": logits}
+
+    @property
+    def _scores_head(self) -> bool:
+        return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
+
+    def _log_metrics(self, stage: str) -> None:
+        if self._scores_head:
+            metrics = self.metrics[f"{stage}_"]
+            figures = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
+            self.log_dict(figures, sync_dist=True)
+            self.log("val_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
+            metrics.reset()  # type: ignore[operator]
+
+
+def _named(kind: str, module: Any, name: str) -> Any:  # noqa: ANN401
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise InputError(f"unknown {kind} {name!r}: {module.__name__} has no such class")
+    return found

@@ -1,0 +1,85 @@
+"""Checkpoints: reading one safely, loading the task it holds, and starting from its trunk."""
+
+import pickle
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from carsfg.errors import InputError
+from carsfg.models.backbones import skip_weights, weights_are_skipped
+
+if TYPE_CHECKING:
+    from carsfg.tasks.base import CarsTask
+
+TASKS = {"CarClassifier": "carsfg.tasks.classifier"}
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a carsfg checkpoint into memory on the CPU; nothing in the file is ever executed.
+
+    Raises:
+        InputError: there is no such file, it is damaged or hostile, or it is no carsfg checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"no checkpoint {path}") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"cannot read checkpoint {path}: {reason}") from error
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("carsfg"), dict):
+        raise InputError(f"{path} is not a carsfg checkpoint")
+    return checkpoint
+
+
+def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
+    """Return the class of the task in a checkpoint, one of carsfg's own.
+
+    Raises:
+        InputError: the checkpoint names a task that this version does not have.
+    """
+    name = checkpoint["carsfg"].get("task")
+    if name not in TASKS:
+        raise InputError(f"the checkpoint holds a task {name!r}, this version knows {', '.join(TASKS)}")
+    return getattr(import_module(TASKS[name]), name)  # type: ignore[no-any-return]
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
+    """Load the task in a checkpoint, ready to use: `load(path)(images)` with uint8 RGB (B, 3, H, W).
+
+    Args:
+        path: a checkpoint written by `carsfg fit`.
+        device: where to put it.
+
+    Returns:
+        The task in eval mode; preprocessing and class names come with it.
+
+    Raises:
+        InputError: the file is missing, damaged, hostile, or no carsfg checkpoint.
+    """
+    checkpoint = read_checkpoint(path)
+    with skip_weights():
+        task = task_class(checkpoint)(**checkpoint["hyper_parameters"])
+    task.load_state_dict(checkpoint["state_dict"])
+    return task.to(device).eval()
+
+
+def init_from(task: "CarsTask", path: str | None) -> None:
+    """Copy the trunk of a checkpoint into a task, and the head where both know the same classes.
+
+    Raises:
+        InputError: the checkpoint cannot be read, or its trunk does not fit.
+    """
+    if path is None or weights_are_skipped():
+        return
+    checkpoint = read_checkpoint(path)
+    same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
+    wanted = ("trunk.", "head.") if same_classes else ("trunk.",)
+    state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith(wanted)}
+    own = {key: value.shape for key, value in task.state_dict().items() if key.startswith(wanted)}
+    if {key: value.shape for key, value in state.items()} != own:
+        theirs = checkpoint["hyper_parameters"].get("backbone")
+        raise InputError(f"cannot start from {path}: its trunk ({theirs}) is not of this network's shape")
+    task.load_state_dict(state, strict=False)

@@ -1,0 +1,69 @@
+"""Classification metrics of one pass over a split, and the accuracy at make, body type and year."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from carsfg.data.names import hierarchy
+
+
+class ClassificationMetrics(nn.Module):
+    """Accumulates logits against labels and gives the figures of a whole split, over all processes.
+
+    With TP, FP and FN counted per class c:
+    `loss` = mean cross-entropy; `top1`, `top5` = share of images whose label is among the 1 or 5 largest logits;
+    precision_c = TP / (TP + FP), recall_c = TP / (TP + FN), f1_c = 2 TP / (2 TP + FP + FN), 0 where the denominator is;
+    `*_weighted` = mean over classes weighted by their number of images (so recall_weighted equals top1);
+    `*_macro` = plain mean over the classes that occur as a label or a prediction;
+    `make`, `body`, `year` = share of images whose predicted class has the label's make, body type or year.
+
+    Args:
+        class_names: `Make Model Body Year` of the C classes, in label order.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        super().__init__()
+        count = len(class_names)
+        self.loss = MeanMetric()
+        self.scores = MetricCollection(
+            {
+                "top1": MulticlassAccuracy(count, average="micro"),
+                "top5": MulticlassAccuracy(count, average="micro", top_k=min(5, count)),
+                **{f"precision_{how}": MulticlassPrecision(count, average=how) for how in ("weighted", "macro")},
+                **{f"recall_{how}": MulticlassRecall(count, average=how) for how in ("weighted", "macro")},
+                **{f"f1_{how}": MulticlassF1Score(count, average=how) for how in ("weighted", "macro")},
+            }
+        )
+        self.groups = nn.ModuleDict()
+        for level, (_, group_of_class) in hierarchy(class_names).items():
+            self.groups[level] = MeanMetric()
+            self.register_buffer(f"{level}_of_class", group_of_class, persistent=False)
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch of float logits (B, C) and int64 labels (B,)."""
+        self.loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
+        self.scores.update(logits, labels)
+        predicted = logits.argmax(1)
+        for level, metric in self.groups.items():
+            group_of_class = self.get_buffer(f"{level}_of_class")
+            metric.update((group_of_class[predicted] == group_of_class[labels]).float())  # type: ignore[operator]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Return each figure by its name, as a scalar: the loss in nats, all others in 0..1."""
+        groups = {level: metric.compute() for level, metric in self.groups.items()}  # type: ignore[operator]
+        return {"loss": self.loss.compute(), **self.scores.compute(), **groups}
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.loss.reset()
+        self.scores.reset()
+        for metric in self.groups.values():
+            metric.reset()  # type: ignore[operator]

@@ -1,0 +1,103 @@
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carsfg.commands.data import main
+from tests.data.conftest import Photo, encode, gradient, write_cars
+
+GREY = encode(np.full((8, 10), 77, np.uint8), "JPEG")
+
+
+def test_check_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cars(tmp_path, [Photo(), Photo(2), Photo(data=GREY)], [Photo(2)])
+    assert main(["check", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "3 class names\n1 single-channel images\n3 byte-identical pairs\n" in out
+    assert "  2 of them with conflicting labels\n  2 of them across train and test\n" in out
+    rows = {line.split("│")[1].strip(): line.split("│")[2:4] for line in out.splitlines() if "│" in line}
+    assert [cell.strip() for cell in rows["images"]] == ["3", "1"]
+    assert [cell.strip() for cell in rows["most in a class"]] == ["2", "1"]
+
+
+def test_check_lists_unreadable_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cars(tmp_path, [Photo(), Photo(data=encode(gradient())[:50]), Photo(data=b"x")])
+    assert main(["check", str(tmp_path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert "cars_train/00002.jpg is no readable image" in lines[0]
+    assert "cars_train/00003.jpg is no readable image (unknown format)" in lines[1]
+
+
+def test_crops_want_no_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_cars(tmp_path, [Photo(box=(1, 1, 400, 300))])
+    assert main(["check", str(tmp_path)]) == 2
+    assert "leaves the image of 10 x 8 pixels" in capsys.readouterr().err
+    assert main(["check", str(tmp_path), "--no-crop"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["check"], ["data/stanford_cars", "carsfg data fetch", "--config demo.yaml"]),
+        (["check", "nowhere"], ["nowhere/stanford_cars"]),
+        ([], ["required", "carsfg data --help"]),
+        (["chek"], ["invalid choice: 'chek'"]),
+        (["check", "a", "b"], ["unrecognized arguments: b"]),
+        (["draw", "x", "--classes", "many"], ["invalid int value: 'many'", "carsfg data draw --help"]),
+        (["fetch", "x", "--url", "http://127.0.0.1:9/x.zip"], ["http://127.0.0.1:9/x.zip cannot be reached"]),
+    ],
+)
+def test_mistakes_are_one_line(
+    args: list[str],
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert [word for word in words if word not in err] == []
+
+
+def test_fetch_without_address_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "there"]) == 2
+    err = capsys.readouterr().err
+    assert "jessicali9530/stanford-cars-dataset" in err
+    assert "there/stanford_cars/cars_test_annos_withlabels.mat" in err
+    assert "--config demo.yaml" in err
+
+
+def test_fetch_lays_out_and_checks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_cars(tmp_path / "source", [Photo(), Photo(2)], [Photo(3)])
+    with zipfile.ZipFile(tmp_path / "cars.zip", "w") as archive:
+        for path in source.rglob("*.*"):
+            archive.write(path, path.relative_to(source))
+    assert main(["fetch", str(tmp_path / "data"), "--url", str(tmp_path / "cars.zip")]) == 0
+    out = capsys.readouterr().out
+    assert "stanford_cars/cars_train: 2 files" in out
+    assert "3 class names" in out
+
+
+def test_draw_makes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--classes", "4", "--train", "6", "--test", "3", "--seed", "1"]
+    assert main(["draw", str(tmp_path / "drawn"), *sizes]) == 0
+    assert main(["check", str(tmp_path / "drawn")]) == 0
+    assert "4 class names" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "--help"]) == 0
+    assert "--sha256" in capsys.readouterr().out
+    code = (
+        "import sys; import carsfg.commands.data as d; d.main([]); print({'torch', 'scipy'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
