@@ -26,7 +26,7 @@ _HOME = {
 __all__ = ["CarClassifier", "StanfordCars", "StanfordCarsDataModule", "__version__", "load", "main"]
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - the type depends on the name
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'carsfg' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

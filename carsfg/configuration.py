@@ -7,11 +7,13 @@ from carsfg.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent
 # beside the package in a checkout; inside it in a wheel
-CONFIGS = next((f for f in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if (f / "demo.yaml").is_file()), _PACKAGE)
+CONFIGS = next(
+    (f for f in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if (f / "demo.yaml").is_file()), _PACKAGE
+)
 
 
 def find_config(name: str) -> Path:
-    """Find a config: a path, or a bare name (`tl_exp3`, `tl_exp3.yaml`) in the working folder, then among the shipped ones.
+    """Find a config: a path, or a bare name (`tl_exp3`) in the working folder, then among the shipped ones.
 
     Raises:
         InputError: there is none; the message names the shipped ones.

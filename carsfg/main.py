@@ -70,7 +70,7 @@ def _run(verb: str, words: list[str]) -> int:
 class _CallableModule(ModuleType):
     """Lets `carsfg.main` be the function it documents even after this submodule is imported under that name."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> int:  # noqa: ANN401
+    def __call__(self, *args: Any, **kwargs: Any) -> int:
         return main(*args, **kwargs)
 
 

@@ -1,7 +1,9 @@
 """Lightning callbacks, one class a file."""
 
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
-from carsfg.callbacks.stamp import RunStamp
+from carsfg.callbacks.epoch_lines import EpochLines
+from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
+from carsfg.callbacks.stamp import RunStamp
 
-__all__ = ["ConfusionMatrix", "RunStamp", "Stage", "StagedUnfreezing"]
+__all__ = ["ConfusionMatrix", "EpochLines", "ReuseFrozenTrunk", "RunStamp", "Stage", "StagedUnfreezing"]

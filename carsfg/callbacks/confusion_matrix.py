@@ -34,11 +34,11 @@ class ConfusionMatrix(Callback):
 
     def on_validation_batch_end(  # noqa: D102
         self,
-        trainer: Trainer,  # noqa: ARG002
-        pl_module: LightningModule,  # noqa: ARG002
-        outputs: Any,  # noqa: ANN401
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
         batch: dict[str, Tensor],
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         if self._counts is not None and dataloader_idx == 0:

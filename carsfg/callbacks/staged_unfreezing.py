@@ -30,7 +30,7 @@ class StagedUnfreezing(Callback):
     """Let modules learn in stages, each with its epochs and its rate; what no stage names never learns.
 
     Every stage has its parameter group, and gradients, from the first step on, at rate 0 until its turn: under DDP all
-    processes so reduce the same parameters throughout (parameters unfrozen after the wrap would not be reduced). Modules
+    processes so reduce the same parameters throughout (those unfrozen after the wrap would not be reduced). Modules
     whose turn is still to come stay in eval mode, so their BatchNorm statistics stand still, too.
 
     Args:
@@ -51,7 +51,9 @@ class StagedUnfreezing(Callback):
         assert isinstance(pl_module, CarsTask)  # noqa: S101
         total = sum(one.epochs for one in self.stages)
         if trainer.max_epochs != total:
-            raise InputError(f"the stages of StagedUnfreezing last {total} epochs, trainer.max_epochs is {trainer.max_epochs}")
+            raise InputError(
+                f"the stages of StagedUnfreezing last {total} epochs, trainer.max_epochs is {trainer.max_epochs}"
+            )
         if pl_module.hparams["scheduler"] is not None:
             raise InputError("StagedUnfreezing sets the learning rate itself: set model.scheduler: null beside it")
         pl_module.requires_grad_(False)
@@ -90,7 +92,7 @@ def _find(task: CarsTask, name: str) -> nn.Module:
     try:
         return task.get_submodule(name)
     except AttributeError:
-        children = ", ".join(child for child, _ in task.trunk.named_children())  # type: ignore[operator,union-attr]
+        children = ", ".join(child for child, _ in task.trunk.named_children())  # type: ignore[union-attr]
         raise InputError(f"StagedUnfreezing: no module {name!r}; the trunk has {children}") from None
 
 

@@ -23,7 +23,7 @@ class RunStamp(Callback):
             for logger in trainer.loggers:
                 logger.log_hyperparams({**hyper_parameters, **self.stamp})
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write the stamp beside the weights."""
         checkpoint.setdefault("carsfg", {})["stamp"] = self.stamp
 

@@ -2,21 +2,14 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from carsfg.errors import InputError
+from carsfg.commands.messages import OneLineParser
 
 if TYPE_CHECKING:
     from carsfg.data.check import Report
 
 ROOT = "data"
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; `{self.prog} --help` shows what there is.")
 
 
 def main(args: list[str]) -> int:
@@ -26,7 +19,10 @@ def main(args: list[str]) -> int:
         args: the words after `carsfg data`.
 
     Returns:
-        0 when the data is usable (or help was asked for), 2 when it is not or the arguments are wrong.
+        0 when the data is usable (or help was asked for), 2 when images are unreadable.
+
+    Raises:
+        InputError: the arguments are wrong, or the data cannot be used.
     """
     try:
         options = _parser().parse_args(args)
@@ -35,40 +31,31 @@ def main(args: list[str]) -> int:
         if options.verb == "draw":
             return _draw(options)
         return _fetch(options)
-    except InputError as error:
-        print(f"carsfg: {error}", file=sys.stderr)  # noqa: T201
-        return 2
     except SystemExit as end:  # argparse, after --help
         return int(end.code or 0)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="carsfg data", description="Check, draw or get the data.")
+    parser = OneLineParser(prog="carsfg data", description="Check, draw or get the data.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="{check,draw,fetch}")
     check = verbs.add_parser("check", help="count, decode and compare all images of a data folder")
     draw = verbs.add_parser("draw", help="draw cars in the layout of Stanford Cars")
     fetch = verbs.add_parser("fetch", help="say where Stanford Cars is found, or lay out archives of it")
     for verb in (check, fetch):
-        verb.add_argument(
-            "root", nargs="?", default=ROOT, help="folder of stanford_cars/ (default: %(default)s)"
-        )
+        verb.add_argument("root", nargs="?", default=ROOT, help="folder of stanford_cars/ (default: %(default)s)")
         verb.add_argument(
             "--no-crop",
             dest="crop",
             action="store_false",
             help="images are crops already (`data.crop: false`)",
         )
-    fetch.add_argument(
-        "--url", action="append", default=[], help="address or file: zip, tar or mat; repeatable"
-    )
+    fetch.add_argument("--url", action="append", default=[], help="address or file: zip, tar or mat; repeatable")
     fetch.add_argument("--sha256", action="append", default=[], help="digest of each --url, in their order")
     draw.add_argument("dir", help="where to put stanford_cars/")
     draw.add_argument("--classes", type=int, default=12, help="default: %(default)s")
     draw.add_argument("--train", type=int, default=60, help="training images a class (default: %(default)s)")
     draw.add_argument("--test", type=int, default=20, help="test images a class (default: %(default)s)")
-    draw.add_argument(
-        "--seed", type=int, default=0, help="another seed draws other cars (default: %(default)s)"
-    )
+    draw.add_argument("--seed", type=int, default=0, help="another seed draws other cars (default: %(default)s)")
     return parser
 
 

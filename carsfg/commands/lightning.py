@@ -1,6 +1,7 @@
 """`carsfg fit | validate | test | predict`: LightningCLI with our data, tasks, callbacks and manners."""
 
-import re
+import inspect
+import logging
 import warnings
 from typing import Any
 
@@ -10,25 +11,25 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from carsfg.callbacks.confusion_matrix import ConfusionMatrix
-from carsfg.callbacks.stamp import RunStamp
+from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunStamp
+from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.models.backbones import skip_weights
 from carsfg.report.tables import print_test_table
 from carsfg.tasks.base import CarsTask
-from carsfg.tasks.loading import read_checkpoint
+from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
 
 
 class CarsParser(LightningArgumentParser):
-    """Says what is wrong with a command line or config in one sentence."""
+    """Raises its complaints instead of printing them and leaving."""
 
-    def error(self, message: str, ex: Exception | None = None) -> Any:  # noqa: ANN401, ARG002
-        """Raise the parser's finding as an `InputError`."""
-        raise InputError(_one_line(message))
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Raise the parser's complaint."""
+        raise InputError(message)
 
 
 class CarsCLI(LightningCLI):
@@ -41,20 +42,33 @@ class CarsCLI(LightningCLI):
             subclass_mode_model=True,
             datamodule_class=StanfordCarsDataModule,
             parser_class=CarsParser,
-            trainer_defaults={"callbacks": [RunStamp(), ConfusionMatrix()]},
+            trainer_defaults={"callbacks": [RunStamp(), ReuseFrozenTrunk(), EpochLines(), ConfusionMatrix()]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # hyper-parameters stay what __init__ received: plain JSON
             args=args,
         )
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a parser that takes whole option names only: `--trainer.max_epoch` is a mistake, not an abbreviation."""
+        return super().init_parser(allow_abbrev=False, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Let the classes come from the data."""
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse; without Lightning's warning about words that are not this process's own."""
-        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        """Parse, and say in one line what is wrong."""
+        try:
+            self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        except InputError as error:
+            raise InputError(one_line(str(error), self._known_keys())) from None
+
+    def _known_keys(self) -> list[str]:
+        """List the keys of a config, and the arguments of all tasks."""
+        keys = [action.dest for parser in self._subcommand_parsers.values() for action in parser._actions]
+        classes: list[type] = [CarsTask, *map(import_task, TASKS)]
+        return keys + [argument for one in classes for argument in inspect.signature(one).parameters]
 
     def _parse_ckpt_path(self) -> None:
         """Take the network's hyper-parameters from a checkpoint to resume or score, if it holds the same task."""
@@ -82,7 +96,7 @@ class CarsCLI(LightningCLI):
         """Log to TensorBoard and CSV in one folder a run, unless the config names its own loggers."""
         if config.get("logger") in (None, True):
             board = TensorBoardLogger(config.get("default_root_dir") or LOGS, self.experiment, default_hp_metric=False)
-            table = CSVLogger(board.save_dir, self.experiment, version=board.version)
+            table = CSVLogger(board.save_dir, self.experiment, version=board.version, flush_logs_every_n_steps=1)
             config["logger"] = [board, table]
         if config["logger"] and not config.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
@@ -91,7 +105,7 @@ class CarsCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the chosen weights, or the last, and print them beside the report's row."""
         trainer = self.trainer
-        if trainer.state.status != TrainerStatus.FINISHED or trainer.fast_dev_run:
+        if trainer.state.status != TrainerStatus.FINISHED or self._get(self.config, "trainer")["fast_dev_run"]:
             return
         chosen = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best" if chosen else None, verbose=False)
@@ -112,13 +126,17 @@ class CarsCLI(LightningCLI):
 
 def main(args: list[str]) -> int:
     """Run a Trainer verb; `args` begins with it."""
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
+    _quieten()
     words, experiment = find_configs(args)
     cli = CarsCLI(words, experiment or "carsfg")
     return 1 if cli.trainer.received_sigterm else 0
 
 
-def _one_line(message: str) -> str:
-    """Keep what a parser's message says and drop the usage and the list of all keys around it."""
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    return re.sub(r"\s+", " ", " ".join(lines))
+def _quieten() -> None:
+    """Drop what Lightning says that is no news to our users."""
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
+    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # shared by both loggers
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "\N{ELECTRIC LIGHT BULB}" not in record.getMessage()
+    )

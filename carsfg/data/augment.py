@@ -41,12 +41,12 @@ def _random_crop(size: int) -> v2.Transform:
     return v2.Compose([v2.Resize(round(size * 8 / 7), antialias=True), v2.RandomCrop(size)])
 
 
-def _crop_flip_rotate(size: int) -> Augment:
+def _crop_flip_rotate(size: int) -> v2.Transform:
     rotate = v2.RandomRotation(15, interpolation=InterpolationMode.BILINEAR)
     return v2.Compose([_random_crop(size), v2.RandomHorizontalFlip(), rotate])
 
 
-def _crop_flip_jitter(size: int) -> Augment:
+def _crop_flip_jitter(size: int) -> v2.Transform:
     jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
     return v2.Compose([_random_crop(size), v2.RandomHorizontalFlip(), jitter])
 

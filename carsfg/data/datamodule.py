@@ -7,14 +7,15 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
-from torch.utils.data import DataLoader
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from carsfg.data.augment import build_augment
 from carsfg.data.crops import CropCache
 from carsfg.data.drawn_cars import DrawnCars, draw_cars
 from carsfg.data.layout import find_folder, read_class_names
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.samples import CropSamples
+from carsfg.data.samples import CropSamples, FeatureSamples
 from carsfg.data.splits import Protocol, Rows, Splits, Validation, split
 from carsfg.data.stanford_cars import StanfordCars
 from carsfg.errors import InputError
@@ -33,8 +34,8 @@ class StanfordCarsDataModule(LightningDataModule):
         margin: fraction of the box added on each side.
         image_size: side of the stored and augmented squares, in pixels; the task resizes to its own size.
         cache_dir: where decoded crops are kept; by default `root/cache`.
-        protocol: `official` (8,144 train, 8,041 test), `zero_shot` (the first half of the classes trains, the second is
-            tested by retrieval alone) or `seed_leaky` (the report's third CNN: validation on copies of training images).
+        protocol: `official` (8,144 train, 8,041 test), `zero_shot` (the first half of the classes trains, the other
+            is tested by retrieval alone) or `seed_leaky` (the report's third CNN: validation on copies of training images).
         val: choose on a `holdout` of train (10 % of each class), draw the curves on `test` (selection is then refused),
             or `none`.
         retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
@@ -77,6 +78,7 @@ class StanfordCarsDataModule(LightningDataModule):
         self.augment = augment
         self._augment = build_augment(augment, image_size)
         self._splits: Splits | None = None
+        self.features: Tensor | None = None  # of all pooled images (N, D), once a frozen trunk's output is known
 
     @property
     def class_names(self) -> list[str]:
@@ -135,6 +137,11 @@ class StanfordCarsDataModule(LightningDataModule):
         """Return batches of the test split."""
         return self._loader(self.splits.test)
 
+    def every_image_dataloader(self) -> DataLoader[Any]:
+        """Return batches of both folders pooled, in order, on every process alike."""
+        dataset = CropSamples(self.caches, self.labels, np.arange(len(self.labels)))
+        return DataLoader(dataset, self.batch_size, num_workers=self._workers())
+
     def _gallery(self) -> list[DataLoader[Any]]:
         return [self._loader(self.splits.train)] if self.retrieval == "closed_train_gallery" else []
 
@@ -144,8 +151,12 @@ class StanfordCarsDataModule(LightningDataModule):
 
     def _loader(self, rows: Rows, augmented: bool = False, shuffled_for: int | None = None) -> DataLoader[Any]:
         """Load rows in order, or shuffled from epoch `shuffled_for` on."""
-        stored = self.protocol == "seed_leaky"
-        dataset = CropSamples(self.caches, self.labels, rows, self._augment if augmented else None, stored)
+        dataset: Dataset[Any]
+        if self.features is not None:
+            dataset = FeatureSamples(self.features, self.labels, rows)
+        else:
+            stored = self.protocol == "seed_leaky"
+            dataset = CropSamples(self.caches, self.labels, rows, self._augment if augmented else None, stored)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = shuffled_for is not None
         sampler = EpochSampler(dataset, shuffle=train, seed=global_seed(), rank=rank, world_size=world)

@@ -43,13 +43,9 @@ class DrawnCars:
 
     def __post_init__(self) -> None:
         if not 2 <= self.classes <= MOST:
-            raise InputError(
-                f"Drawn cars come in 2 to {MOST} classes, not {self.classes}: give another number."
-            )
+            raise InputError(f"Drawn cars come in 2 to {MOST} classes, not {self.classes}: give another number.")
         if min(self.train, self.test) < 1 or self.seed < 0:
-            raise InputError(
-                "Drawn cars need at least one train and one test image a class, and a seed of 0 or more."
-            )
+            raise InputError("Drawn cars need at least one train and one test image a class, and a seed of 0 or more.")
 
 
 def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = True) -> Path:
@@ -116,9 +112,7 @@ def _write(folder: Path, spec: DrawnCars, progress: bool) -> None:
     for source, copy in _twins(spec, labels):
         shutil.copyfile(_image(folder, *source), _image(folder, *copy))
         boxes[copy[0]][copy[1]] = boxes[source[0]][source[1]]
-    _save(
-        folder / "devkit" / "cars_train_annos.mat", annotations=_annotations(labels["train"], boxes["train"])
-    )
+    _save(folder / "devkit" / "cars_train_annos.mat", annotations=_annotations(labels["train"], boxes["train"]))
     _save(folder / "cars_test_annos_withlabels.mat", annotations=_annotations(labels["test"], boxes["test"]))
     names = np.array([[car_model(label).name for label in range(spec.classes)]], dtype=object)
     _save(folder / "devkit" / "cars_meta.mat", class_names=names)
@@ -136,16 +130,14 @@ def _draw_split(folder: Path, spec: DrawnCars, split: str, progress: bool) -> tu
     labels, boxes = [], []
     for index, item in enumerate(track(order, f"Drawing {split} cars", disable=not progress)):
         label, number = divmod(item, count)
-        picture, box = draw_scene(car_model(label), np.random.default_rng((spec.seed, part, label, number)))
+        picture, box = draw_scene(car_model(label), number, np.random.default_rng((spec.seed, part, label, number)))
         picture.save(_image(folder, split, index), quality=90)
         labels.append(label)
         boxes.append(box)
     return labels, boxes
 
 
-def _twins(
-    spec: DrawnCars, labels: dict[str, list[int]]
-) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+def _twins(spec: DrawnCars, labels: dict[str, list[int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
     """Pairs of images to make byte-identical under two different labels, as the real data have some.
 
     One pair across the splits for every 600 train images, at least one; within train likewise, but none below 600.
@@ -160,7 +152,7 @@ def _twins(
         yield ("train", source), (split, copy)
 
 
-def _annotations(labels: list[int], boxes: list[Box]) -> Any:  # noqa: ANN401 (a structured array)
+def _annotations(labels: list[int], boxes: list[Box]) -> Any:
     """The record array of the real files: the smallest unsigned integers that hold the 1-based values."""
     fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     records = np.empty((1, len(labels)), dtype=[(field, object) for field in fields])
@@ -170,7 +162,7 @@ def _annotations(labels: list[int], boxes: list[Box]) -> Any:  # noqa: ANN401 (a
     return records
 
 
-def _save(path: Path, **variables: Any) -> None:  # noqa: ANN401
+def _save(path: Path, **variables: Any) -> None:
     """Write a `.mat` file without the time of day that scipy puts into its head, so equal contents are equal bytes."""
     buffer = io.BytesIO()
     savemat(buffer, variables)

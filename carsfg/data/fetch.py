@@ -130,9 +130,7 @@ def download(url: str, folder: Path, progress: bool = True) -> Path:
                 bar.advance(task, len(chunk))
     size = part.stat().st_size
     if total is not None and size != total:
-        raise InputError(
-            f"{url} broke off after {size:,} of {total:,} bytes: run it again to go on from there."
-        )
+        raise InputError(f"{url} broke off after {size:,} of {total:,} bytes: run it again to go on from there.")
     part.replace(target)
     tag.unlink()
     return target

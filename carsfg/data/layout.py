@@ -77,7 +77,7 @@ def read_annotations(path: Path) -> tuple[list[str], Tensor, Tensor]:
     return names, torch.from_numpy(labels), torch.from_numpy(boxes)
 
 
-def _read_mat(path: Path, key: str) -> Any:  # noqa: ANN401  (an array of records, or of strings)
+def _read_mat(path: Path, key: str) -> Any:
     """Read one variable of a .mat file as a 1-d array."""
     import scipy.io
 

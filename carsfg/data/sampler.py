@@ -12,8 +12,8 @@ from carsfg.seeding import derive_seed
 class EpochSampler(DistributedSampler[Any]):
     """Yields `(epoch, index)`, so that a data set can draw its augmentation from the epoch and the image alone.
 
-    It is a `DistributedSampler` for Lightning to leave it in place. In training each process gets equally many images (the
-    last few of the shuffled order are left out); in evaluation none is repeated, so no figure counts an image twice.
+    It is a `DistributedSampler` for Lightning to leave it in place. In training each process gets equally many images
+    (the last few of the shuffled order are left out); in evaluation none is repeated, so none counts twice.
 
     Args:
         dataset: what to draw from.
@@ -23,9 +23,7 @@ class EpochSampler(DistributedSampler[Any]):
         world_size: number of processes.
     """
 
-    def __init__(
-        self, dataset: Dataset[Any], shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, dataset: Dataset[Any], shuffle: bool, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed, drop_last=shuffle)
         self.count = len(dataset)  # type: ignore[arg-type]
 

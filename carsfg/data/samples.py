@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from carsfg.data.augment import Augment, augment_seeded
@@ -24,7 +25,12 @@ class CropSamples(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, caches: list[CropCache], labels: Rows, rows: Rows, augment: Augment | None = None, stored: bool = False
+        self,
+        caches: list[CropCache],
+        labels: Rows,
+        rows: Rows,
+        augment: Augment | None = None,
+        stored: bool = False,
     ) -> None:
         self.caches, self.rows, self.augment, self.stored = caches, rows, augment, stored
         self.labels = labels[rows % len(labels)]
@@ -43,3 +49,24 @@ class CropSamples(Dataset[dict[str, Any]]):
             draw = derive_seed(0, int(self.rows[index])) if self.stored else derive_seed(global_seed(), epoch, index)
             image = augment_seeded(self.augment, image, draw)
         return {"image": image, "label": int(self.labels[index]), "index": index}
+
+
+class FeatureSamples(Dataset[dict[str, Any]]):
+    """The same samples with a frozen trunk's output in place of the image: `feature` (D,), `label` and `index`.
+
+    Args:
+        features: (N, D), of all pooled images.
+        labels: int64 (N,), likewise.
+        rows: which of them belong to the split.
+    """
+
+    def __init__(self, features: Tensor, labels: Rows, rows: Rows) -> None:
+        self.features, self.labels, self.rows = features, labels[rows], rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """Return sample `index`; the key is an index, or (epoch, index) as `EpochSampler` yields it."""
+        index = key[1] if isinstance(key, tuple) else key
+        return {"feature": self.features[self.rows[index]], "label": int(self.labels[index]), "index": index}

@@ -49,8 +49,8 @@ def split(
     """Lay out the splits of a protocol.
 
     Args:
-        protocol: `official`: the two folders as they are; `zero_shot`: classes of the first half train, the others test;
-            `seed_leaky`: augmented copies of `cars_train`, some of which validate, as the report's third CNN had it.
+        protocol: `official`: the two folders as they are; `zero_shot`: the first half of the classes trains, the other
+            tests; `seed_leaky`: augmented copies of `cars_train`, some of which validate, as the report's third CNN had it.
         val: what to validate on: a hold-out of train, the test split itself (for curves alone), or nothing.
         labels: int64 (N,), of both folders pooled, 0-based.
         digests: of the N image files.

@@ -10,9 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_threads(
-    work: Callable[[int], T], count: int, title: str, progress: bool = True
-) -> Generator[T, None, None]:
+def in_threads(work: Callable[[int], T], count: int, title: str, progress: bool = True) -> Generator[T, None, None]:
     """Do `work(0), ..., work(count - 1)` in threads and give the results in order, holding few of them.
 
     Args:

@@ -69,4 +69,12 @@ def _list_confusions(axes: Axes, matrix: np.ndarray, names: list[str], most: int
     ]
     axes.axis("off")
     axes.set_title("most often confused", loc="left")
-    axes.text(0, 0.99, "\n".join(lines) or "nothing", va="top", fontsize=9, linespacing=1.5, transform=axes.transAxes)
+    axes.text(
+        0,
+        0.99,
+        "\n".join(lines) or "nothing",
+        va="top",
+        fontsize=9,
+        linespacing=1.5,
+        transform=axes.transAxes,
+    )

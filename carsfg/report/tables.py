@@ -7,7 +7,13 @@ from rich.table import Table
 
 from carsfg.report.paper import PAPER
 
-COLUMNS = {"loss": "loss", "f1_weighted": "F1", "recall_weighted": "recall", "precision_weighted": "precision", "top1": "accuracy"}
+COLUMNS = {
+    "loss": "loss",
+    "f1_weighted": "F1",
+    "recall_weighted": "recall",
+    "precision_weighted": "precision",
+    "top1": "accuracy",
+}
 BELOW = ("top5", "f1_macro", "make", "body", "year")
 
 
@@ -34,10 +40,8 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
     console.print("  ".join(f"{key} {_percent(figures.get(f'test/{key}'))}" for key in BELOW))
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
-    console.print(
-        f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}, {stamp['max_epochs']} epochs, "
-        f"{stamp['precision']}, {stamp['hardware']}"
-    )
+    chosen = f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}"
+    console.print(f"{chosen}, {stamp['max_epochs']} epochs, {stamp['precision']}, {stamp['hardware']}")
 
 
 def _percent(value: float | None) -> str:

@@ -21,8 +21,8 @@ Batch = dict[str, Tensor]
 class CarsTask(LightningModule):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
-    A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's place in
-    its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for `image`.
+    A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
+    place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for `image`.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
@@ -95,7 +95,7 @@ class CarsTask(LightningModule):
         embedding = self.embed({"image": images})
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the cross-entropy of a batch; log it, and the accuracy, as the epoch's mean."""
         logits, labels = self.classify(self.embed(batch)), batch["label"]
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
@@ -105,15 +105,15 @@ class CarsTask(LightningModule):
         self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `embedding` (B, D) and `logits` (B, C); loader 0 is scored, any other is a retrieval gallery."""
         return self._evaluate(batch, "val" if dataloader_idx == 0 else None)
 
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """As `validation_step`, on the test split."""
         return self._evaluate(batch, "test" if dataloader_idx == 0 else None)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:  # noqa: ARG002
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
 
@@ -129,17 +129,20 @@ class CarsTask(LightningModule):
         """Log `test/...`."""
         self._log_metrics("test")
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning's own type is a union of dicts
+    def configure_optimizers(self) -> Any:
         """Build the optimiser, and the scheduler if one is named."""
         hp = self.hparams
-        groups = self.optimizer_groups or [p for p in self.parameters() if p.requires_grad]
+        groups = self.optimizer_groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
         factory = _named("optimizer", torch.optim, hp["optimizer"])
         optimizer = factory(groups, lr=hp["lr"], weight_decay=hp["weight_decay"], **(hp["optimizer_args"] or {}))
         if hp["scheduler"] is None:
             return optimizer
         schedule = _named("scheduler", torch.optim.lr_scheduler, hp["scheduler"])
         scheduler = schedule(optimizer, **(hp["scheduler_args"] or {}))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]},
+        }
 
     def setup(self, stage: str) -> None:
         """Refuse data of other classes, and lay the weights out for convolutions on channels-last images."""
@@ -149,7 +152,7 @@ class CarsTask(LightningModule):
                 f"the network knows {len(self.class_names)} classes from {self.class_names[0]!r} on, the data has "
                 f"{len(data.class_names)} from {data.class_names[0]!r} on: use the data it was trained for"
             )
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "CarsTask":
         """Set training mode, but leave frozen modules in eval mode."""
@@ -163,7 +166,7 @@ class CarsTask(LightningModule):
         checkpoint.setdefault("carsfg", {})["task"] = type(self).__name__
 
     @classmethod
-    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
         """Load as Lightning does, but safely (`weights_only=True`) and without reading pretrained weights anew."""
         with skip_weights():
             return super().load_from_checkpoint(*args, **{"weights_only": True, **kwargs})
@@ -188,7 +191,7 @@ class CarsTask(LightningModule):
             metrics.reset()  # type: ignore[operator]
 
 
-def _named(kind: str, module: Any, name: str) -> Any:  # noqa: ANN401
+def _named(kind: str, module: Any, name: str) -> Any:
     found = getattr(module, name, None)
     if not isinstance(found, type):
         raise InputError(f"unknown {kind} {name!r}: {module.__name__} has no such class")

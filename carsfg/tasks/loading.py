@@ -34,6 +34,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
+def import_task(name: str) -> "type[CarsTask]":
+    """Import one of carsfg's tasks by its class name."""
+    return getattr(import_module(TASKS[name]), name)  # type: ignore[no-any-return]
+
+
 def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
     """Return the class of the task in a checkpoint, one of carsfg's own.
 
@@ -43,7 +48,7 @@ def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
     name = checkpoint["carsfg"].get("task")
     if name not in TASKS:
         raise InputError(f"the checkpoint holds a task {name!r}, this version knows {', '.join(TASKS)}")
-    return getattr(import_module(TASKS[name]), name)  # type: ignore[no-any-return]
+    return import_task(name)
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":

@@ -96,8 +96,6 @@ def test_draw_makes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFix
 def test_help_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--help"]) == 0
     assert "--sha256" in capsys.readouterr().out
-    code = (
-        "import sys; import carsfg.commands.data as d; d.main([]); print({'torch', 'scipy'} & {*sys.modules})"
-    )
+    code = "import sys; import carsfg.commands.data as d; d.main([]); print({'torch', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

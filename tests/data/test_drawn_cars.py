@@ -58,9 +58,7 @@ def crops_of(folder: Path, split: str) -> tuple[Array, Array]:
     crops, labels = [], []
     for path, label, (x1, y1, x2, y2) in rows_of(folder, split):
         with Image.open(path) as image:
-            crops.append(
-                np.asarray(image.convert("RGB").crop((x1 - 1, y1 - 1, x2, y2)).resize((32, 32))) / 255
-            )
+            crops.append(np.asarray(image.convert("RGB").crop((x1 - 1, y1 - 1, x2, y2)).resize((32, 32))) / 255)
         labels.append(label)
     return np.stack(crops), np.array(labels, dtype=np.float64)
 
@@ -169,9 +167,7 @@ def test_an_unusable_root_is_one_clear_sentence(tmp_path: Path) -> None:
         draw_cars(tmp_path / "file", TINY, progress=False)
 
 
-@pytest.mark.parametrize(
-    "counts", [{"classes": 1}, {"classes": 197}, {"train": 0}, {"test": 0}, {"seed": -1}]
-)
+@pytest.mark.parametrize("counts", [{"classes": 1}, {"classes": 197}, {"train": 0}, {"test": 0}, {"seed": -1}])
 def test_counts_out_of_range_are_refused(counts: dict[str, int]) -> None:
     with pytest.raises(InputError, match="Drawn cars"):
         DrawnCars(**counts)

@@ -45,9 +45,7 @@ def test_transform_gets_the_crop(cars: Path) -> None:
     assert [data[i]["image"] for i in range(3)] == [(4, 4), (20, 30), (300, 4)]
 
 
-@pytest.mark.parametrize(
-    ("margin", "size", "first"), [(0.25, (6, 6), 10), (0.5, (8, 7), 0), (10, (10, 8), 0)]
-)
+@pytest.mark.parametrize(("margin", "size", "first"), [(0.25, (6, 6), 10), (0.5, (8, 7), 0), (10, (10, 8), 0)])
 def test_margin_is_clipped_at_the_image(cars: Path, margin: float, size: tuple[int, int], first: int) -> None:
     crop = StanfordCars(cars, "train", margin=margin).load(0)
     assert crop.size == size
@@ -146,9 +144,7 @@ def test_an_image_that_has_gone_is_named(cars: Path) -> None:
 
 def test_a_box_outside_its_image_is_found_at_once(tmp_path: Path) -> None:
     write_cars(tmp_path, [Photo(), Photo(box=(3, 2, 11, 5))])
-    with pytest.raises(
-        InputError, match=r"00002\.jpg: its box \(2, 1, 11, 5\) leaves .* 10 x 8 .*crop: false"
-    ):
+    with pytest.raises(InputError, match=r"00002\.jpg: its box \(2, 1, 11, 5\) leaves .* 10 x 8 .*crop: false"):
         StanfordCars(tmp_path, "train")
     assert len(StanfordCars(tmp_path, "train", crop=False)) == 2
 
