@@ -1,5 +1,6 @@
 """`carsfg fit | validate | test | predict`: LightningCLI with our data, tasks, callbacks and manners."""
 
+import contextlib
 import inspect
 import logging
 import warnings
@@ -18,7 +19,7 @@ from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.models.backbones import skip_weights
 from carsfg.report.tables import print_test_table
-from carsfg.tasks.base import CarsTask
+from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
@@ -37,6 +38,7 @@ class CarsCLI(LightningCLI):
 
     def __init__(self, args: list[str], experiment: str) -> None:
         self.experiment = experiment
+        self.resumed_classes: list[str] | None = None  # what the network of a given checkpoint knows
         super().__init__(
             model_class=CarsTask,
             subclass_mode_model=True,
@@ -83,14 +85,17 @@ class CarsCLI(LightningCLI):
         for key, value in checkpoint["hyper_parameters"].items():
             if key != "class_names":
                 config.model.init_args[key] = value
+        self.resumed_classes = checkpoint["hyper_parameters"]["class_names"]
 
     def instantiate_classes(self) -> None:
         """Build data, task and trainer; pretrained weights are not read where a checkpoint brings them."""
-        if self.config[self.config.subcommand].get("ckpt_path"):
-            with skip_weights():
+        with skip_weights() if self.resumed_classes else contextlib.nullcontext():
+            try:
                 super().instantiate_classes()
-        else:
-            super().instantiate_classes()
+            except Exception as error:
+                raise _mistake_in(error) or error from None
+        if self.resumed_classes:
+            check_classes(self.resumed_classes, self.model.hparams["class_names"])
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Any]) -> Trainer:
         """Log to TensorBoard and CSV in one folder a run, unless the config names its own loggers."""
@@ -132,10 +137,18 @@ def main(args: list[str]) -> int:
     return 1 if cli.trainer.received_sigterm else 0
 
 
+def _mistake_in(error: BaseException | None) -> InputError | None:
+    """Find the user's mistake under what the parser wraps around it, with a dump of the whole config."""
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _quieten() -> None:
     """Drop what Lightning says that is no news to our users."""
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # shared by both loggers
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "\N{ELECTRIC LIGHT BULB}" not in record.getMessage()

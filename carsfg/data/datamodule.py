@@ -35,7 +35,7 @@ class StanfordCarsDataModule(LightningDataModule):
         image_size: side of the stored and augmented squares, in pixels; the task resizes to its own size.
         cache_dir: where decoded crops are kept; by default `root/cache`.
         protocol: `official` (8,144 train, 8,041 test), `zero_shot` (the first half of the classes trains, the other
-            is tested by retrieval alone) or `seed_leaky` (the report's third CNN: validation on copies of training images).
+            is tested by retrieval alone) or `seed_leaky` (the report's third CNN: validated on copies of train).
         val: choose on a `holdout` of train (10 % of each class), draw the curves on `test` (selection is then refused),
             or `none`.
         retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
@@ -170,6 +170,7 @@ class StanfordCarsDataModule(LightningDataModule):
             drop_last=train and len(sampler) % self.batch_size == 1,  # BatchNorm cannot learn from one image
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
+            generator=torch.Generator(),  # else each new iterator draws from torch's random state, and a resume differs
         )
 
     def _workers(self) -> int:

@@ -37,7 +37,7 @@ def car_patches(model: CarModel, coat: Coat, towards: Points, turn: float) -> li
     """
     body = model.body
     hull, cabin = _hull(body), _cabin(body)
-    patches = [disc(x, body.wheel, 0.1 - HALF, body.wheel, shade(coat.tyre, 0.7)) for x in _axles(body)]
+    patches = [disc(x, body.wheel, 0.1 - HALF, body.wheel, coat.tyre) for x in _axles(body)]
     patches += _skin(hull, np.full(len(hull), HALF), coat, towards)
     if body.extra == "bed":
         patches.append((_top(0.1, body.boot - 0.08, body.belt - 0.08), coat.inside))
@@ -124,7 +124,7 @@ def _closed_top(body: Body, cabin: Points, coat: Coat, towards: Points) -> list[
     if body.word != "Cargo Van" or towards[0] > 0:
         low, high = (foot * (1 - share) + head * share for share in (0.12, 1.05))
         wide, narrow = (float(_depth(body, point[1])) - 0.1 for point in (low, high))
-        patches.append(_across(low, high, wide, narrow, shade(coat.glass, 1.1)))
+        patches.append(_across(low, high, wide, narrow, shade(coat.glass, 1 + 0.4 * coat.sun)))
     return patches
 
 
@@ -135,7 +135,7 @@ def _open_top(body: Body, coat: Coat) -> list[Patch]:
     for z, x in ((z, x) for z in (-0.35, 0.35) for x in (back + 0.15, back + 0.75)):
         seat = [(x, belt), (x - 0.05, belt + 0.3), (x + 0.16, belt + 0.3), (x + 0.2, belt)]
         patches.append((side(_smooth(seat), z), coat.trim))
-    for grow, colour in ((0.0, coat.trim), (0.06, shade(coat.glass, 1.1))):
+    for grow, colour in ((0.0, coat.trim), (0.06, shade(coat.glass, 1 + 0.4 * coat.sun))):
         low, high = np.array([(front, belt + grow), (front - body.screen, body.height - grow)])
         patches.append(_across(low, high, HALF - 0.08 - grow, HALF - 0.16 - grow, colour))
     return patches
@@ -143,7 +143,7 @@ def _open_top(body: Body, coat: Coat) -> list[Patch]:
 
 def _windows(body: Body, cabin: Points, coat: Coat) -> list[Patch]:
     """The cabin's near side with its panes."""
-    patches: list[Patch] = [(side(cabin, _depth(body, cabin[:, 1])), shade(coat.paint, 0.94))]
+    patches: list[Patch] = [(side(cabin, _depth(body, cabin[:, 1])), shade(coat.paint, 1 - 0.3 * coat.sun))]
     low, high = body.belt + 0.04, body.height - 0.1
     back, front = body.boot + 0.12, body.length - body.bonnet - 0.14
     share = (high - body.belt) / (body.height - body.belt)

@@ -1,4 +1,4 @@
-"""Drawn cars: a seeded stand-in for Stanford Cars, written in its very layout, for tests and demonstrations."""
+"""Drawn cars: a seeded stand-in for Stanford Cars, written in its layout, for tests and demonstrations."""
 
 import io
 import json
@@ -51,8 +51,8 @@ class DrawnCars:
 def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = True) -> Path:
     """Draw `spec` into `root/stanford_cars`, in the layout of Stanford Cars (torchvision reads it, too).
 
-    All is written beside the folder and renamed at the end, so a run that is interrupted, or two at once, leave
-    nothing half. Drawings that are there already are kept, and the call returns at once.
+    All is written beside the folder and renamed at the end, so neither an interrupted run nor two at once leave
+    anything half. Drawings that are there already are kept, and the call returns at once.
 
     Args:
         root: the folder to put `stanford_cars` into; made if missing.
@@ -140,7 +140,7 @@ def _draw_split(folder: Path, spec: DrawnCars, split: str, progress: bool) -> tu
 def _twins(spec: DrawnCars, labels: dict[str, list[int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
     """Pairs of images to make byte-identical under two different labels, as the real data have some.
 
-    One pair across the splits for every 600 train images, at least one; within train likewise, but none below 600.
+    One pair across the splits for every 600 train images, at least one; within train, none below 600.
     """
     rng = np.random.default_rng((spec.seed, len(_SPLITS)))
     within = len(labels["train"]) // 600
@@ -163,7 +163,7 @@ def _annotations(labels: list[int], boxes: list[Box]) -> Any:
 
 
 def _save(path: Path, **variables: Any) -> None:
-    """Write a `.mat` file without the time of day that scipy puts into its head, so equal contents are equal bytes."""
+    """Write a `.mat` file without the date in its head, so that equal contents are equal bytes."""
     buffer = io.BytesIO()
-    savemat(buffer, variables)
+    savemat(buffer, variables)  # type: ignore[arg-type]  # the stubs know only of paths
     path.write_bytes(b"MATLAB 5.0 MAT-file, drawn by carsfg".ljust(116) + buffer.getvalue()[116:])

@@ -1,6 +1,6 @@
 """The catalogue of the drawn cars: 14 invented makes x 14 bodies = 196 models, each with its own look.
 
-A body gives the silhouette and the windows, a make gives the face (lamps and grille), and the model gives the wheels.
+A body gives the silhouette and the windows, a make the face (lamps and grille), and the model the wheels.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Body:
-    """A side view, in units of about one metre: x runs from the tail (0) to the nose (`length`), y up from the road.
+    """A side view, in about metres: x runs from the tail (0) to the nose (`length`), y up from the road.
 
     Attributes:
         word: the body type as it stands in the class name.
@@ -43,7 +43,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A rim: so many spokes, each `width` of its share of the circle wide at the edge, `hub` of the rim in the middle."""
+    """A rim: its spokes, the share of the rim's edge that they take, and the hub's share of its radius."""
 
     spokes: int
     width: float
@@ -131,7 +131,7 @@ MOST = len(BODIES) * len(_FACES)
 def car_model(label: int) -> CarModel:
     """The model of a 0-based label below `MOST`; it does not depend on how many classes are drawn.
 
-    The first 14 labels have 14 bodies and 14 wheels, and share four makes; every pair of body and make comes once.
+    The first 14 labels have 14 bodies and 14 wheels and share four makes; each body meets each make once.
     """
     row, column = divmod(label, len(BODIES))
     make, models, lamp, grille = _FACES[(row + column % 4) % len(_FACES)]

@@ -153,9 +153,9 @@ def flank(body: Body, coat: Coat) -> list[Patch]:
         patches.append(box(0.1, body.length - 0.15, body.nose - 0.24, body.nose - 0.14, coat.stripe))
     shares = (0, 0.5, 0.95) if len(body.panes) > 2 else (0, 0.8)
     gaps = [front - 0.12 - (front - back) * share for share in shares]
-    patches += [box(x - 0.012, x + 0.012, high, body.belt, shade(coat.paint, 0.6)) for x in gaps]
+    patches += [box(x - 0.012, x + 0.012, high, body.belt, coat.trim) for x in gaps]
     patches += [box(x + 0.06, x + 0.22, body.belt - 0.13, body.belt - 0.09, coat.trim) for x in gaps[1:]]
-    patches.append(box(front - 0.3, front - 0.1, body.belt, body.belt + 0.12, shade(coat.paint, 0.8)))
+    patches.append(box(front - 0.3, front - 0.1, body.belt, body.belt + 0.12, coat.trim))
     return patches + _extra(body, coat)
 
 
@@ -167,5 +167,5 @@ def _extra(body: Body, coat: Coat) -> list[Patch]:
     if body.extra == "spare":
         return [box(-0.16, 0, 0.65, 1.3, coat.tyre)]
     if body.extra == "spoiler":
-        return [box(0.02, 0.34, body.belt + 0.1, body.belt + 0.16, shade(coat.paint, 0.7))]
+        return [box(0.02, 0.34, body.belt + 0.1, body.belt + 0.16, coat.paint)]
     return []

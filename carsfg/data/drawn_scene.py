@@ -23,7 +23,7 @@ def draw_scene(model: CarModel, number: int, rng: Generator) -> tuple[Image.Imag
     """Draw one picture of a model, about 230 x 160 pixels, and find the car's box in it.
 
     Everything but the model comes from `rng`: pose, size, place, colours, backdrop, light, noise, and what
-    stands before the car. Each of its colours is as often light as dark, so that no pixel's brightness tells a class.
+    stands before the car. Every part is as often light as dark, so that no pixel's brightness tells a class.
 
     Args:
         model: the class.
@@ -53,21 +53,25 @@ def draw_scene(model: CarModel, number: int, rng: Generator) -> tuple[Image.Imag
     return (picture.convert("L") if rng.random() < _GREY else picture), (x1, y1, x2, y2)
 
 
-def _colour(rng: Generator, light: bool | np.bool_, strong: float = 0.6, hue: float | None = None) -> Colour:
-    """Any hue, light or dark; `strong` bounds the saturation."""
-    value = rng.uniform(0.62, 1.0) if light else rng.uniform(0.05, 0.42)
-    red, green, blue = colorsys.hsv_to_rgb(rng.random() if hue is None else hue, rng.random() * strong, value)
-    return int(red * 255), int(green * 255), int(blue * 255)
+def _colour(rng: Generator, light: bool, strong: float = 0.8, hue: float | None = None) -> Colour:
+    """Any hue; light or dark, mirrored about mid-grey, so that an even mix of both has no brightness of its own."""
+    level = rng.uniform(17, 115)
+    level = 255 - level if light else level
+    chroma = np.array(colorsys.hsv_to_rgb(rng.random() if hue is None else hue, 1, 1))
+    chroma -= chroma.mean()
+    reach = min(level, 255 - level) * strong * rng.random() / np.abs(chroma).max()
+    red, green, blue = (level + reach * chroma).astype(int).tolist()
+    return red, green, blue
 
 
 def _coat(rng: Generator, even: Points) -> Coat:
     """Colours of a car; each part is light or dark by itself, but a rim stands out from its tyre and its spokes."""
     paint, glass, tyre, trim, arch, inside, lamp, tail = (even[1:9] < 0.5).tolist()
     return Coat(
-        paint=_colour(rng, paint, 0.9, even[0]), trim=_colour(rng, trim), glass=_colour(rng, glass),
+        paint=_colour(rng, paint, 1.0, even[0]), trim=_colour(rng, trim), glass=_colour(rng, glass),
         tyre=_colour(rng, tyre, 0.2), arch=_colour(rng, arch), inside=_colour(rng, inside),
         rim=_colour(rng, not tyre, 0.2), spoke=_colour(rng, tyre, 0.3), lamp=_colour(rng, lamp, 0.3),
-        tail=_colour(rng, tail, 0.9), stripe=_colour(rng, rng.random() < 0.5) if rng.random() < 0.25 else None,
+        tail=_colour(rng, tail, 1.0), stripe=_colour(rng, rng.random() < 0.5) if rng.random() < 0.25 else None,
         sun=0.8 * even[9] - 0.4,
     )  # fmt: skip
 
@@ -134,7 +138,7 @@ def _backdrop(draw: ImageDraw.ImageDraw, rng: Generator, size: tuple[int, int], 
 def _bands(draw: ImageDraw.ImageDraw, rng: Generator, area: tuple[int, int, int, int], light: bool) -> None:
     """A gradient from one colour to another, top to bottom."""
     x0, y0, x1, y1 = area
-    first, last = (np.array(_colour(rng, light)) for _ in range(2))
+    first, last = (np.array(_colour(rng, light, 0.5)) for _ in range(2))
     for y in range(y0, y1, 4):
         red, green, blue = (first + (last - first) * (y - y0) / (y1 - y0)).astype(int).tolist()
         draw.rectangle((x0, y, x1, y + 3), fill=(red, green, blue))
@@ -151,7 +155,7 @@ def _building(draw: ImageDraw.ImageDraw, rng: Generator, area: tuple[float, floa
 
 def _tree(draw: ImageDraw.ImageDraw, rng: Generator, x: float, foot: float, tall: float) -> None:
     draw.rectangle((x - 3, foot - tall / 2, x + 3, foot), fill=_colour(rng, rng.random() < 0.5))
-    colour = _colour(rng, rng.random() < 0.5, 0.8)
+    colour = _colour(rng, rng.random() < 0.5, 1.0)
     for _ in range(4):
         left, top, wide = x + rng.normal(-20, 12), foot - tall * rng.uniform(0.6, 1.0), rng.uniform(20, 50)
         draw.ellipse((left, top, left + wide, top + wide), fill=shade(colour, rng.uniform(0.8, 1.2)))
@@ -162,7 +166,7 @@ def _before(draw: ImageDraw.ImageDraw, rng: Generator, low: Points, high: Points
     x, foot, colour = (
         float(rng.uniform(low[0], high[0])),
         float(high[1]),
-        _colour(rng, rng.random() < 0.5, 0.9),
+        _colour(rng, rng.random() < 0.5, 1.0),
     )
     if rng.random() < 0.5:
         draw.rectangle((x, float(low[1]) - 40, x + rng.uniform(3, 12), foot + 12), fill=colour)

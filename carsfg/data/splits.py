@@ -50,7 +50,7 @@ def split(
 
     Args:
         protocol: `official`: the two folders as they are; `zero_shot`: the first half of the classes trains, the other
-            tests; `seed_leaky`: augmented copies of `cars_train`, some of which validate, as the report's third CNN had it.
+            tests; `seed_leaky`: augmented copies of `cars_train`, some of which validate, as in the report's third CNN.
         val: what to validate on: a hold-out of train, the test split itself (for curves alone), or nothing.
         labels: int64 (N,), of both folders pooled, 0-based.
         digests: of the N image files.

@@ -22,7 +22,8 @@ class CarsTask(LightningModule):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
-    place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for `image`.
+    place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for
+    `image`.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
@@ -147,11 +148,8 @@ class CarsTask(LightningModule):
     def setup(self, stage: str) -> None:
         """Refuse data of other classes, and lay the weights out for convolutions on channels-last images."""
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None and list(data.class_names) != self.class_names:
-            raise InputError(
-                f"the network knows {len(self.class_names)} classes from {self.class_names[0]!r} on, the data has "
-                f"{len(data.class_names)} from {data.class_names[0]!r} on: use the data it was trained for"
-            )
+        if data is not None:
+            check_classes(self.class_names, data.class_names)
         self.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "CarsTask":
@@ -189,6 +187,19 @@ class CarsTask(LightningModule):
             self.log_dict(figures, sync_dist=True)
             self.log("val_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
             metrics.reset()  # type: ignore[operator]
+
+
+def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
+    """Compare the classes a network knows with those of the data.
+
+    Raises:
+        InputError: they differ.
+    """
+    if list(known) != list(given):
+        raise InputError(
+            f"the network knows {len(known)} classes from {known[0]!r} on, the data has {len(given)} "
+            f"from {given[0]!r} on: use the data it was trained for"
+        )
 
 
 def _named(kind: str, module: Any, name: str) -> Any:

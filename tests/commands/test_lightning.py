@@ -1,0 +1,178 @@
+"""`carsfg fit` and its kin, end to end on drawn cars, and every mistake in one line with exit code 2."""
+
+import csv
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import carsfg
+from carsfg.data.drawn_cars import DrawnCars, draw_cars
+from carsfg.main import main
+
+SPEC = DrawnCars(classes=3, train=8, test=4)
+TINY = """
+model:
+  class_path: carsfg.CarClassifier
+  init_args: {backbone: resnet18, weights: null, dropout: 0.5, image_size: 32}
+data: {val: holdout, augment: crop_flip_rotate, image_size: 32, batch_size: 8}
+trainer: {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cars")
+    draw_cars(root, SPEC, progress=False)
+    return root
+
+
+@pytest.fixture
+def fit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Fit":
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY)
+    return Fit(root)
+
+
+class Fit:
+    """Runs a verb with the tiny config in the test's own folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, *words: str, verb: str = "fit") -> int:
+        return main([verb, "--config", "tiny", f"--data.root={self.root}", *words])
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that carsfg wrote; what Lightning logs before it begins otherwise."""
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("carsfg: error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def state(path: str) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]  # type: ignore[no-any-return]
+
+
+def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit() == 0
+    run = Path("lightning_logs/tiny/version_0")
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 8
+    with (run / "metrics.csv").open() as file:
+        keys = set(next(csv.reader(file)))
+    figures = [
+        "loss",
+        "top1",
+        "top5",
+        "precision_weighted",
+        "recall_weighted",
+        "f1_weighted",
+        "f1_macro",
+        "make",
+        "body",
+        "year",
+    ]
+    assert {f"{split}/{figure}" for split in ("val", "test") for figure in figures} <= keys
+    assert {"train/loss", "train/top1", "lr-Adam"} <= keys
+    out = capsys.readouterr().out
+    assert "epoch 2/2  train loss" in out
+    assert "tiny: test, protocol official on Stanford Cars" in out
+    checkpoint = torch.load(next(run.glob("checkpoints/*.ckpt")), weights_only=True)
+    assert checkpoint["carsfg"]["task"] == "CarClassifier"
+    assert checkpoint["carsfg"]["stamp"]["chosen_on"] == "last epoch"
+    assert str(fit.root) not in str(checkpoint["carsfg"])
+
+
+def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit) -> None:
+    assert fit("--trainer.max_epochs=1") == 0
+    checkpoint = str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")))
+    assert fit(f"--ckpt_path={checkpoint}", verb="test") == 0
+    assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
+    task = carsfg.load(checkpoint)
+    out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))
+    assert out["logits"].shape == (2, 3)
+    assert out["embedding"].shape == (2, 512)
+
+
+def test_a_resumed_run_repeats_an_uninterrupted_one(fit: Fit) -> None:
+    assert fit() == 0
+    whole = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit("--trainer.max_epochs=1") == 0
+    half = next(Path().glob("lightning_logs/tiny/version_1/checkpoints/*.ckpt"))
+    assert fit(f"--ckpt_path={half}") == 0
+    resumed = next(Path().glob("lightning_logs/tiny/version_2/checkpoints/epoch=1*.ckpt"))
+    expected, got = state(str(whole)), state(str(resumed))
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.augmnt=none"], "unknown key 'data.augmnt' (did you mean 'data.augment'?)"),
+        (["--trainer.max_epoch=1"], "unknown key 'trainer.max_epoch' (did you mean 'trainer.max_epochs'?)"),
+        (["--model.bakbone=resnet18"], "unknown key 'bakbone' in model (did you mean 'backbone'?)"),
+        (["--model.backbone=resnet81"], "unknown backbone 'resnet81' (did you mean 'resnet18'?)"),
+        (["--model.class_path=carsfg.CarClasifier"], "no attribute 'CarClasifier'"),
+        (["--model.weights=nowhere.pt"], "no weights file nowhere.pt"),
+        (["--data.augment=nothing"], "unknown data.augment 'nothing'"),
+        (["--data.batch_size=many"], "data.batch_size"),
+        (["--data.root=nowhere"], "nowhere"),
+        (["--ckpt_path=nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
+        (["--config", "tinny"], "no config 'tinny'"),
+    ],
+)
+def test_mistakes(words: Sequence[str], said: str, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(*words) == 2
+    assert said in one_line(capsys)
+
+
+def test_a_misspelt_key_in_a_config(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("wrong.yaml").write_text("model: {init_args: {drop_out: 0.1}}\n")
+    assert fit("--config", "wrong") == 2
+    assert one_line(capsys) == "carsfg: error: unknown key 'drop_out' in model (did you mean 'dropout'?)"
+
+
+def test_without_data_the_way_out_is_named(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--data.root=nowhere") == 2
+    said = one_line(capsys)
+    assert "carsfg data fetch" in said
+    assert "--config demo.yaml" in said
+
+
+def test_a_truncated_image_is_named_before_training(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(fit.root / "stanford_cars", damaged / "stanford_cars")
+    image = damaged / "stanford_cars/cars_train/00003.jpg"
+    image.write_bytes(image.read_bytes()[:200])
+    assert fit(f"--data.root={damaged}") == 2
+    assert "cars_train/00003.jpg" in one_line(capsys)
+
+
+def test_a_missing_annotation_file_is_named(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(fit.root / "stanford_cars", damaged / "stanford_cars")
+    (damaged / "stanford_cars/cars_test_annos_withlabels.mat").unlink()
+    assert fit(f"--data.root={damaged}") == 2
+    assert "cars_test_annos_withlabels.mat" in one_line(capsys)
+
+
+def test_selecting_on_test_images_is_refused(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = (
+        "--trainer.callbacks={class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: val/top1}}"
+    )
+    assert fit("--data.val=test", callback) == 2
+    assert "choosing on test images is refused" in one_line(capsys)
+
+
+def test_a_checkpoint_of_other_classes_is_refused(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.max_epochs=1") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    draw_cars(tmp_path / "others", DrawnCars(classes=4, train=3, test=1), progress=False)
+    assert fit(f"--data.root={tmp_path / 'others'}", f"--ckpt_path={checkpoint}", verb="test") == 2
+    assert "3 classes" in one_line(capsys)

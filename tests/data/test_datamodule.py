@@ -1,0 +1,127 @@
+"""Loaders, protocols and reuse of features, on drawn cars."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.drawn_cars import DrawnCars
+from carsfg.errors import InputError
+
+SPEC = DrawnCars(classes=4, train=10, test=5)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+def ready(root: Path, **arguments: Any) -> StanfordCarsDataModule:
+    data = StanfordCarsDataModule(root=str(root), drawn=SPEC, image_size=32, batch_size=8, **arguments)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def images(batches: Any) -> torch.Tensor:
+    return torch.cat([batch["image"] for batch in batches])
+
+
+def test_a_batch_is_what_the_tasks_take(root: Path) -> None:
+    batch = next(iter(ready(root).train_dataloader()))
+    assert batch["image"].shape == (8, 3, 32, 32)
+    assert batch["image"].dtype == torch.uint8
+    assert batch["label"].dtype == batch["index"].dtype == torch.int64
+    assert batch["label"].shape == batch["index"].shape == (8,)
+
+
+def test_drawn_cars_are_drawn_under_the_root_only_when_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="carsfg data fetch"):
+        StanfordCarsDataModule(root=str(tmp_path)).prepare_data()
+    assert list(tmp_path.iterdir()) == []
+    assert len(StanfordCarsDataModule(root=str(tmp_path), drawn=SPEC).class_names) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["drawn_cars"]
+
+
+def test_splits_have_the_drawn_numbers_and_indices_are_places_in_the_split(root: Path) -> None:
+    data = ready(root)
+    assert [len(loader.dataset) for loader in (data.train_dataloader(), *data.val_dataloader())] == [36, 4]  # type: ignore[arg-type]
+    (test,) = data.test_dataloader()
+    assert torch.cat([batch["index"] for batch in test]).tolist() == list(range(20))
+
+
+def test_an_epoch_is_augmented_anew_but_repeats_itself_whatever_the_workers(root: Path) -> None:
+    alone = ready(root, augment="crop_flip_rotate", num_workers=0).train_dataloader()
+    helped = ready(root, augment="crop_flip_rotate", num_workers=2).train_dataloader()
+    first = images(alone)
+    assert torch.equal(first, images(helped))
+    alone.sampler.set_epoch(1)  # type: ignore[attr-defined]
+    assert not torch.equal(first, images(alone))
+
+
+def test_evaluation_is_not_augmented(root: Path) -> None:
+    plain, augmented = ready(root), ready(root, augment="crop_flip_jitter")
+    assert torch.equal(images(plain.test_dataloader()[0]), images(augmented.test_dataloader()[0]))
+    assert torch.equal(images(plain.val_dataloader()[0]), images(augmented.val_dataloader()[0]))
+
+
+def test_loading_leaves_the_global_random_state_alone(root: Path) -> None:
+    data = ready(root, augment="crop_flip_rotate")
+    before = torch.get_rng_state()
+    images(data.train_dataloader())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_single_image_is_never_a_training_batch_of_its_own(root: Path) -> None:
+    data = ready(root, val="none")
+    data.batch_size = 13  # 40 = 3 x 13 + 1
+    assert [len(batch["label"]) for batch in data.train_dataloader()] == [13, 13, 13]
+
+
+def test_without_validation_there_is_no_loader(root: Path) -> None:
+    assert ready(root, val="none").val_dataloader() == []
+
+
+def test_a_train_gallery_is_one_more_loader(root: Path) -> None:
+    data = ready(root, retrieval="closed_train_gallery", augment="crop_flip_jitter")
+    val, gallery = data.val_dataloader()
+    assert len(val.dataset) == 4  # type: ignore[arg-type]
+    plain = ready(root)
+    assert torch.equal(images(gallery), images(plain._loader(plain.splits.train)))
+
+
+def test_zero_shot_learns_half_of_the_classes_and_scores_no_head(root: Path) -> None:
+    data = ready(root, protocol="zero_shot", val="none")
+    assert len(data.class_names) == 2
+    assert not data.head_is_scored
+    assert data.retrieval == "zero_shot"
+    labels = torch.cat([batch["label"] for batch in data.test_dataloader()[0]])
+    assert sorted(set(labels.tolist())) == [2, 3]
+    assert len(labels) == 30
+
+
+def test_leaky_copies_are_stored_augmentations(root: Path) -> None:
+    data = ready(root, protocol="seed_leaky", augment="crop_flip_jitter")
+    loader = data.train_dataloader()
+    first = {int(i): image for b in loader for i, image in zip(b["index"], b["image"], strict=True)}
+    loader.sampler.set_epoch(1)  # type: ignore[attr-defined]
+    again = {int(i): image for b in loader for i, image in zip(b["index"], b["image"], strict=True)}
+    assert len(first) == 136  # 85 % of 4 x 40
+    assert all(torch.equal(first[index], again[index]) for index in first)
+    assert torch.equal(images(data.test_dataloader()[0]), images(ready(root).test_dataloader()[0]))
+
+
+def test_the_leak_needs_its_own_validation(root: Path) -> None:
+    with pytest.raises(InputError, match=r"set data\.val: holdout"):
+        ready(root, protocol="seed_leaky", val="test")
+
+
+def test_features_take_the_place_of_images(root: Path) -> None:
+    data = ready(root)
+    data.features = torch.arange(60.0).view(60, 1)  # the feature of each pooled row is its number
+    batch = next(iter(data.test_dataloader()[0]))
+    assert batch["feature"].flatten().tolist() == list(range(40, 48))
+    assert "image" not in batch
+    assert torch.equal(batch["label"], next(iter(ready(root).test_dataloader()[0]))["label"])

@@ -1,0 +1,90 @@
+"""Protocols on label lists small enough to check by eye."""
+
+import numpy as np
+import pytest
+
+from carsfg.data.splits import holdout, split
+
+LABELS = np.repeat(np.arange(4), 20)  # four classes of 20 images, rows 0..79
+DIGESTS = [f"file {row}" for row in range(80)]
+TRAIN = 60  # in cars_train: classes 0, 1, 2; the rest of the tests interleave where it matters
+
+
+def interleaved() -> np.ndarray:
+    """80 labels of 4 classes, each with 15 images in the first 60 rows and 5 in the last 20."""
+    return np.tile(np.arange(4), 20)
+
+
+def test_official_without_validation_is_the_two_folders() -> None:
+    splits = split("official", "none", interleaved(), DIGESTS, TRAIN, 0)
+    assert splits.train.tolist() == list(range(60))
+    assert splits.val is None
+    assert splits.test.tolist() == list(range(60, 80))
+
+
+def test_official_curves_on_test_train_on_all_of_train() -> None:
+    splits = split("official", "test", interleaved(), DIGESTS, TRAIN, 0)
+    assert splits.train.tolist() == list(range(60))
+    assert splits.val is not None
+    assert splits.val.tolist() == splits.test.tolist()
+
+
+def test_a_holdout_is_a_stratified_tenth_of_train() -> None:
+    splits = split("official", "holdout", interleaved(), DIGESTS, TRAIN, 0)
+    assert splits.val is not None
+    assert sorted([*splits.train, *splits.val]) == list(range(60))
+    assert np.bincount(interleaved()[splits.val]).tolist() == [2, 2, 2, 2]  # a tenth of 15, rounded to even
+
+
+def test_the_holdout_depends_on_its_seed_alone() -> None:
+    first, again, other = (holdout(LABELS, DIGESTS, seed) for seed in (0, 0, 1))
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_identical_files_stay_on_one_side() -> None:
+    digests = list(DIGESTS)
+    digests[1], digests[45] = digests[0], digests[3]
+    for seed in range(200):
+        held = holdout(LABELS, digests, seed)
+        assert not held[[0, 1, 3, 45]].any()
+
+
+def test_every_class_keeps_a_held_out_image_however_few_it_has() -> None:
+    assert holdout(np.array([0, 0, 1, 1, 1]), list("abcde"), 0).sum() == 2
+
+
+def test_zero_shot_separates_classes() -> None:
+    splits = split("zero_shot", "none", interleaved(), DIGESTS, TRAIN, 0)
+    assert set(interleaved()[splits.train].tolist()) == {0, 1}
+    assert set(interleaved()[splits.test].tolist()) == {2, 3}
+    assert len(splits.train) + len(splits.test) == 80
+
+
+def test_zero_shot_on_the_real_number_of_classes_holds_out_classes_81_to_98() -> None:
+    labels = np.repeat(np.arange(196), 2)
+    splits = split("zero_shot", "holdout", labels, [str(row) for row in range(392)], 196, 0)
+    assert splits.val is not None
+    assert sorted(set(labels[splits.val].tolist())) == list(range(80, 98))
+    assert sorted(set(labels[splits.train].tolist())) == list(range(80))
+
+
+def test_the_leak_validates_on_copies_of_training_images() -> None:
+    splits = split("seed_leaky", "holdout", interleaved(), DIGESTS, TRAIN, 0)
+    assert splits.val is not None
+    assert len(splits.val) == 36  # 15 % of 4 x 60 copies
+    assert sorted([*splits.train, *splits.val]) == [copy * 80 + row for copy in range(4) for row in range(60)]
+    shared = set((splits.val % 80).tolist()) & set((splits.train % 80).tolist())
+    assert len(shared) / len(set((splits.val % 80).tolist())) > 0.9  # nearly every validation image was trained on
+    assert splits.test.tolist() == list(range(60, 80))
+
+
+@pytest.mark.parametrize("change", ["membership", "content"])
+def test_the_hash_tells_splits_apart(change: str) -> None:
+    digests = list(DIGESTS)
+    first = split("official", "holdout", interleaved(), digests, TRAIN, 0).hash(digests)
+    assert first == split("official", "holdout", interleaved(), digests, TRAIN, 0).hash(digests)
+    if change == "content":
+        digests[7] = "another file"
+    seed = 1 if change == "membership" else 0
+    assert first != split("official", "holdout", interleaved(), digests, TRAIN, seed).hash(digests)
