@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -26,6 +27,7 @@ class ConfusionMatrix(Callback):
         """Start counting, if this epoch is drawn."""
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         due = epoch == last or (self.every_n_epochs > 0 and epoch % self.every_n_epochs == 0)
+        due = due or trainer.state.fn == TrainerFn.VALIDATING
         self._start(trainer, pl_module, due and not trainer.sanity_checking)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -31,7 +31,7 @@ class StagedUnfreezing(Callback):
 
     Every stage has its parameter group, and gradients, from the first step on, at rate 0 until its turn: under DDP all
     processes so reduce the same parameters throughout (those unfrozen after the wrap would not be reduced). Modules
-    whose turn is still to come stay in eval mode, so their BatchNorm statistics stand still, too.
+    of the trunk that do not learn stay in eval mode: their BatchNorm statistics stand still, and nothing is dropped.
 
     Args:
         stages: in order; their epochs must sum to `trainer.max_epochs`.
@@ -97,10 +97,10 @@ def _find(task: CarsTask, name: str) -> nn.Module:
 
 
 def _outside(task: CarsTask, learning: Sequence[str]) -> list[nn.Module]:
-    """Return the leaf modules of the task that lie under none of the named ones."""
+    """Return the leaf modules of the trunk that lie under none of the named ones."""
     prefixes = tuple(f"{name}." for name in learning)
     return [
         module
         for name, module in task.named_modules()
-        if not list(module.children()) and not f"{name}.".startswith(prefixes) and any(module.parameters())
+        if name.startswith("trunk.") and not list(module.children()) and not f"{name}.".startswith(prefixes)
     ]

@@ -27,7 +27,7 @@ def main(args: list[str]) -> int:
     try:
         options = _parser().parse_args(args)
         if options.verb == "check":
-            return _check(options.root, options.crop)
+            return _check(options.root, options.crop, options.sheet)
         if options.verb == "draw":
             return _draw(options)
         return _fetch(options)
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         )
     fetch.add_argument("--url", action="append", default=[], help="address or file: zip, tar or mat; repeatable")
     fetch.add_argument("--sha256", action="append", default=[], help="digest of each --url, in their order")
+    for verb in (check, draw):
+        verb.add_argument("--sheet", help="also write a picture of some training images to this file")
     draw.add_argument("dir", help="where to put stanford_cars/")
     draw.add_argument("--classes", type=int, default=12, help="default: %(default)s")
     draw.add_argument("--train", type=int, default=60, help="training images a class (default: %(default)s)")
@@ -59,15 +61,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(root: str, crop: bool) -> int:
-    """Check a folder and print what is in it."""
+def _check(root: str, crop: bool, sheet: str | None = None) -> int:
+    """Check a folder, print what is in it, and show some of it in a picture."""
     from carsfg.data.check import check
 
     report = check(root, crop)
     _print(report)
     for sentence in report.unreadable:
         print(f"carsfg: {sentence}", file=sys.stderr)  # noqa: T201
-    return 2 if report.unreadable else 0
+    if report.unreadable:
+        return 2
+    _write_sheet(root, crop, sheet)
+    return 0
 
 
 def _draw(options: argparse.Namespace) -> int:
@@ -76,7 +81,23 @@ def _draw(options: argparse.Namespace) -> int:
 
     spec = DrawnCars(classes=options.classes, train=options.train, test=options.test, seed=options.seed)
     print(f"drawn: {draw_cars(options.dir, spec)}")  # noqa: T201
+    _write_sheet(options.dir, True, options.sheet)
     return 0
+
+
+def _write_sheet(root: str, crop: bool, file: str | None) -> None:
+    """Write a contact sheet of the training images, if a file is named."""
+    if file is None:
+        return
+    from carsfg.data.stanford_cars import StanfordCars
+    from carsfg.errors import InputError
+    from carsfg.report.sheet import contact_sheet
+
+    try:
+        contact_sheet(StanfordCars(root, "train", crop)).savefig(file)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write {file}: {error}") from error
+    print(f"sheet: {file}")  # noqa: T201
 
 
 def _fetch(options: argparse.Namespace) -> int:

@@ -5,7 +5,9 @@ import difflib
 import pickle
 from collections.abc import Iterator
 from contextvars import ContextVar
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import torch
 import torchvision
@@ -47,7 +49,9 @@ def build_trunk(name: str, weights: str | None = None) -> tuple[nn.Module, int]:
     """
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
-    extra = {"aux_logits": False, "init_weights": True} if name in {"googlenet", "inception_v3"} else {}
+    # their pretrained weights want another normalisation, which `transform_input` makes of ImageNet's
+    inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
+    extra = inception if name in {"googlenet", "inception_v3"} else {}
     network = torchvision.models.get_model(name, weights=None, **extra)
     head_keys, width = _remove_head(network)
     if weights is not None and not weights_are_skipped():
@@ -76,10 +80,9 @@ def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
         setattr(network, parent_name, nn.AdaptiveAvgPool2d(1))
         return (f"{parent_name}.",), head.in_channels
     setattr(parent, last, nn.Identity())
-    if isinstance(parent, nn.Sequential):
-        before = str(int(last) - 1) if last.isdigit() else ""
-        if isinstance(parent._modules.get(before), nn.Dropout):
-            setattr(parent, before, nn.Identity())
+    before = str(int(last) - 1) if last.isdigit() else "dropout"  # GoogLeNet and Inception have an attribute
+    if isinstance(parent._modules.get(before), nn.Dropout):
+        setattr(parent, before, nn.Identity())
     return (f"{name}.", "AuxLogits.", "aux1.", "aux2."), head.in_features
 
 
@@ -94,8 +97,11 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
             f"{name} has no weights {weights!r}; give one of {known}, the path of a state_dict (.pt), or null"
         ) from None
     try:
-        return dict(entry.get_state_dict(progress=True, check_hash=True))
-    except (OSError, RuntimeError) as error:
+        return dict(entry.get_state_dict(progress=True, check_hash=True, weights_only=True))
+    except (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        fetched = Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name)
+        if fetched.exists():
+            return read_state_dict(fetched)  # says what is wrong with it
         raise InputError(
             f"cannot fetch weights {weights!r} of {name} from {entry.url} ({error}); give --model.weights "
             "the path of a state_dict, or null for random weights"
@@ -108,16 +114,32 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: no such file, or it is not a plain state_dict.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"no weights file {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"cannot read weights file {path}: {reason}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    state = read_plain(path, "weights file")
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"weights file {path} is not a state_dict (a mapping of names to tensors)")
     return state
+
+
+def read_plain(path: str | Path, what: str) -> Any:
+    """Read what `torch.save` wrote, onto the CPU: tensors and plain values alone, never running code from the file.
+
+    Args:
+        path: the file.
+        what: its kind, for the complaint.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, it is damaged, or it holds more than that.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"no {what} {path}") from None
+    except OSError as error:
+        raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
+    except Exception as error:  # damage shows as any: KeyError, IndexError, struct.error, ...
+        raise InputError(
+            f"cannot read {what} {path}: it is damaged, was not written by torch.save, or holds code, which is never run"
+        ) from error
 
 
 def _load_into(network: nn.Module, state: dict[str, Tensor], head_keys: tuple[str, ...], what: str) -> None:

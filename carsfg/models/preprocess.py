@@ -34,8 +34,8 @@ class Preprocess(nn.Module):
         super().__init__()
         self.image_size = image_size
         self.interpolation = interpolation
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1) * 255)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1) * 255)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(3, 1, 1) * 255)
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn RGB (B, 3, H, W), uint8 or float in 0..255, into normalised float (B, 3, image_size, image_size)."""

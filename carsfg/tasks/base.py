@@ -131,15 +131,19 @@ class CarsTask(LightningModule):
         self._log_metrics("test")
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser, and the scheduler if one is named."""
+        """Build the optimiser, and the scheduler if one is named.
+
+        Raises:
+            InputError: one of them does not take its arguments.
+        """
         hp = self.hparams
         groups = self.optimizer_groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
-        factory = _named("optimizer", torch.optim, hp["optimizer"])
-        optimizer = factory(groups, lr=hp["lr"], weight_decay=hp["weight_decay"], **(hp["optimizer_args"] or {}))
+        rates = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
+        optimizer = _make("optimizer", torch.optim, hp["optimizer"], groups, **rates)
         if hp["scheduler"] is None:
             return optimizer
-        schedule = _named("scheduler", torch.optim.lr_scheduler, hp["scheduler"])
-        scheduler = schedule(optimizer, **(hp["scheduler_args"] or {}))
+        schedulers, arguments = torch.optim.lr_scheduler, hp["scheduler_args"] or {}
+        scheduler = _make("scheduler", schedulers, hp["scheduler"], optimizer, **arguments)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]},
@@ -185,7 +189,7 @@ class CarsTask(LightningModule):
             metrics = self.metrics[f"{stage}_"]
             figures = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
             self.log_dict(figures, sync_dist=True)
-            self.log("val_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
+            self.log(f"{stage}_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
             metrics.reset()  # type: ignore[operator]
 
 
@@ -207,3 +211,10 @@ def _named(kind: str, module: Any, name: str) -> Any:
     if not isinstance(found, type):
         raise InputError(f"unknown {kind} {name!r}: {module.__name__} has no such class")
     return found
+
+
+def _make(kind: str, module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return _named(kind, module, name)(*args, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{kind} {name}: {error}") from error

@@ -1,6 +1,5 @@
 """Checkpoints: reading one safely, loading the task it holds, and starting from its trunk."""
 
-import pickle
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import skip_weights, weights_are_skipped
+from carsfg.models.backbones import read_plain, skip_weights, weights_are_skipped
 
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
@@ -22,14 +21,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such file, it is damaged or hostile, or it is no carsfg checkpoint.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"no checkpoint {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"cannot read checkpoint {path}: {reason}") from error
-    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("carsfg"), dict):
+    checkpoint = read_plain(path, "checkpoint")
+    parts = ("carsfg", "hyper_parameters", "state_dict")
+    if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(f"{path} is not a carsfg checkpoint")
     return checkpoint
 

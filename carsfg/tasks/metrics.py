@@ -33,14 +33,20 @@ class ClassificationMetrics(nn.Module):
         super().__init__()
         count = len(class_names)
         self.loss = MeanMetric()
+        averages = {
+            **{f"precision_{how}": MulticlassPrecision(count, average=how) for how in ("weighted", "macro")},
+            **{f"recall_{how}": MulticlassRecall(count, average=how) for how in ("weighted", "macro")},
+            **{f"f1_{how}": MulticlassF1Score(count, average=how) for how in ("weighted", "macro")},
+        }
         self.scores = MetricCollection(
             {
                 "top1": MulticlassAccuracy(count, average="micro"),
                 "top5": MulticlassAccuracy(count, average="micro", top_k=min(5, count)),
-                **{f"precision_{how}": MulticlassPrecision(count, average=how) for how in ("weighted", "macro")},
-                **{f"recall_{how}": MulticlassRecall(count, average=how) for how in ("weighted", "macro")},
-                **{f"f1_{how}": MulticlassF1Score(count, average=how) for how in ("weighted", "macro")},
-            }
+                **averages,
+            },
+            # said, not found out: torchmetrics would merge top5 with the averages for good wherever the first batch has
+            # the same counts for both, as it has when no image of it is among the 5 largest
+            compute_groups=[["top1"], ["top5"], list(averages)],
         )
         self.groups = nn.ModuleDict()
         for level, (_, group_of_class) in hierarchy(class_names).items():

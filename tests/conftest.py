@@ -1,0 +1,66 @@
+"""Drawn cars, a small network and a quiet trainer, shared by all tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning import Trainer
+
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.drawn_cars import DrawnCars
+from carsfg.tasks.classifier import CarClassifier
+
+DRAWN = DrawnCars(classes=4, train=10, test=5)  # a hold-out of 1 a class: 36 train, 4 validation, 20 test images
+NAMES = ["Audi TT Coupe 2011", "Audi A5 Coupe 2012", "BMW M3 Coupe 2012", "BMW X3 SUV 2012"]
+
+MakeCars = Callable[..., StanfordCarsDataModule]
+MakeTask = Callable[..., CarClassifier]
+MakeTrainer = Callable[..., Trainer]
+
+
+@pytest.fixture(scope="session")
+def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for `StanfordCarsDataModule(root=..., drawn=DRAWN)`, drawn and decoded at 32 pixels already."""
+    root = tmp_path_factory.mktemp("drawn")
+    StanfordCarsDataModule(root=str(root), drawn=DRAWN, image_size=32).prepare_data()
+    return root
+
+
+@pytest.fixture
+def make_cars(drawn_root: Path) -> MakeCars:
+    """Makes data modules of the drawn cars, at 32 pixels and 8 images a batch unless told otherwise."""
+
+    def make(**kwargs: Any) -> StanfordCarsDataModule:
+        return StanfordCarsDataModule(
+            **{"root": str(drawn_root), "drawn": DRAWN, "image_size": 32, "batch_size": 8, "num_workers": 0, **kwargs}
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_task() -> MakeTask:
+    """Makes ResNet-18 classifiers with the same random weights every time."""
+
+    def make(**kwargs: Any) -> CarClassifier:
+        torch.manual_seed(0)
+        return CarClassifier(
+            **{"backbone": "resnet18", "weights": None, "image_size": 32, "class_names": NAMES, **kwargs}
+        )
+
+    return make
+
+
+@pytest.fixture
+def make_trainer(tmp_path: Path) -> MakeTrainer:
+    """Makes trainers for one epoch on the CPU that print and save nothing unless told otherwise."""
+
+    def make(**kwargs: Any) -> Trainer:
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        plain = {"enable_model_summary": False, "num_sanity_val_steps": 0, "max_epochs": 1}
+        folder = {"default_root_dir": str(tmp_path)}
+        return Trainer(accelerator="cpu", devices=1, **{**quiet, **plain, **folder, **kwargs})
+
+    return make
