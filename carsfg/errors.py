@@ -1,8 +1,15 @@
-"""The one error that is the user's to mend."""
+"""Errors that end in one line instead of a traceback."""
 
 
 class InputError(Exception):
     """What the user gave cannot be used; the message is one sentence that says what is wrong and what to do.
 
-    The command line prints it as one line and ends with exit code 2, without a traceback.
+    The command line prints it and ends with exit code 2.
+    """
+
+
+class TrainingError(Exception):
+    """Training cannot go on, or was stopped; the message is one sentence that says why and what to do.
+
+    The command line prints it and ends with exit code 1.
     """

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from carsfg import __version__
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
 
 # verb: (file in commands/, what it does)
 VERBS = {
@@ -47,9 +47,9 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0 if words else 2
     try:
         return _run(words[0], words[1:])
-    except InputError as error:
+    except (InputError, TrainingError) as error:
         print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return 2 if isinstance(error, InputError) else 1
     except KeyboardInterrupt:
         return 1
 

@@ -16,7 +16,7 @@ from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunS
 from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
 from carsfg.report.tables import print_test_table
 from carsfg.tasks.base import CarsTask, check_classes
@@ -107,6 +107,15 @@ class CarsCLI(LightningCLI):
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         return super()._instantiate_trainer(config, callbacks)
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb; when a signal ends it, say how to go on (Lightning would leave with code 0 after SIGTERM)."""
+        try:
+            super()._run_subcommand(subcommand)
+        except SystemExit:
+            saved = self.trainer.checkpoint_callback.best_model_path if self.trainer.checkpoint_callback else ""  # type: ignore[attr-defined]
+            way_on = f"go on with --ckpt_path={saved}" if saved else "no checkpoint was saved yet"
+            raise TrainingError(f"stopped before the end; {way_on}") from None
+
     def after_fit(self) -> None:
         """Test the chosen weights, or the last, and print them beside the report's row."""
         trainer = self.trainer
@@ -133,8 +142,8 @@ def main(args: list[str]) -> int:
     """Run a Trainer verb; `args` begins with it."""
     _quieten()
     words, experiment = find_configs(args)
-    cli = CarsCLI(words, experiment or "carsfg")
-    return 1 if cli.trainer.received_sigterm else 0
+    CarsCLI(words, experiment or "carsfg")
+    return 0
 
 
 def _mistake_in(error: BaseException | None) -> InputError | None:

@@ -9,7 +9,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import functional
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
@@ -97,9 +97,15 @@ class CarsTask(LightningModule):
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy of a batch; log it, and the accuracy, as the epoch's mean."""
+        """Return the cross-entropy of a batch; log it, and the accuracy, as the epoch's mean.
+
+        Raises:
+            TrainingError: the loss is not a number any more.
+        """
         logits, labels = self.classify(self.embed(batch)), batch["label"]
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
+        if batch_idx % 50 == 0 and not torch.isfinite(loss):  # now and then: on a GPU looking means waiting
+            raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
         top1 = (logits.detach().argmax(1) == labels).float().mean()
         self.log("loss", loss, prog_bar=True, logger=False)
         epoch = {"train/loss": loss, "train/top1": top1}

@@ -1,7 +1,11 @@
 """`carsfg fit` and its kin, end to end on drawn cars, and every mistake in one line with exit code 2."""
 
 import csv
+import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,9 +137,7 @@ def test_without_data_the_way_out_is_named(fit: Fit, capsys: pytest.CaptureFixtu
     assert "--config demo.yaml" in said
 
 
-def test_a_truncated_image_is_named_at_once(
-    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_truncated_image_is_named_at_once(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damaged = tmp_path / "damaged"
     shutil.copytree(fit.root / "stanford_cars", damaged / "stanford_cars")
     image = damaged / "stanford_cars/cars_train/00003.jpg"
@@ -164,3 +166,26 @@ def test_a_checkpoint_of_other_classes_is_refused(fit: Fit, tmp_path: Path, caps
     draw_cars(tmp_path / "others", DrawnCars(classes=4, train=3, test=1), progress=False)
     assert fit(f"--data.root={tmp_path / 'others'}", f"--ckpt_path={checkpoint}", verb="test") == 2
     assert "3 classes" in one_line(capsys)
+
+
+def test_a_loss_that_is_no_number_ends_the_run(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model.optimizer=SGD", "--model.lr=1e30") == 1
+    assert "try a smaller model.lr" in one_line(capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_says_how_to_go_on(sign: signal.Signals, fit: Fit) -> None:
+    words = ["fit", "--config", "tiny", f"--data.root={fit.root}", "--trainer.max_epochs=10000"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "carsfg", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    while "epoch 2/" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(sign)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = err.strip().splitlines()[-1]
+    assert re.fullmatch(r"carsfg: error: stopped before the end; go on with --ckpt_path=.*\.ckpt", last)
+    assert Path(last.partition("--ckpt_path=")[2]).is_file()
