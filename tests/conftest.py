@@ -13,7 +13,7 @@ from carsfg.data.drawn_cars import DrawnCars
 from carsfg.tasks.classifier import CarClassifier
 
 DRAWN = DrawnCars(classes=4, train=10, test=5)  # a hold-out of 1 a class: 36 train, 4 validation, 20 test images
-NAMES = ["Audi TT Coupe 2011", "Audi A5 Coupe 2012", "BMW M3 Coupe 2012", "BMW X3 SUV 2012"]
+NAMES = ["Meridian Lark Wagon 2012", "Dunmore C/V Cargo Van 2012", "Aurora 5 Coupe 2002", "Kestrel Swift Crew Cab 1997"]
 
 MakeCars = Callable[..., StanfordCarsDataModule]
 MakeTask = Callable[..., CarClassifier]

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunStamp
 from carsfg.commands.messages import one_line
@@ -142,7 +143,10 @@ def main(args: list[str]) -> int:
     """Run a Trainer verb; `args` begins with it."""
     _quieten()
     words, experiment = find_configs(args)
-    CarsCLI(words, experiment or "carsfg")
+    try:
+        CarsCLI(words, experiment or "carsfg")
+    except MisconfigurationException as error:  # Lightning's word for a user's mistake: no GPU, an unknown monitor, ...
+        raise InputError(" ".join(str(error).split())) from None
     return 0
 
 

@@ -68,7 +68,7 @@ class CarsTask(LightningModule):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # `RunStamp` logs them, without the list of class names
         _named("optimizer", torch.optim, optimizer)
         if scheduler is not None:
             _named("scheduler", torch.optim.lr_scheduler, scheduler)

@@ -124,6 +124,18 @@ def test_mistakes(words: Sequence[str], said: str, fit: Fit, capsys: pytest.Capt
     assert said in one_line(capsys)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_gpu_overlay_without_a_gpu(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--config", "gpu") == 2
+    assert "gpu" in one_line(capsys).lower()
+
+
+def test_an_unknown_monitor_is_named(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: val/topp}}"
+    assert fit(f"--trainer.callbacks={checkpoint}") == 2
+    assert "val/topp" in one_line(capsys)
+
+
 def test_a_misspelt_key_in_a_config(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     Path("wrong.yaml").write_text("model: {init_args: {drop_out: 0.1}}\n")
     assert fit("--config", "wrong") == 2

@@ -1,0 +1,156 @@
+from typing import Any
+
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.model_summary import ModelSummary
+
+from carsfg.errors import InputError
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+
+
+class Rates(Callback):
+    """Notes the learning rate of each epoch."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+
+class Dropped(Callback):
+    """Notes what torch's random state gives at the first step of each epoch."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            with torch.random.fork_rng(devices=[]):
+                self.seen.append(float(torch.rand(())))
+
+
+SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"optimizer": "Adamm"}, "unknown optimizer 'Adamm': torch.optim has no such class"),
+        ({"scheduler": "Step"}, "unknown scheduler 'Step': torch.optim.lr_scheduler has no such class"),
+        ({"scheduler": "lr_scheduler"}, "unknown scheduler 'lr_scheduler'"),
+    ],
+)
+def test_unknown_names(make_task: MakeTask, kwargs: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_task(**kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"optimizer_args": {"momentun": 0.9}}, "optimizer Adam: .*unexpected keyword argument 'momentun'"),
+        ({"lr": -1.0}, "optimizer Adam: Invalid learning rate: -1.0"),
+        ({"scheduler": "StepLR"}, "scheduler StepLR: .*missing 1 required positional argument: 'step_size'"),
+    ],
+)
+def test_arguments_that_do_not_fit(make_task: MakeTask, kwargs: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_task(**kwargs).configure_optimizers()
+
+
+def test_optimiser_takes_its_arguments(make_task: MakeTask) -> None:
+    task = make_task(optimizer="SGD", lr=0.5, weight_decay=0.25, optimizer_args={"momentum": 0.75}, freeze=True)
+    optimizer = task.configure_optimizers()
+    assert type(optimizer) is torch.optim.SGD
+    assert [group["lr"] for group in optimizer.param_groups] == [0.5]
+    assert optimizer.param_groups[0]["weight_decay"] == 0.25
+    assert optimizer.param_groups[0]["momentum"] == 0.75
+    assert [p.shape for p in optimizer.param_groups[0]["params"]] == [(4, 512), (4,)]
+
+
+def test_rates_of_step_lr(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    rates = Rates()
+    scheduler = {"scheduler": "StepLR", "scheduler_args": {"step_size": 7, "gamma": 0.1}}
+    trainer = make_trainer(max_epochs=10, limit_train_batches=1, limit_val_batches=0, callbacks=[rates])
+    trainer.fit(make_task(**SQUEEZE, lr=1e-3, **scheduler), make_cars())
+    assert rates.seen == pytest.approx([1e-3] * 7 + [1e-4] * 3)
+
+
+def test_scheduler_by_step(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task = make_task(**SQUEEZE, lr=1.0, scheduler="ExponentialLR", scheduler_args={"gamma": 0.5}, scheduler_interval="step")
+    trainer = make_trainer(limit_train_batches=3, limit_val_batches=0)
+    trainer.fit(task, make_cars())
+    assert trainer.optimizers[0].param_groups[0]["lr"] == 0.125
+
+
+def test_keys_of_the_figures(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task, cars, trainer = make_task(**SQUEEZE), make_cars(), make_trainer()
+    trainer.fit(task, cars)
+    averages = {f"{name}_{how}" for name in ("precision", "recall", "f1") for how in ("weighted", "macro")}
+    scores = {"loss", "top1", "top5", "make", "body", "year"} | averages
+    val = {f"val/{key}" for key in scores}
+    assert set(trainer.callback_metrics) == val | {"train/loss", "train/top1", "loss", "val_top1"}
+    trainer.test(task, cars, verbose=False)
+    assert set(trainer.callback_metrics) == {f"test/{key}" for key in scores} | {"test_top1"}
+
+
+def test_figures_are_those_of_a_plain_pass(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task, cars, trainer = make_task(), make_cars(), make_trainer()
+    trainer.test(task, cars, verbose=False)
+    task.eval()
+    with torch.no_grad():
+        (loader,) = cars.test_dataloader()
+        outputs = [(task(batch["image"])["logits"], batch["label"]) for batch in loader]
+    logits, labels = (torch.cat(parts) for parts in zip(*outputs, strict=True))
+    assert len(labels) == 20
+    assert float(trainer.callback_metrics["test/top1"]) == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
+    loss = float(torch.nn.functional.cross_entropy(logits, labels))
+    assert float(trainer.callback_metrics["test/loss"]) == pytest.approx(loss, rel=1e-4)
+
+
+def test_gallery_is_embedded_and_not_scored(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    figures = []
+    for retrieval in ("closed_loo", "closed_train_gallery"):
+        trainer = make_trainer()
+        trainer.test(make_task(**SQUEEZE), make_cars(retrieval=retrieval), verbose=False)
+        figures.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+    assert figures[0] == figures[1]
+
+
+def test_no_head_figures_for_unseen_classes(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    cars, trainer = make_cars(protocol="zero_shot"), make_trainer()
+    trainer.test(make_task(**SQUEEZE, class_names=cars.class_names), cars, verbose=False)
+    assert dict(trainer.callback_metrics) == {}
+
+
+def test_predictions_carry_the_index(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    batches: Any = make_trainer().predict(make_task(**SQUEEZE), make_cars())
+    assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(20))
+    assert batches[0]["embedding"].shape == (8, 512)
+    assert batches[0]["logits"].shape == (8, 4)
+
+
+def test_random_state_is_that_of_the_epoch(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    """Whatever was drawn before: so a resumed run repeats an uninterrupted one."""
+    seen = []
+    for disturb in (1, 2):
+        dropped = Dropped()
+        trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0, callbacks=[dropped])
+        task = make_task(**SQUEEZE)
+        torch.manual_seed(disturb)
+        trainer.fit(task, make_cars())
+        seen.append(dropped.seen)
+    assert seen[0] == seen[1]
+    assert seen[0][0] != seen[0][1]
+
+
+def test_data_of_other_classes_are_refused(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task = make_task(class_names=["Audi TT Coupe 2011", "BMW M3 Coupe 2012"])
+    with pytest.raises(InputError, match="knows 2 classes from 'Audi TT Coupe 2011' on, the data has 4 from"):
+        make_trainer().fit(task, make_cars())
+
+
+def test_summary_needs_no_data(make_task: MakeTask) -> None:
+    assert ModelSummary(make_task()).trainable_parameters == 11_176_512 + 512 * 4 + 4

@@ -1,0 +1,96 @@
+import copy
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from carsfg.errors import InputError
+from carsfg.tasks.classifier import CarClassifier
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+
+IMAGES = torch.arange(2 * 3 * 40 * 40).remainder(251).view(2, 3, 40, 40).to(torch.uint8)
+
+
+def after_training(task: CarClassifier, trainer: Any, data: Any) -> dict[str, bool]:
+    """Train; tell for each tensor of the state_dict whether it changed."""
+    before = copy.deepcopy(task.state_dict())
+    trainer.fit(task, data)
+    return {key: not torch.equal(value, before[key]) for key, value in task.state_dict().items()}
+
+
+def test_photos_in_embedding_and_logits_out(make_task: MakeTask) -> None:
+    task = make_task().eval()
+    out = task(IMAGES)
+    assert {key: tuple(value.shape) for key, value in out.items()} == {"embedding": (2, 512), "logits": (2, 4)}
+    torch.testing.assert_close(task(IMAGES.float()), out)
+
+
+def test_embedding_comes_before_dropout(make_task: MakeTask) -> None:
+    task = make_task(dropout=0.999)
+    task.trunk.eval()
+    task.dropout.train()
+    out = task(IMAGES)
+    assert (out["embedding"] != 0).float().mean() > 0.3
+    torch.testing.assert_close(out["logits"], task.head.bias.expand(2, 4), atol=50, rtol=0)
+    assert not torch.equal(out["logits"], task(IMAGES)["logits"])
+    assert torch.equal(out["embedding"], task(IMAGES)["embedding"])
+
+
+def test_a_feature_passes_through(make_task: MakeTask) -> None:
+    feature = torch.ones(3, 512)
+    assert make_task().embed({"feature": feature}) is feature
+
+
+def test_frozen_trunk_stands_still(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    changed = after_training(make_task(freeze=True), make_trainer(), make_cars())
+    assert sorted(key for key, value in changed.items() if value) == ["head.bias", "head.weight"]
+    assert "trunk.bn1.running_mean" in changed  # BatchNorm statistics are among what is compared
+
+
+def test_trunk_learns_otherwise(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    changed = after_training(make_task(), make_trainer(max_steps=1), make_cars())
+    assert sorted(key for key, value in changed.items() if not value) == ["preprocess.mean", "preprocess.std"]
+
+
+def test_frozen_trunk_stays_in_eval_mode(make_task: MakeTask) -> None:
+    task = make_task(freeze=True)
+    for mode in (True, False, True):
+        task.train(mode)
+        assert not any(module.training for module in task.trunk.modules())
+        assert task.dropout.training is mode
+
+
+def test_hyper_parameters_are_plain_json(make_task: MakeTask) -> None:
+    task = make_task(freeze=True, dropout=0.5, scheduler="StepLR", scheduler_args={"step_size": 7, "gamma": 0.1})
+    told = json.loads(json.dumps(dict(task.hparams)))
+    assert told["class_names"] == NAMES
+    assert (told["backbone"], told["weights"], told["freeze"], told["dropout"]) == ("resnet18", None, True, 0.5)
+    assert told["scheduler_args"] == {"step_size": 7, "gamma": 0.1}
+    assert CarClassifier(**told).hparams == task.hparams
+
+
+def test_unknown_backbone() -> None:
+    with pytest.raises(InputError, match="unknown backbone 'resnet1'"):
+        CarClassifier("resnet1", class_names=NAMES)
+
+
+def test_weights_are_read_at_once(tmp_path: Any) -> None:
+    with pytest.raises(InputError, match=r"no weights file .*w\.pt"):
+        CarClassifier("resnet18", str(tmp_path / "w.pt"), class_names=NAMES)
+
+
+def training_loss(task: CarClassifier, logits: Tensor) -> float:
+    """The loss of a step in which the head gives these logits for the label 0."""
+    torch.nn.init.zeros_(task.head.weight)
+    task.head.bias.data = logits
+    task.log = task.log_dict = lambda *_, **__: None  # type: ignore[assignment]  # needs a trainer
+    return task.training_step({"feature": torch.zeros(1, 512), "label": torch.tensor([0])}, 0).item()
+
+
+def test_label_smoothing(make_task: MakeTask) -> None:
+    logits = torch.tensor([3.0, 0.0, 0.0, 0.0])
+    wrong, right = 3.139206, 0.139206  # log(e^3 + 3), and that less 3
+    assert training_loss(make_task(), logits) == pytest.approx(right, abs=1e-5)
+    assert training_loss(make_task(label_smoothing=0.2), logits) == pytest.approx(0.85 * right + 0.15 * wrong, abs=1e-5)
