@@ -160,6 +160,7 @@ def _mistake_in(error: BaseException | None) -> InputError | None:
 def _quieten() -> None:
     """Drop what Lightning says that is no news to our users."""
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # we log by the epoch
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # shared by both loggers

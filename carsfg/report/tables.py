@@ -40,6 +40,8 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
     console.print("  ".join(f"{key} {_percent(figures.get(f'test/{key}'))}" for key in BELOW))
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
+        if stamp["data"] != "Stanford Cars":
+            console.print(f"The report's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
     chosen = f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}"
     console.print(f"{chosen}, {stamp['max_epochs']} epochs, {stamp['precision']}, {stamp['hardware']}")
 
