@@ -28,7 +28,7 @@ def drawn_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_cars(drawn_root: Path) -> MakeCars:
     """Makes data modules of the drawn cars, at 32 pixels and 8 images a batch unless told otherwise."""
 
@@ -40,7 +40,7 @@ def make_cars(drawn_root: Path) -> MakeCars:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_task() -> MakeTask:
     """Makes ResNet-18 classifiers with the same random weights every time."""
 
@@ -53,14 +53,14 @@ def make_task() -> MakeTask:
     return make
 
 
-@pytest.fixture
-def make_trainer(tmp_path: Path) -> MakeTrainer:
+@pytest.fixture(scope="session")
+def make_trainer(tmp_path_factory: pytest.TempPathFactory) -> MakeTrainer:
     """Makes trainers for one epoch on the CPU that print and save nothing unless told otherwise."""
 
     def make(**kwargs: Any) -> Trainer:
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         plain = {"enable_model_summary": False, "num_sanity_val_steps": 0, "max_epochs": 1}
-        folder = {"default_root_dir": str(tmp_path)}
+        folder = {"default_root_dir": str(tmp_path_factory.mktemp("run"))}
         return Trainer(accelerator="cpu", devices=1, **{**quiet, **plain, **folder, **kwargs})
 
     return make

@@ -1,5 +1,8 @@
-"""A confusion matrix that a person can read at 196 classes, in TensorBoard."""
+"""A confusion matrix that a person can read at 196 classes, in TensorBoard, and the accuracy of each class."""
 
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +17,8 @@ from carsfg.report.figures import confusion_figure
 
 class ConfusionMatrix(Callback):
     """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
+
+    A test writes `per_class.csv` into the run's folder as well: class, images, correct, accuracy = correct / images.
 
     Args:
         every_n_epochs: draw it after every so many epochs as well; 0 for the last alone.
@@ -65,9 +70,22 @@ class ConfusionMatrix(Callback):
     def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:
         if self._counts is None:
             return
-        counts = self._counts.compute().cpu()  # adds up all processes
+        counts = self._counts.compute().cpu().to(torch.int64)  # adds up all processes
         self._counts = None
+        if not trainer.is_global_zero:
+            return
+        if split == "test" and trainer.log_dir:
+            _write_per_class(Path(trainer.log_dir), counts, task.hparams["class_names"])
         for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
-                figure = confusion_figure(counts.to(torch.int64), task.hparams["class_names"], split)
+            if isinstance(logger, TensorBoardLogger):
+                figure = confusion_figure(counts, task.hparams["class_names"], split)
                 logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.current_epoch, close=False)
+
+
+def _write_per_class(folder: Path, counts: Tensor, class_names: Sequence[str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "images", "correct", "accuracy"])
+        for name, images, correct in zip(class_names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True):
+            writer.writerow([name, images, correct, correct / images if images else ""])

@@ -6,10 +6,14 @@ from typing import Any
 import torch
 import torchvision
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 import carsfg
 from carsfg.seeding import global_seed
+
+# what a stamp says of the training, as against the scoring, of weights
+MAKING = ("val", "augment", "batch_size", "split_hash", "weights", "chosen_on", "seed", "max_epochs")
 
 
 class RunStamp(Callback):
@@ -19,9 +23,19 @@ class RunStamp(Callback):
         """Make the stamp once data and task are known; log it with the hyper-parameters when training."""
         self.stamp = make_stamp(trainer, pl_module)
         if stage == "fit":
-            hyper_parameters = {key: value for key, value in pl_module.hparams.items() if key != "class_names"}
             for logger in trainer.loggers:
-                logger.log_hyperparams({**hyper_parameters, **self.stamp})
+                logger.log_hyperparams(self.hyper_parameters(pl_module))
+
+    def hyper_parameters(self, task: LightningModule) -> dict[str, Any]:
+        """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp."""
+        own = {key: value for key, value in task.hparams.items() if key not in ("class_names", "init_from")}
+        return {**own, **self.stamp}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """When weights are scored rather than trained on, keep saying how they were made."""
+        made = checkpoint.get("carsfg", {}).get("stamp", {})
+        if trainer.state.fn != TrainerFn.FITTING:
+            self.stamp |= {key: made[key] for key in MAKING if key in made}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write the stamp beside the weights."""
@@ -31,8 +45,8 @@ class RunStamp(Callback):
 def make_stamp(trainer: Trainer, task: LightningModule) -> dict[str, str | int]:
     """Return the stamp of a run, as plain strings and integers."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    monitors = [c.monitor for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
-    chosen_on = f"{data.val}: {monitors[0]}" if monitors else "last epoch"
+    choosing = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor]  # type: ignore[attr-defined]
+    chosen_on = f"{data.val}: {choosing[0].monitor}" if choosing else "last epoch"
     return {
         "protocol": data.protocol,
         "val": data.val,
@@ -40,7 +54,7 @@ def make_stamp(trainer: Trainer, task: LightningModule) -> dict[str, str | int]:
         "data": "drawn cars" if data.drawn else "Stanford Cars",
         "image_size": data.image_size,
         "augment": data.augment,
-        "batch_size": data.batch_size * trainer.world_size,
+        "batch_size": data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
         "split_hash": data.split_hash,
         "weights": _weights(task),
         "chosen_on": chosen_on,

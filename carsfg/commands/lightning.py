@@ -7,11 +7,11 @@ import warnings
 from typing import Any
 
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunStamp
 from carsfg.commands.messages import one_line
@@ -129,14 +129,13 @@ class CarsCLI(LightningCLI):
     def after_test(self) -> None:
         """Print the figures, and log them with the hyper-parameters."""
         figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("test/")}
-        stamp = next(c for c in self.trainer.callbacks if isinstance(c, RunStamp)).stamp  # type: ignore[attr-defined]
+        stamp = next(c for c in self.trainer.callbacks if isinstance(c, RunStamp))  # type: ignore[attr-defined]
         if not self.trainer.is_global_zero:
             return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                hyper_parameters = {k: v for k, v in self.model.hparams.items() if k != "class_names"}
-                logger.log_hyperparams({**hyper_parameters, **stamp}, figures)
-        print_test_table(self.experiment, figures, stamp)
+                logger.log_hyperparams(stamp.hyper_parameters(self.model), figures)
+        print_test_table(self.experiment, figures, stamp.stamp)
 
 
 def main(args: list[str]) -> int:

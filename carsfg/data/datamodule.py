@@ -164,7 +164,7 @@ class StanfordCarsDataModule(LightningDataModule):
         workers = self._workers()
         return DataLoader(
             dataset,
-            self.batch_size,
+            batch_size=self.batch_size,  # by name, for Lightning rebuilds loaders to predict
             sampler=sampler,
             num_workers=workers,
             drop_last=train and len(sampler) % self.batch_size == 1,  # BatchNorm cannot learn from one image

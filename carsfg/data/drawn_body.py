@@ -12,11 +12,9 @@ from carsfg.data.drawn_parts import (
     Colour,
     Patch,
     Points,
-    axles,
     disc,
     flank,
     front,
-    ribs,
     shade,
     side,
     side_lamps,
@@ -39,18 +37,24 @@ def car_patches(model: CarModel, coat: Coat, towards: Points, turn: float) -> li
     """
     body = model.body
     hull, cabin = _hull(body), _cabin(body)
-    patches = [disc(x, body.wheel, 0.1 - HALF, body.wheel, coat.tyre) for x in axles(body)]
+    patches = [disc(x, body.wheel, 0.1 - HALF, body.wheel, coat.tyre) for x in _axles(body)]
     patches += _skin(hull, np.full(len(hull), HALF), coat, towards)
     if body.extra == "bed":
         patches.append((_top(0.1, body.boot - 0.08, body.belt - 0.08), coat.inside))
     patches += front(model, coat) if towards[0] > 0 else tail(model, coat)
     patches += _open_top(body, coat) if body.extra == "open" else _closed_top(body, cabin, coat, towards)
     patches.append((side(hull, HALF), coat.paint))
-    patches += ribs(model, coat) + flank(body, coat)
+    patches += flank(body, coat)
     if body.extra != "open":
         patches += _windows(body, cabin, coat)
     patches += side_lamps(model, coat)
-    return patches + [patch for x in axles(body) for patch in wheel(model, coat, x, turn)]
+    return patches + [patch for x in _axles(body) for patch in wheel(model, coat, x, turn)]
+
+
+def _axles(body: Body) -> tuple[float, float]:
+    """Where the wheels stand."""
+    rear, front = 1.0 if body.boot > 1 else 0.7, 0.5 if body.bonnet < 0.6 else 0.72
+    return min(rear, body.length * 0.24), body.length - min(front, body.length * 0.2)
 
 
 def _smooth(points: ArrayLike, rounds: int = 2) -> Points:

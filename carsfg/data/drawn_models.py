@@ -1,7 +1,6 @@
 """The catalogue of the drawn cars: 14 invented makes x 14 bodies = 196 models, each with its own look.
 
-A body gives the silhouette and the windows, a make the face (lamps and grille), and the model the
-wheels and the ribs of the doors.
+A body gives the silhouette and the windows, a make the face (lamps and grille), and the model the wheels.
 """
 
 from dataclasses import dataclass
@@ -52,18 +51,6 @@ class Wheel:
 
 
 @dataclass(frozen=True)
-class Ribs:
-    """What is pressed into the doors: `columns` x `rows` cells, every other one raised, leaning by `slant`.
-
-    One row gives upright ribs, one column level ones, more of both a chequer, and a single cell nothing.
-    """
-
-    columns: int
-    rows: int
-    slant: float = 0.0
-
-
-@dataclass(frozen=True)
 class CarModel:
     """One class of drawn cars.
 
@@ -73,7 +60,6 @@ class CarModel:
         lamp: form of the head and tail lamps.
         grille: pattern of the grille.
         wheel: the rims.
-        ribs: the relief of the doors.
     """
 
     name: str
@@ -81,7 +67,6 @@ class CarModel:
     lamp: str
     grille: str
     wheel: Wheel
-    ribs: Ribs
 
 
 BODIES = (
@@ -121,10 +106,6 @@ _WHEELS = (
     Wheel(6, 0.6, 0.5), Wheel(2, 0.45, 0.3), Wheel(8, 0.5, 0.5), Wheel(0, 0.0, 0.8), Wheel(10, 0.35, 0.3),
     Wheel(3, 0.7, 0.2), Wheel(5, 0.75, 0.4), Wheel(7, 0.3, 0.2), Wheel(4, 0.7, 0.5),
 )  # fmt: skip
-_RIBS = (
-    Ribs(1, 5), Ribs(13, 1), Ribs(1, 1), Ribs(4, 2), Ribs(1, 3), Ribs(7, 1), Ribs(9, 1, 0.3), Ribs(8, 3), Ribs(1, 9),
-    Ribs(5, 1, 0.3), Ribs(3, 1), Ribs(12, 4), Ribs(5, 3, 0.2), Ribs(1, 7),
-)  # fmt: skip
 MOST = len(BODIES) * len(_FACES)
 """How many models there are."""
 
@@ -142,5 +123,4 @@ def car_model(label: int) -> CarModel:
         model += " S"
     year = 2012 - (label * 5) % 16
     name = f"{make} {model} {body.word} {2012 if label == 1 else year}"
-    wheel, ribs = _WHEELS[(column + 5 * row) % len(_WHEELS)], _RIBS[(column + 3 * row) % len(_RIBS)]
-    return CarModel(name, body, lamp, grille, wheel, ribs)
+    return CarModel(name, body, lamp, grille, _WHEELS[(column + 5 * row) % len(_WHEELS)])

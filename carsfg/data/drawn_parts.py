@@ -45,7 +45,6 @@ class Coat:
     spoke: Colour
     lamp: Colour
     tail: Colour
-    rib: Colour
     stripe: Colour | None
     sun: float
 
@@ -77,12 +76,6 @@ def disc(x: float, y: float, z: float, radius: float, colour: Colour, floor: flo
     ring = _CIRCLE * radius + (x, y)
     ring[:, 1] = np.maximum(ring[:, 1], floor)
     return side(ring, z), colour
-
-
-def axles(body: Body) -> tuple[float, float]:
-    """Where the wheels stand."""
-    rear, front = 1.0 if body.boot > 1 else 0.7, 0.5 if body.bonnet < 0.6 else 0.72
-    return min(rear, body.length * 0.24), body.length - min(front, body.length * 0.2)
 
 
 def wheel(model: CarModel, coat: Coat, x: float, turn: float) -> list[Patch]:
@@ -149,21 +142,6 @@ def side_lamps(model: CarModel, coat: Coat) -> list[Patch]:
     head = [(nose, high), (nose, high - tall), (inner + wide * 0.4, high - tall), (inner, high)]
     back = [(0.02, belt), (0.02, belt - tall), (wide * 0.8, belt - tall), (wide * 0.8, belt)]
     return [(side(head, HALF), coat.lamp), (side(back, HALF), coat.tail)]
-
-
-def ribs(model: CarModel, coat: Coat) -> list[Patch]:
-    """The relief of the doors, between the wheels."""
-    cells, body = model.ribs, model.body
-    back, front = (x + 1.3 * body.wheel * towards for x, towards in zip(axles(body), (1, -1), strict=True))
-    low, high = body.clearance + 0.1, body.belt - 0.06
-    patches = []
-    for column, row in ((c, r) for c in range(cells.columns) for r in range(cells.rows) if (c + r) % 2):
-        y0, y1 = (low + (high - low) * edge / cells.rows for edge in (row, row + 1))
-        x0, x1 = (back + (front - back) * edge / cells.columns for edge in (column, column + 1))
-        lean = [cells.slant * (y - low) / (high - low) for y in (y0, y1)]
-        cell = [(x0 - lean[0], y0), (x1 - lean[0], y0), (x1 - lean[1], y1), (x0 - lean[1], y1)]
-        patches.append((side(cell, HALF), coat.rib))
-    return patches
 
 
 def flank(body: Body, coat: Coat) -> list[Patch]:

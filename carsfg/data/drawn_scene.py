@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 """x1, y1, x2, y2 in pixels, 1-based, corners included, as Stanford Cars writes them."""
 
 _FINE = 2  # drawn so many times larger, then averaged
-_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)  # their roots' multiples fill 0..1 evenly (Kronecker)
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41)  # their roots' multiples fill 0..1 evenly (Kronecker)
 _CUT = 1 / 12  # share of the cars that the frame cuts
 _GREY = 1 / 25  # share of single-channel pictures
 
@@ -69,7 +69,7 @@ def _coat(rng: Generator, even: Points) -> Coat:
     paint, glass, tyre, trim, arch, inside, lamp, tail = (even[1:9] < 0.5).tolist()
     return Coat(
         paint=_colour(rng, paint, 1.0, even[0]), trim=_colour(rng, trim), glass=_colour(rng, glass),
-        tyre=_colour(rng, tyre, 0.2), arch=_colour(rng, arch), inside=_colour(rng, inside), rib=_colour(rng, bool(even[13] < 0.5)),
+        tyre=_colour(rng, tyre, 0.2), arch=_colour(rng, arch), inside=_colour(rng, inside),
         rim=_colour(rng, not tyre, 0.2), spoke=_colour(rng, tyre, 0.3), lamp=_colour(rng, lamp, 0.3),
         tail=_colour(rng, tail, 1.0), stripe=_colour(rng, rng.random() < 0.5) if rng.random() < 0.25 else None,
         sun=0.8 * even[9] - 0.4,

@@ -138,7 +138,7 @@ def read_plain(path: str | Path, what: str) -> Any:
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
     except Exception as error:  # damage shows as any: KeyError, IndexError, struct.error, ...
         raise InputError(
-            f"cannot read {what} {path}: it is damaged, was not written by torch.save, or holds code, which is never run"
+            f"cannot read {what} {path}: it is damaged, not written by torch.save, or holds code, which is never run"
         ) from error
 
 

@@ -1,8 +1,10 @@
 """Figures, drawn without any window and without matplotlib's global state."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -31,13 +33,12 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> 
     figure = Figure(figsize=(20, 13), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 1.35))
     # the square root lifts the few wrong images of a class out of the white
-    image = left.imshow(shares, cmap="magma_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    image = left.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
     figure.colorbar(image, ax=left, shrink=0.5, pad=0.01, label="share of the true class's images")
     _label_axes(left, [class_names[c] for c in order], [makes[c] for c in order])
     right_share = float(np.trace(matrix) / max(matrix.sum(), 1))
-    left.set_title(f"{split}: {right_share:.1%} of {int(matrix.sum()):,} images on the diagonal")
-    left.set_xlabel("predicted")
-    left.set_ylabel("true")
+    share = f"{split}: {right_share:.1%} of {int(matrix.sum()):,} images on the diagonal"
+    left.set_title(f"{share} (rows: true class, columns: predicted)")
     _list_confusions(right, matrix, [class_names[c] for c in order])
     return figure
 
@@ -48,33 +49,46 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
         axes.axhline(start - 0.5, color="0.75", linewidth=0.5)
         axes.axvline(start - 0.5, color="0.75", linewidth=0.5)
     if len(names) <= FEW:
-        ticks, labels = [float(i) for i in range(len(names))], names
-    else:
-        ends = [*starts[1:], len(makes)]
-        ticks = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
-        labels = [makes[start] for start in starts]
-    axes.set_xticks(ticks, labels, rotation=90, fontsize=8)
-    axes.set_yticks(ticks, labels, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        return
+    axes.set_xticks([])
+    axes.set_yticks([])
+    ends = [*starts[1:], len(makes)]
+    middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
+    thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+    places = _apart(middles, 0.0115 * len(names))  # a line's height, as a share of the axes'
+    style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread}
+    for start, middle, place in zip(starts, middles, places, strict=True):
+        y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
+        label = makes[start]
+        axes.annotate(label, (0, middle), (-0.015, place), y, y, ha="right", va="center", **style)
+        axes.annotate(label, (middle, 0), (place, -0.015), x, x, ha="center", va="top", rotation=90, **style)
 
 
-def _list_confusions(axes: Axes, matrix: np.ndarray, names: list[str], most: int = 20) -> None:
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Push sorted places apart, each as little as it takes, until neighbours have a gap between them."""
+    pushed = np.array(places, np.float64)
+    for _ in range(10_000):
+        push = np.maximum(gap - np.diff(pushed), 0) / 2
+        if push.max(initial=0) < 0.01 * gap:
+            break
+        pushed[:-1] -= push
+        pushed[1:] += push
+    return [float(place) for place in pushed]
+
+
+def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str], most: int = 25) -> None:
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     flat = np.argsort(-wrong, axis=None, kind="stable")[:most]
     rows, columns = np.unravel_index(flat, wrong.shape)
     lines = [
-        f"{wrong[r, c]:>3} of {matrix[r].sum():>3}   {names[r]}\n               taken for {names[c]}"
+        f"{wrong[r, c]} of {matrix[r].sum()}  {names[r]}\n        taken for {names[c]}"
         for r, c in zip(rows, columns, strict=True)
         if wrong[r, c] > 0
     ]
     axes.axis("off")
     axes.set_title("most often confused", loc="left")
-    axes.text(
-        0,
-        0.99,
-        "\n".join(lines) or "nothing",
-        va="top",
-        fontsize=9,
-        linespacing=1.5,
-        transform=axes.transAxes,
-    )
+    text = "\n".join(lines) or "nothing"
+    axes.text(0, 0.99, text, va="top", fontsize=10, linespacing=1.5, transform=axes.transAxes)

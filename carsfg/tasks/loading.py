@@ -39,7 +39,7 @@ def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
     Raises:
         InputError: the checkpoint names a task that this version does not have.
     """
-    name = checkpoint["carsfg"].get("task")
+    name = str(checkpoint["carsfg"].get("task"))
     if name not in TASKS:
         raise InputError(f"the checkpoint holds a task {name!r}, this version knows {', '.join(TASKS)}")
     return import_task(name)
@@ -59,10 +59,14 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
         InputError: the file is missing, damaged, hostile, or no carsfg checkpoint.
     """
     checkpoint = read_checkpoint(path)
-    with skip_weights():
-        task = task_class(checkpoint)(**checkpoint["hyper_parameters"])
-    task.load_state_dict(checkpoint["state_dict"])
-    return task.to(device).eval()
+    cls = task_class(checkpoint)
+    try:
+        with skip_weights():
+            task = cls(**checkpoint["hyper_parameters"])
+        task.load_state_dict(checkpoint["state_dict"])
+    except (TypeError, RuntimeError) as error:
+        raise InputError(f"{path} does not fit this version of carsfg: {' '.join(str(error).split())[:200]}") from error
+    return task.to(memory_format=torch.channels_last).to(device).eval()  # laid out as in training
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:

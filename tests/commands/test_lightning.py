@@ -72,6 +72,10 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     figures |= {"make", "body", "year"}
     assert {f"{split}/{figure}" for split in ("val", "test") for figure in figures} <= keys
     assert {"train/loss", "train/top1", "lr-Adam"} <= keys
+    with (run / "per_class.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["images"]) for row in rows] == [4, 4, 4]
+    assert all(float(row["accuracy"]) == int(row["correct"]) / 4 for row in rows)
     out = capsys.readouterr().out
     assert "epoch 2/2  train loss" in out
     assert "tiny: test, protocol official on Stanford Cars" in out
@@ -81,10 +85,11 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert str(fit.root) not in str(checkpoint["carsfg"])
 
 
-def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit) -> None:
+def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.max_epochs=1") == 0
     checkpoint = str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")))
-    assert fit(f"--ckpt_path={checkpoint}", verb="test") == 0
+    assert fit(f"--ckpt_path={checkpoint}", "--seed_everything=7", verb="test") == 0
+    assert "seed 0" in " ".join(capsys.readouterr().out.split())  # of the training, not of the test
     assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
     task = carsfg.load(checkpoint)
     out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))

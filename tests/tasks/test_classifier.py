@@ -28,14 +28,12 @@ def test_photos_in_embedding_and_logits_out(make_task: MakeTask) -> None:
 
 
 def test_embedding_comes_before_dropout(make_task: MakeTask) -> None:
-    task = make_task(dropout=0.999)
-    task.trunk.eval()
-    task.dropout.train()
-    out = task(IMAGES)
-    assert (out["embedding"] != 0).float().mean() > 0.3
-    torch.testing.assert_close(out["logits"], task.head.bias.expand(2, 4), atol=50, rtol=0)
-    assert not torch.equal(out["logits"], task(IMAGES)["logits"])
-    assert torch.equal(out["embedding"], task(IMAGES)["embedding"])
+    task = make_task(dropout=0.5, freeze=True)
+    first, second = task(IMAGES), task(IMAGES)
+    assert torch.equal(first["embedding"], second["embedding"])
+    assert not torch.equal(first["logits"], second["logits"])
+    task.eval()
+    assert torch.equal(task(IMAGES)["logits"], task.head(first["embedding"]))
 
 
 def test_a_feature_passes_through(make_task: MakeTask) -> None:
@@ -68,7 +66,7 @@ def test_hyper_parameters_are_plain_json(make_task: MakeTask) -> None:
     assert told["class_names"] == NAMES
     assert (told["backbone"], told["weights"], told["freeze"], told["dropout"]) == ("resnet18", None, True, 0.5)
     assert told["scheduler_args"] == {"step_size": 7, "gamma": 0.1}
-    assert CarClassifier(**told).hparams == task.hparams
+    assert json.dumps(dict(CarClassifier(**told).hparams)) == json.dumps(told)
 
 
 def test_unknown_backbone() -> None:

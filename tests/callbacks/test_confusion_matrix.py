@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from torch import Tensor
+
+import carsfg.callbacks.confusion_matrix as module
+from carsfg.callbacks.confusion_matrix import ConfusionMatrix
+from carsfg.report.figures import confusion_figure
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+
+SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+
+
+def images(logger: TensorBoardLogger) -> dict[str, list[int]]:
+    """The epochs at which each image was logged."""
+    events = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
+    events.Reload()
+    return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(0, [2]), (2, [1, 2])])
+def test_figures_in_tensorboard(
+    every: int, epochs: list[int], make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    trainer = make_trainer(max_epochs=3, callbacks=[ConfusionMatrix(every)], logger=logger, num_sanity_val_steps=1)
+    task, cars = make_task(**SQUEEZE), make_cars()
+    trainer.fit(task, cars)
+    trainer.test(task, cars, verbose=False)
+    logger.finalize("success")
+    assert images(logger) == {"val/confusion_matrix": epochs, "test/confusion_matrix": [3]}
+
+
+def test_validation_alone_is_drawn(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    trainer = make_trainer(callbacks=[ConfusionMatrix()], logger=logger, max_epochs=9)
+    trainer.validate(make_task(**SQUEEZE), make_cars(), verbose=False)
+    logger.finalize("success")
+    assert images(logger) == {"val/confusion_matrix": [0]}
+
+
+def test_counts_are_true_by_predicted(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[list[list[int]], list[str]]] = []
+
+    def draw(counts: Tensor, names: list[str], split: str) -> object:
+        drawn.append((counts.tolist(), names))
+        return confusion_figure(counts, names, split)
+
+    monkeypatch.setattr(module, "confusion_figure", draw)
+    task = make_task(**SQUEEZE)
+    task.head.weight.data.zero_()
+    task.head.bias.data[2] = 1.0  # everything is taken for class 2
+    trainer = make_trainer(callbacks=[ConfusionMatrix()], logger=TensorBoardLogger(tmp_path))
+    trainer.test(task, make_cars(retrieval="closed_train_gallery"), verbose=False)  # the gallery is not counted
+    assert drawn == [([[0, 0, 5, 0]] * 4, NAMES)]
+
+
+def test_nothing_is_drawn_for_unseen_classes(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger, cars = TensorBoardLogger(tmp_path), make_cars(protocol="zero_shot")
+    trainer = make_trainer(callbacks=[ConfusionMatrix()], logger=logger)
+    trainer.test(make_task(**SQUEEZE, class_names=cars.class_names), cars, verbose=False)
+    logger.finalize("success")
+    assert images(logger) == {}

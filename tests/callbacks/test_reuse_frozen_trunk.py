@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.tasks.classifier import CarClassifier
+from tests.conftest import MakeCars, MakeTask, MakeTrainer
+
+Fit = Callable[..., tuple[CarClassifier, dict[str, float], list[int]]]
+
+
+def count(task: CarClassifier) -> list[int]:
+    """The batch sizes of all calls of the trunk from now on."""
+    calls: list[int] = []
+    task.trunk.register_forward_hook(lambda *call: calls.append(len(call[2])))
+    return calls
+
+
+@pytest.fixture(scope="module")
+def fit(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> Fit:
+    """Trains and tests, with the callback or without; gives the task, all figures, and the trunk's batch sizes."""
+
+    def run(reuse: bool, cars: dict[str, Any] | None = None, task: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        network = make_task(**{"freeze": True, "dropout": 0.5, "lr": 0.01, **(task or {})})
+        data, calls = make_cars(**(cars or {})), count(network)
+        trainer = make_trainer(**{"max_epochs": 3, "callbacks": [ReuseFrozenTrunk()] if reuse else [], **kwargs})
+        trainer.fit(network, data)
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        trainer.test(network, data, verbose=False)
+        return network, {**figures, **{k: float(v) for k, v in trainer.callback_metrics.items()}}, calls
+
+    return run
+
+
+def test_the_same_run_in_one_pass(fit: Fit) -> None:
+    plain, figures, plain_calls = fit(False)
+    reused, same_figures, calls = fit(True)
+    assert sum(calls) == 60  # 40 train and 20 test images, once
+    assert sum(plain_calls) == 3 * 36 + 3 * 4 + 20
+    # not bit by bit: the last batch of a split has another size, and sums are rounded in another order
+    torch.testing.assert_close(reused.head.weight, plain.head.weight, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(reused.head.bias, plain.head.bias, atol=1e-5, rtol=1e-5)
+    assert same_figures == pytest.approx(figures, rel=1e-4)
+    assert {"train/loss", "val/loss", "test/loss", "test/top1"} <= set(figures)
+
+
+def test_a_gallery_is_reused_too(fit: Fit) -> None:
+    calls = fit(True, cars={"retrieval": "closed_train_gallery"})[2]
+    assert sum(calls) == 60
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cars": {"augment": "crop_flip_rotate"}},
+        {"task": {"freeze": False}},
+        {"fast_dev_run": True},
+        {"fast_dev_run": 2},
+        {"limit_train_batches": 1},  # one batch, unlike 1.0
+        {"limit_val_batches": 1},
+    ],
+)
+def test_the_plain_way_elsewhere(fit: Fit, changes: dict[str, Any]) -> None:
+    calls = fit(True, **{"max_epochs": 1, **changes})[2]
+    assert calls == fit(False, **{"max_epochs": 1, **changes})[2]
+
+
+def test_the_next_network_gets_its_own(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    data = make_cars()
+    make_trainer(callbacks=[ReuseFrozenTrunk()]).fit(make_task(freeze=True), data)
+    assert data.features is None
+    torch.manual_seed(1)
+    other = CarClassifier("resnet18", None, class_names=data.class_names, image_size=32)
+    calls = count(other)
+    make_trainer().test(other, data, verbose=False)
+    assert sum(calls) == 20
+
+
+def test_other_weights_are_not_tested_on_old_output(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Any
+) -> None:
+    data, other, task = make_cars(), make_task(), make_task(freeze=True)
+    trainer = make_trainer(limit_val_batches=0)
+    trainer.fit(other, data)
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    trainer = make_trainer(callbacks=[ReuseFrozenTrunk()])
+    trainer.fit(task, data)
+    trainer.save_checkpoint(tmp_path / "own.ckpt")
+    calls = count(task)
+    for name, images in (("own", 0), ("other", 20)):
+        trainer.test(task, data, ckpt_path=str(tmp_path / f"{name}.ckpt"), weights_only=True, verbose=False)
+        assert sum(calls) == images
+
+
+def test_an_interrupted_run_leaves_nothing(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    class Broken(ReuseFrozenTrunk):
+        def on_train_batch_start(self, *args: Any) -> None:
+            raise ZeroDivisionError
+
+    data: StanfordCarsDataModule = make_cars()
+    with pytest.raises(ZeroDivisionError):
+        make_trainer(callbacks=[Broken()]).fit(make_task(freeze=True), data)
+    assert data.features is None

@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from carsfg.callbacks.stamp import RunStamp
+from tests.conftest import MakeCars, MakeTask, MakeTrainer
+
+
+def test_stamp_of_a_run(
+    make_task: MakeTask,
+    make_cars: MakeCars,
+    make_trainer: MakeTrainer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    trunk = {key[6:]: value for key, value in make_task().state_dict().items() if key.startswith("trunk.")}
+    torch.save(trunk, tmp_path / "imagenet.pt")
+    task, cars = make_task(weights=str(tmp_path / "imagenet.pt")), make_cars(augment="crop_flip_rotate")
+    logger = CSVLogger(tmp_path, "run")
+    trainer = make_trainer(limit_train_batches=1, callbacks=[RunStamp()], logger=logger)
+    trainer.fit(task, cars)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    stamp = torch.load(tmp_path / "run.ckpt", weights_only=True)["carsfg"]["stamp"]
+    wanted = {
+        "protocol": "official",
+        "val": "holdout",
+        "retrieval": "closed_loo",
+        "data": "drawn cars",
+        "image_size": 32,
+        "augment": "crop_flip_rotate",
+        "batch_size": 8,
+        "split_hash": cars.split_hash,
+        "weights": "imagenet.pt",
+        "chosen_on": "last epoch",
+        "seed": 3,
+        "precision": "32-true",
+        "max_epochs": 1,
+    }
+    assert {key: value for key, value in stamp.items() if key in wanted} == wanted
+    assert set(stamp) - set(wanted) == {"hardware", "versions"}
+    assert stamp["hardware"].startswith("1 x CPU (")
+    assert stamp["versions"].startswith("carsfg ")
+    assert str(tmp_path) not in json.dumps(stamp)
+    logged = Path(logger.log_dir, "hparams.yaml").read_text()
+    assert f"split_hash: {cars.split_hash}\n" in logged
+    assert "backbone: resnet18\n" in logged
+    assert str(tmp_path) not in logged
+
+
+@pytest.mark.parametrize("protocol", ["official", "zero_shot"])
+def test_choice_and_weights(
+    protocol: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    stamp, cars = RunStamp(), make_cars(protocol=protocol)
+    monitor = ModelCheckpoint(tmp_path, monitor="val/top1")
+    trainer = make_trainer(callbacks=[stamp, monitor], enable_checkpointing=True, limit_train_batches=0)
+    task = make_task(class_names=cars.class_names)
+    trainer.fit(task, cars)
+    assert stamp.stamp["chosen_on"] == "holdout: val/top1"
+    assert stamp.stamp["protocol"] == protocol
+    assert stamp.stamp["weights"] == "random"
+
+
+def test_split_hash_tells_splits_apart(make_cars: MakeCars) -> None:
+    hashes = []
+    for kwargs in ({}, {}, {"val": "test"}, {"split_seed": 1}, {"protocol": "zero_shot"}):
+        cars = make_cars(**kwargs)
+        cars.setup("fit")
+        hashes.append(cars.split_hash)
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes)) == 4

@@ -1,0 +1,74 @@
+import pytest
+
+from carsfg.report.paper import PAPER
+from carsfg.report.tables import print_test_table
+
+STAMP: dict[str, str | int] = {
+    "protocol": "official",
+    "data": "Stanford Cars",
+    "weights": "IMAGENET1K_V2",
+    "chosen_on": "last epoch",
+    "seed": 0,
+    "max_epochs": 10,
+    "precision": "32-true",
+    "hardware": "1 x CPU (x86_64, 2 threads)",
+}
+FIGURES = {
+    "test/loss": 1.23456,
+    "test/f1_weighted": 0.5,
+    "test/recall_weighted": 0.51239,
+    "test/precision_weighted": 0.6,
+    "test/top1": 0.51239,
+    "test/top5": 0.8,
+    "test/make": 0.7,
+}
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def rows(out: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+
+
+def test_ours_below_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    print_test_table("tl_exp1", FIGURES, STAMP)
+    out = capsys.readouterr().out
+    assert out.startswith("tl_exp1: test, protocol official on Stanford Cars")
+    assert rows(out) == [
+        ["the report *", "2.3724", "41.96 %", "42.37 %", "42.91 %", "42.37 %"],
+        ["this run", "1.2346", "50.00 %", "51.24 %", "60.00 %", "51.24 %"],
+    ]
+    assert "top5 80.00 %  f1_macro -  make 70.00 %  body -  year -" in out
+    assert f"* ResNet50 - Frozen: {PAPER['tl_exp1'].meaning}." in out
+    assert "weights IMAGENET1K_V2, chosen on last epoch, seed 0, 10 epochs, 32-true, 1 x CPU (x86_64, 2 threads)" in out
+
+
+def test_own_experiments_stand_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    print_test_table("tl_best", FIGURES, STAMP)
+    out = capsys.readouterr().out
+    assert [row[0] for row in rows(out)] == ["this run"]
+    assert "report" not in out
+
+
+def test_missing_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> None:
+    print_test_table("ir_zero_shot", {}, STAMP)
+    assert rows(capsys.readouterr().out) == [["this run", "-", "-", "-", "-", "-"]]
+
+
+def test_nothing_is_cut_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    print_test_table("tl_densenet121", FIGURES, STAMP)
+    out = capsys.readouterr().out
+    assert rows(out)[0] == ["the report *", "1.0800", "71.70 %", "71.69 %", "75.43 %", "71.69 %"]
+    assert "…" not in out
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_recall_is_accuracy_in_the_report(name: str) -> None:
+    """Weighted recall equals accuracy by definition, so a slip of a digit in either would show."""
+    assert PAPER[name].recall_weighted == PAPER[name].top1
