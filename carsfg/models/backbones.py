@@ -49,14 +49,22 @@ def build_trunk(name: str, weights: str | None = None) -> tuple[nn.Module, int]:
     """
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
-    # their pretrained weights want another normalisation, which `transform_input` makes of ImageNet's
-    inception = {"aux_logits": False, "init_weights": True, "transform_input": True}
-    extra = inception if name in {"googlenet", "inception_v3"} else {}
-    network = torchvision.models.get_model(name, weights=None, **extra)
+    network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
     if weights is not None and not weights_are_skipped():
         _load_into(network, _read_weights(name, weights), head_keys, f"weights {weights!r} for {name}")
     return network, width
+
+
+def _arguments(name: str) -> dict[str, bool]:
+    """Return what a network is built with, other than by default."""
+    if name in {"googlenet", "inception_v3"}:
+        # their pretrained weights want another normalisation, which `transform_input` makes of ImageNet's
+        return {"aux_logits": False, "init_weights": True, "transform_input": True}
+    if name.startswith(("resnet", "resnext", "wide_resnet")):
+        # from random weights each block then begins as the identity (Goyal et al. 2017), and learns far sooner
+        return {"zero_init_residual": True}
+    return {}
 
 
 def _close_to(name: str) -> str:

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carsfg.commands.data import main
+from carsfg.main import main as carsfg_main
 from tests.data.conftest import Photo, encode, gradient, write_cars
 
 GREY = encode(np.full((8, 10), 77, np.uint8), "JPEG")
+
+
+def main(args: list[str]) -> int:
+    return carsfg_main(["data", *args])
 
 
 def test_check_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +100,8 @@ def test_draw_makes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFix
 def test_help_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--help"]) == 0
     assert "--sha256" in capsys.readouterr().out
-    code = "import sys; import carsfg.commands.data as d; d.main([]); print({'torch', 'scipy'} & {*sys.modules})"
+    code = (
+        "import sys; from carsfg.main import main; main(['data', 'chek']); print({'torch', 'scipy'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

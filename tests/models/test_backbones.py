@@ -218,3 +218,10 @@ def test_hostile_weights_are_not_run(served: tuple[Path, ThreadingHTTPServer], t
     with pytest.raises(InputError, match=r"cannot read weights file .*hub.*\.pth: .* holds code, which is never run"):
         build_trunk(SMALL, "DEFAULT")
     assert not (tmp_path / "made").exists()
+
+
+def test_random_residual_blocks_begin_as_the_identity() -> None:
+    trunk, _ = build_trunk("resnet18")
+    block = trunk.get_submodule("layer1.0").eval()
+    images = torch.rand(2, 64, 8, 8)
+    assert torch.equal(block(images), images)
