@@ -1,27 +1,29 @@
 """The data of a run: it owns the protocol, the splits and the loaders."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from carsfg.data.augment import build_augment
+from carsfg.data.augment import recipe_named
 from carsfg.data.crops import CropCache
 from carsfg.data.drawn_cars import DrawnCars, draw_cars
 from carsfg.data.layout import find_folder, read_class_names
+from carsfg.data.resident import ResidentLoader, fits, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.samples import CropSamples, FeatureSamples
+from carsfg.data.samples import Batch, CropSamples, FeatureSamples, as_it_is
 from carsfg.data.splits import Protocol, Rows, Splits, Validation, split
 from carsfg.data.stanford_cars import StanfordCars
 from carsfg.errors import InputError
 from carsfg.seeding import global_seed
 
 Retrieval = Literal["closed_loo", "closed_train_gallery"]
+Loader = DataLoader[Batch] | ResidentLoader
 
 
 class StanfordCarsDataModule(LightningDataModule):
@@ -43,6 +45,8 @@ class StanfordCarsDataModule(LightningDataModule):
         augment: the recipe for training images: `none`, `crop_flip_rotate` or `crop_flip_jitter`.
         batch_size: images a process and step.
         num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
+        on_device: keep all crops in the device's memory and cut batches there, without any worker; `auto`: on a GPU
+            with twice the room.
         split_seed: of the hold-out; leave it, so that runs can be compared.
 
     Raises:
@@ -63,6 +67,7 @@ class StanfordCarsDataModule(LightningDataModule):
         augment: str = "none",
         batch_size: int = 32,
         num_workers: int | None = None,
+        on_device: bool | Literal["auto"] = "auto",
         split_seed: int = 0,
     ) -> None:
         super().__init__()
@@ -76,7 +81,9 @@ class StanfordCarsDataModule(LightningDataModule):
         self.root = Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn)
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / "cache"
         self.augment = augment
-        self._augment = build_augment(augment, image_size)
+        self._recipe = recipe_named(augment)
+        self.on_device = on_device
+        self._images: Tensor | None = None
         self._splits: Splits | None = None
         self.features: Tensor | None = None  # of all pooled images (N, D), once a frozen trunk's output is known
 
@@ -117,61 +124,76 @@ class StanfordCarsDataModule(LightningDataModule):
             self._splits = split(*arguments)
             self.split_hash = self._splits.hash(digests)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> Loader:
         """Return shuffled, augmented batches of the training split."""
         sampler_epoch = self.trainer.current_epoch if self.trainer else 0
         return self._loader(self.splits.train, augmented=True, shuffled_for=sampler_epoch)
 
-    def val_dataloader(self) -> list[DataLoader[Any]]:
+    def val_dataloader(self) -> list[Loader]:
         """Return batches to validate on, then those of the gallery if it is another split."""
         if self.splits.val is None:
             return []
         leaky = self.protocol == "seed_leaky"
         return [self._loader(self.splits.val, augmented=leaky), *self._gallery()]
 
-    def test_dataloader(self) -> list[DataLoader[Any]]:
+    def test_dataloader(self) -> list[Loader]:
         """Return batches to test on, then those of the gallery if it is another split."""
         return [self._loader(self.splits.test), *self._gallery()]
 
-    def predict_dataloader(self) -> DataLoader[Any]:
+    def predict_dataloader(self) -> Loader:
         """Return batches of the test split."""
         return self._loader(self.splits.test)
 
-    def every_image_dataloader(self) -> DataLoader[Any]:
+    def every_image_dataloader(self) -> Loader:
         """Return batches of both folders pooled, in order, on every process alike."""
-        dataset = CropSamples(self.caches, self.labels, np.arange(len(self.labels)))
-        return DataLoader(dataset, self.batch_size, num_workers=self._workers())
+        samples = CropSamples(self.caches, self.labels, np.arange(len(self.labels)))
+        return self._load(samples, EpochSampler(samples, shuffle=False))
 
-    def _gallery(self) -> list[DataLoader[Any]]:
+    def _gallery(self) -> list[Loader]:
         return [self._loader(self.splits.train)] if self.retrieval == "closed_train_gallery" else []
 
     def _open_caches(self) -> tuple[list[StanfordCars], list[CropCache]]:
         datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
         return datasets, [CropCache.open(dataset, self.image_size, self.cache_dir) for dataset in datasets]
 
-    def _loader(self, rows: Rows, augmented: bool = False, shuffled_for: int | None = None) -> DataLoader[Any]:
+    def _loader(self, rows: Rows, augmented: bool = False, shuffled_for: int | None = None) -> Loader:
         """Load rows in order, or shuffled from epoch `shuffled_for` on."""
-        dataset: Dataset[Any]
+        samples: CropSamples | FeatureSamples
         if self.features is not None:
-            dataset = FeatureSamples(self.features, self.labels, rows)
+            samples = FeatureSamples(self.features, self.labels, rows)
         else:
-            stored = self.protocol == "seed_leaky"
-            dataset = CropSamples(self.caches, self.labels, rows, self._augment if augmented else None, stored)
+            recipe, stored = self._recipe if augmented else None, self.protocol == "seed_leaky"
+            samples = CropSamples(self.caches, self.labels, rows, recipe, stored)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = shuffled_for is not None
-        sampler = EpochSampler(dataset, shuffle=train, seed=global_seed(), rank=rank, world_size=world)
+        sampler = EpochSampler(samples, shuffle=train, seed=global_seed(), rank=rank, world_size=world)
         sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
-        workers = self._workers()
+        return self._load(samples, sampler, train and len(sampler) % self.batch_size == 1)
+
+    def _load(self, samples: CropSamples | FeatureSamples, sampler: EpochSampler, drop_last: bool = False) -> Loader:
+        """Load batches; an incomplete last one of a single image, which BatchNorm cannot learn from, may be dropped."""
+        if isinstance(samples, CropSamples) and (images := self._resident_images()) is not None:
+            return ResidentLoader(images, samples, self.batch_size, sampler, drop_last)
+        workers = self._workers() if isinstance(samples, CropSamples) else 0
         return DataLoader(
-            dataset,
+            samples,
             batch_size=self.batch_size,  # by name, for Lightning rebuilds loaders to predict
             sampler=sampler,
+            collate_fn=as_it_is,
             num_workers=workers,
-            drop_last=train and len(sampler) % self.batch_size == 1,  # BatchNorm cannot learn from one image
+            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # else each new iterator draws from torch's random state, and a resume differs
         )
+
+    def _resident_images(self) -> Tensor | None:
+        """Return all crops on this process's device, if they are to live there; they are uploaded once."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        wanted = device.type == "cuda" and fits(self.caches, device) if self.on_device == "auto" else self.on_device
+        if wanted and (self._images is None or self._images.device != device):
+            self._images = upload(self.caches, device)
+        return self._images if wanted else None
 
     def _workers(self) -> int:
         if self.num_workers is not None:

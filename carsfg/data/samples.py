@@ -1,58 +1,87 @@
-"""Samples of a split, cut from the decoded crops."""
+"""Batches of a split, cut from the decoded crops by whole batches."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from carsfg.data.augment import Augment, augment_seeded
+from carsfg.data.augment import DRAWS, Draws, Recipe, apply_on_cpu, draw
 from carsfg.data.crops import CropCache
 from carsfg.data.splits import Rows
 from carsfg.seeding import derive_seed, global_seed
 
+Batch = dict[str, Tensor]
+Key = tuple[int, int]
+"""(epoch, index), as `EpochSampler` yields it."""
 
-class CropSamples(Dataset[dict[str, Any]]):
-    """Rows of the decoded crops, as samples `image` (3, S, S) uint8, `label` and `index`.
+
+class CropSamples(Dataset[Batch]):
+    """Rows of the decoded crops; whole batches of `image` (B, 3, S, S) uint8, `label` (B,) and `index` (B,).
+
+    What happens to an image is drawn from run, epoch and index alone, so it depends neither on the worker that loads it
+    nor on what was loaded before.
 
     Args:
         caches: the decoded crops of `cars_train` and `cars_test`.
         labels: int64 (N,) of both, pooled.
         rows: which of them belong to the split; copy c of row r stands as `c * N + r`.
-        augment: a recipe, or None.
-        stored: draw each augmentation once and for all, as if the copies were stored, instead of anew every epoch.
+        recipe: the augmentation, or None.
+        stored: draw once and for all, as if augmented copies were stored, instead of anew every epoch.
     """
 
     def __init__(
-        self,
-        caches: list[CropCache],
-        labels: Rows,
-        rows: Rows,
-        augment: Augment | None = None,
-        stored: bool = False,
+        self, caches: list[CropCache], labels: Rows, rows: Rows, recipe: Recipe | None = None, stored: bool = False
     ) -> None:
-        self.caches, self.rows, self.augment, self.stored = caches, rows, augment, stored
-        self.labels = labels[rows % len(labels)]
-        self._pooled, self._first = len(labels), len(caches[0])
+        self.caches, self.recipe, self.stored = caches, recipe, stored
+        self.places, self.pooled_rows = rows, rows % len(labels)
+        self.labels = labels[self.pooled_rows]
+        self._uniform: tuple[int, npt.NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.places)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Return sample `index`; the key is an index, or (epoch, index) as `EpochSampler` yields it."""
-        epoch, index = key if isinstance(key, tuple) else (0, key)
-        row = int(self.rows[index]) % self._pooled
-        pixels = self.caches[0].images[row] if row < self._first else self.caches[1].images[row - self._first]
-        image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
-        if self.augment is not None:
-            draw = derive_seed(0, int(self.rows[index])) if self.stored else derive_seed(global_seed(), epoch, index)
-            image = augment_seeded(self.augment, image, draw)
-        return {"image": image, "label": int(self.labels[index]), "index": index}
+    def __getitem__(self, key: int | Key) -> dict[str, Any]:
+        """Return one sample: `image` (3, S, S), `label` and `index`; an index alone means epoch 0."""
+        batch = self.__getitems__([key if isinstance(key, tuple) else (0, key)])
+        return {name: values[0] for name, values in batch.items()}
+
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """Return a whole batch; the loader calls this once instead of `__getitem__` for each image."""
+        epoch, indices = keys[0][0], np.array([index for _, index in keys])
+        pixels = self.pixels(indices)
+        if self.recipe is not None:
+            pixels = apply_on_cpu(pixels, self.draws(epoch, indices))
+        return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **self.answers(indices)}
+
+    def pixels(self, indices: Rows) -> npt.NDArray[np.uint8]:
+        """Read uint8 (B, S, S, 3), not augmented."""
+        rows, first = self.pooled_rows[indices], len(self.caches[0])
+        size = self.caches[0].images.shape[1:]
+        pixels = np.empty((len(rows), *size), np.uint8)
+        for cache, chosen, start in zip(self.caches, (rows < first, rows >= first), (0, first), strict=True):
+            pixels[chosen] = cache.images[rows[chosen] - start]
+        return pixels
+
+    def draws(self, epoch: int, indices: Rows) -> Draws:
+        """Draw what happens to these images in an epoch."""
+        assert self.recipe is not None  # noqa: S101
+        epoch, seed, which = (0, 0, self.places) if self.stored else (epoch, global_seed(), np.arange(len(self)))
+        if self._uniform is None or self._uniform[0] != epoch:
+            random = np.random.default_rng(derive_seed(seed, epoch))
+            self._uniform = epoch, random.random((int(which.max()) + 1, DRAWS), np.float32)
+        return draw(self.recipe, self._uniform[1][which[indices]])
+
+    def answers(self, indices: Rows) -> Batch:
+        """Return `label` and `index`, int64 (B,)."""
+        return {"label": torch.from_numpy(self.labels[indices]), "index": torch.from_numpy(indices)}
 
 
-class FeatureSamples(Dataset[dict[str, Any]]):
-    """The same samples with a frozen trunk's output in place of the image: `feature` (D,), `label` and `index`.
+class FeatureSamples(Dataset[Batch]):
+    """The same batches with a frozen trunk's output in place of the image: `feature` (B, D), `label` and `index`.
 
     Args:
         features: (N, D), of all pooled images.
@@ -61,12 +90,17 @@ class FeatureSamples(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, features: Tensor, labels: Rows, rows: Rows) -> None:
-        self.features, self.labels, self.rows = features, labels[rows], rows
+        self.features, self.labels, self.rows = features, torch.from_numpy(labels[rows]), torch.from_numpy(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
-        """Return sample `index`; the key is an index, or (epoch, index) as `EpochSampler` yields it."""
-        index = key[1] if isinstance(key, tuple) else key
-        return {"feature": self.features[self.rows[index]], "label": int(self.labels[index]), "index": index}
+    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+        """Return a whole batch."""
+        indices = torch.tensor([index for _, index in keys])
+        return {"feature": self.features[self.rows[indices]], "label": self.labels[indices], "index": indices}
+
+
+def as_it_is(batch: Any) -> Any:
+    """Collate what is a batch already."""
+    return batch

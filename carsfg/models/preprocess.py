@@ -44,4 +44,7 @@ class Preprocess(nn.Module):
             size = (self.image_size, self.image_size)
             images = functional.interpolate(images, size, mode=self.interpolation, antialias=True)
             images = images.clamp(0, 255)  # bicubic overshoots
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        # as rows of R G B R G B ..: a broadcast along contiguous memory is ten times as fast as one of three numbers
+        rows = images.permute(0, 2, 3, 1).flatten(2)
+        mean, scale = (value.flatten().repeat(images.shape[3]) for value in (self.mean, 1 / self.std))
+        return (rows - mean).mul_(scale).view(*images.shape[:1], *images.shape[2:], 3).permute(0, 3, 1, 2)

@@ -1,0 +1,48 @@
+"""Images that live on the device give the batches that a loader would give."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.resident import ResidentLoader
+from tests.conftest import MakeCars
+
+
+def ready(make_cars: MakeCars, **arguments: Any) -> StanfordCarsDataModule:
+    data = make_cars(**arguments)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+@pytest.mark.parametrize("arguments", [{}, {"augment": "crop_flip_rotate"}, {"augment": "crop_flip_jitter"}])
+def test_the_same_batches(arguments: dict[str, Any], make_cars: MakeCars) -> None:
+    plain = ready(make_cars, on_device=False, **arguments).train_dataloader()
+    resident = ready(make_cars, on_device=True, **arguments).train_dataloader()
+    assert isinstance(resident, ResidentLoader)
+    assert len(plain) == len(resident)
+    for expected, got in zip(plain, resident, strict=True):
+        assert torch.equal(expected["label"], got["label"])
+        assert torch.equal(expected["index"], got["index"])
+        difference = (expected["image"].float() - got["image"].float()).abs()
+        assert difference.mean() < (1.5 if arguments else 1e-9)  # rounding, and the black corners' edges
+
+
+def test_a_new_epoch_is_drawn_anew(make_cars: MakeCars) -> None:
+    loader = ready(make_cars, on_device=True, augment="crop_flip_rotate").train_dataloader()
+    first = next(iter(loader))
+    assert torch.equal(first["image"], next(iter(loader))["image"])
+    loader.sampler.set_epoch(1)  # type: ignore[attr-defined,union-attr]
+    assert not torch.equal(first["index"], next(iter(loader))["index"])
+
+
+def test_evaluation_sees_all_images_once(make_cars: MakeCars) -> None:
+    data = ready(make_cars, on_device=True)
+    (loader,) = data.test_dataloader()
+    assert torch.cat([batch["index"] for batch in loader]).tolist() == list(range(len(data.splits.test)))
+
+
+def test_without_a_gpu_images_stay_in_the_cache(make_cars: MakeCars) -> None:
+    assert not isinstance(ready(make_cars).train_dataloader(), ResidentLoader)
