@@ -6,9 +6,10 @@ import logging
 import warnings
 from typing import Any
 
+import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
@@ -106,6 +107,8 @@ class CarsCLI(LightningCLI):
             config["logger"] = [board, table]
         if config["logger"] and not config.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
+        if config.get("enable_progress_bar") is not False and not _has_progress_bar(config.get("callbacks")):
+            callbacks.append(RichProgressBar(refresh_rate=10))  # each refresh waits for the GPU
         return super()._instantiate_trainer(config, callbacks)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -141,12 +144,18 @@ class CarsCLI(LightningCLI):
 def main(args: list[str]) -> int:
     """Run a Trainer verb; `args` begins with it."""
     _quieten()
+    torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     words, experiment = find_configs(args)
     try:
         CarsCLI(words, experiment or "carsfg")
     except MisconfigurationException as error:  # Lightning's word for a user's mistake: no GPU, an unknown monitor, ...
         raise InputError(" ".join(str(error).split())) from None
     return 0
+
+
+def _has_progress_bar(callbacks: Any) -> bool:
+    """Whether the config brings a progress bar of its own; it gives no callback, one, or a list."""
+    return any(isinstance(one, ProgressBar) for one in (callbacks if isinstance(callbacks, list) else [callbacks]))
 
 
 def _mistake_in(error: BaseException | None) -> InputError | None:

@@ -1,5 +1,6 @@
 """What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -144,12 +145,14 @@ class CarsTask(LightningModule):
         """
         hp = self.hparams
         groups = self.optimizer_groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
-        rates = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
-        optimizer = _make("optimizer", torch.optim, hp["optimizer"], groups, **rates)
+        arguments = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
+        if "fused" in inspect.signature(_named("optimizer", torch.optim, hp["optimizer"])).parameters:
+            arguments.setdefault("fused", True)  # one kernel for all tensors
+        optimizer = _make("optimizer", torch.optim, hp["optimizer"], groups, **arguments)
         if hp["scheduler"] is None:
             return optimizer
-        schedulers, arguments = torch.optim.lr_scheduler, hp["scheduler_args"] or {}
-        scheduler = _make("scheduler", schedulers, hp["scheduler"], optimizer, **arguments)
+        schedulers = torch.optim.lr_scheduler
+        scheduler = _make("scheduler", schedulers, hp["scheduler"], optimizer, **(hp["scheduler_args"] or {}))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]},
