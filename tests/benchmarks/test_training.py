@@ -1,0 +1,80 @@
+"""Training: our steps against a bare loop, and the reuse of a frozen trunk against doing without."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from lightning import Callback, Trainer
+from torch import nn
+
+from carsfg.callbacks import ReuseFrozenTrunk
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.drawn_cars import DrawnCars
+from carsfg.tasks.classifier import CarClassifier
+from tests.benchmarks.conftest import Pair
+
+pytestmark = pytest.mark.measure
+WARM, STEPS = 3, 15
+SPEC = DrawnCars(classes=12, train=60, test=2)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cars")
+
+
+def make_trainer(**arguments: Any) -> Trainer:
+    arguments |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    return Trainer(accelerator="cpu", enable_model_summary=False, num_sanity_val_steps=0, **arguments)
+
+
+class Steps(Callback):
+    """Time of the steps after the first few."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == WARM:
+            self.start = time.perf_counter()
+        if trainer.global_step == WARM + STEPS:
+            self.seconds = time.perf_counter() - self.start
+
+
+def test_a_step_costs_what_a_bare_loop_costs(root: Path, benchmark: Any) -> None:
+    data = StanfordCarsDataModule(str(root), drawn=SPEC, image_size=224, val="none")
+    task = CarClassifier(class_names=data.class_names, backbone="resnet18", weights=None)
+    ratios = []
+    for _ in range(3):
+        watch = Steps()
+        make_trainer(max_steps=WARM + STEPS, callbacks=[watch]).fit(task, data)
+        ratios.append(watch.seconds / bare_loop())
+    info = {"work": "`fit` step, ResNet-18 at 224, batch 32", "rival": "a bare PyTorch loop, data in memory"}
+    benchmark.extra_info.update(info, mark="at most 1.10 of its time", ratio=sorted(ratios)[1], device="CPU")
+    benchmark.pedantic(bare_loop, rounds=1)
+
+
+def bare_loop() -> float:
+    network = torchvision.models.resnet18(num_classes=12).to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
+    images = torch.rand(32, 3, 224, 224).to(memory_format=torch.channels_last)
+    labels = torch.arange(32) % 12
+    for step in range(WARM + STEPS):
+        if step == WARM:
+            start = time.perf_counter()
+        loss = nn.functional.cross_entropy(network(images), labels)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return time.perf_counter() - start
+
+
+def test_a_frozen_trunk_runs_once(root: Path, pair: Pair) -> None:
+    def ten_epochs(*callbacks: Callback) -> None:
+        data = StanfordCarsDataModule(str(root), drawn=SPEC, image_size=64)
+        network: dict[str, Any] = {"backbone": "resnet50", "weights": None, "freeze": True, "image_size": 64}
+        task = CarClassifier(class_names=data.class_names, **network)
+        make_trainer(max_epochs=10, callbacks=list(callbacks)).fit(task, data)
+
+    work, rival = "frozen ResNet-50, 10 epochs", "the same without reuse of the trunk's output"
+    pair(work, rival, "8x", lambda: ten_epochs(ReuseFrozenTrunk()), ten_epochs, rounds=1)
