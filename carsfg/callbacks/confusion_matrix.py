@@ -72,10 +72,11 @@ class ConfusionMatrix(Callback):
             return
         counts = self._counts.compute().cpu().to(torch.int64)  # adds up all processes
         self._counts = None
+        folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
-        if split == "test" and trainer.log_dir:
-            _write_per_class(Path(trainer.log_dir), counts, task.hparams["class_names"])
+        if split == "test" and folder:
+            _write_per_class(Path(folder), counts, task.hparams["class_names"])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 figure = confusion_figure(counts, task.hparams["class_names"], split)

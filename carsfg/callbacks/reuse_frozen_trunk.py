@@ -1,12 +1,17 @@
-"""A frozen trunk gives the same output every epoch: compute it once."""
+"""A frozen trunk gives the same output every epoch, and every run: compute it once."""
 
+import hashlib
+import uuid
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from rich.progress import track
 from torch import Tensor
 
+from carsfg.models.backbones import read_state_dict
 from carsfg.tasks.base import CarsTask
 
 
@@ -15,33 +20,32 @@ class ReuseFrozenTrunk(Callback):
 
     Steps in where the trunk is frozen and images are not augmented; the figures are those of the plain way, since
     batches of the same size go through the same precision. Runs that are cut short (`fast_dev_run`,
-    `limit_*_batches`) go the plain way. The output stays here between `fit` and a `test` of the same network, and
-    never in the data, which may serve another network next.
+    `limit_*_batches`) go the plain way. The output is kept beside the decoded crops, under a key of all that it depends
+    on: weights, crops, preprocessing, precision and kind of device. It is lent to the data for the time of a `fit`, and
+    of a `test` of the same trunk.
     """
 
     def __init__(self) -> None:
         self._features: Tensor | None = None
-        self._made_by: Any = None
+        self._key = ""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Compute the features, before Lightning asks for the loaders."""
+        """Find or compute the features, before Lightning asks for the loaders."""
         data = getattr(trainer, "datamodule", None)
         # floats are shares, integers are counts: 1 is one batch
         whole = all(repr(limit) == "1.0" for limit in (trainer.limit_train_batches, trainer.limit_val_batches))
         if data is not None and data.augment == "none" and whole and _is_still(pl_module):
-            data.features = self._features = self._compute(trainer, pl_module, data)
-            self._made_by = _maker(data, pl_module)
+            self._key = features_key(trainer, pl_module)
+            data.features = self._features = self._find_or_compute(trainer, pl_module)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Lend the features to a validation or test of the network that they came from."""
-        data = getattr(trainer, "datamodule", None)
-        if stage != "fit" and self._features is not None and _maker(data, pl_module) == self._made_by:
-            data.features = self._features  # type: ignore[union-attr]
+        if stage != "fit" and self._features is not None and features_key(trainer, pl_module) == self._key:
+            trainer.datamodule.features = self._features  # type: ignore[attr-defined]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Take them back if a checkpoint has brought another trunk."""
-        data = getattr(trainer, "datamodule", None)
-        if self._features is not None and _maker(data, pl_module) != self._made_by:
+        if self._features is not None and features_key(trainer, pl_module) != self._key:
             _take_back(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -52,26 +56,51 @@ class ReuseFrozenTrunk(Callback):
         """Take them back."""
         _take_back(trainer)
 
-    @torch.no_grad()
-    def _compute(self, trainer: Trainer, task: LightningModule, data: Any) -> Tensor:
-        assert isinstance(task, CarsTask)  # noqa: S101
-        loader = data.every_image_dataloader()
-        batches = track(loader, "computing the frozen trunk's output", disable=not trainer.is_global_zero)
-        with trainer.precision_plugin.forward_context():
-            return torch.cat([task.embed({"image": batch["image"].to(task.device)}).cpu() for batch in batches])
+    def _find_or_compute(self, trainer: Trainer, task: LightningModule) -> Tensor:
+        """Read the features from disk, or compute them and leave them there; every process of a run by itself."""
+        file = Path(trainer.datamodule.cache_dir) / f"features-{self._key}.pt"  # type: ignore[attr-defined]
+        if file.is_file():
+            return read_state_dict(file)["features"]
+        features = _compute(trainer, task)
+        beside = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
+        try:
+            torch.save({"features": features}, beside)
+            beside.replace(file)
+        except (OSError, RuntimeError) as error:
+            rank_zero_warn(f"the trunk's output could not be kept in {file.parent} ({error}); the run goes on")
+        finally:
+            beside.unlink(missing_ok=True)
+        return features
+
+
+def features_key(trainer: Trainer, task: LightningModule) -> str:
+    """Hash all that a trunk's output depends on, as 16 hexadecimal digits."""
+    data = getattr(trainer, "datamodule", None)
+    made_of = hashlib.blake2b(digest_size=8)
+    facts = [trainer.precision, task.device.type, type(task).__name__, task.hparams.get("interpolation")]
+    facts += [cache.path.name for cache in getattr(data, "caches", [])] + [getattr(data, "batch_size", None)]
+    facts += [task.hparams.get("backbone"), task.hparams.get("image_size")]
+    made_of.update(repr(facts).encode())
+    for name, value in sorted(task.state_dict().items()):
+        if name.startswith(("trunk.", "preprocess.")):
+            made_of.update(name.encode())
+            made_of.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return made_of.hexdigest()
+
+
+@torch.no_grad()
+def _compute(trainer: Trainer, task: LightningModule) -> Tensor:
+    assert isinstance(task, CarsTask)  # noqa: S101
+    loader = trainer.datamodule.every_image_dataloader()  # type: ignore[attr-defined]
+    batches = track(loader, "computing the frozen trunk's output", disable=not trainer.is_global_zero)
+    with trainer.precision_plugin.forward_context():
+        return torch.cat([task.embed({"image": batch["image"].to(task.device)}).cpu() for batch in batches])
 
 
 def _take_back(trainer: Trainer) -> None:
     data = getattr(trainer, "datamodule", None)
     if data is not None:
         data.features = None
-
-
-def _maker(data: Any, task: LightningModule) -> tuple[int, int, int]:
-    """Tell data, task and its trunk's weights from others, by a sum of bytes, which no order or device rounds."""
-    tensors = getattr(task, "trunk", task).state_dict().values()
-    total = sum(int(one.cpu().reshape(-1).view(torch.uint8).sum(dtype=torch.int64)) for one in tensors)
-    return id(data), id(task), total
 
 
 def _is_still(task: LightningModule) -> bool:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +20,13 @@ def count(task: CarClassifier) -> list[int]:
     return calls
 
 
-@pytest.fixture(scope="module")
-def fit(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> Fit:
+@pytest.fixture
+def fit(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path) -> Fit:
     """Trains and tests, with the callback or without; gives the task, all figures, and the trunk's batch sizes."""
 
     def run(reuse: bool, cars: dict[str, Any] | None = None, task: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         network = make_task(**{"freeze": True, "dropout": 0.5, "lr": 0.01, **(task or {})})
-        data, calls = make_cars(**(cars or {})), count(network)
+        data, calls = make_cars(**{"cache_dir": str(tmp_path), **(cars or {})}), count(network)
         trainer = make_trainer(**{"max_epochs": 3, "callbacks": [ReuseFrozenTrunk()] if reuse else [], **kwargs})
         trainer.fit(network, data)
         figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
@@ -68,8 +69,31 @@ def test_the_plain_way_elsewhere(fit: Fit, changes: dict[str, Any]) -> None:
     assert calls == fit(False, **{"max_epochs": 1, **changes})[2]
 
 
-def test_the_next_network_gets_its_own(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
-    data = make_cars()
+def test_another_run_finds_the_output_on_disk(fit: Fit, tmp_path: Path) -> None:
+    first, figures, _ = fit(True)
+    again, same_figures, calls = fit(True)
+    assert calls == []
+    assert torch.equal(first.head.weight, again.head.weight)
+    assert same_figures == figures
+    assert len(list(tmp_path.glob("features-*.pt"))) == 1
+
+
+@pytest.mark.parametrize("changes", [{"task": {"mean": (0.5, 0.5, 0.5)}}, {"cars": {"image_size": 40}}])
+def test_other_preprocessing_is_another_output(fit: Fit, changes: dict[str, Any]) -> None:
+    fit(True, max_epochs=1)
+    assert sum(fit(True, **{"max_epochs": 1, **changes})[2]) == 60
+
+
+def test_another_trunk_is_another_output(fit: Fit) -> None:
+    fit(True, max_epochs=1)
+    torch.manual_seed(1)
+    assert sum(fit(True, task={"backbone": "resnet34"}, max_epochs=1)[2]) == 60
+
+
+def test_the_next_network_gets_its_own(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    data = make_cars(cache_dir=str(tmp_path))
     make_trainer(callbacks=[ReuseFrozenTrunk()]).fit(make_task(freeze=True), data)
     assert data.features is None
     torch.manual_seed(1)
@@ -80,9 +104,9 @@ def test_the_next_network_gets_its_own(make_task: MakeTask, make_cars: MakeCars,
 
 
 def test_other_weights_are_not_tested_on_old_output(
-    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Any
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    data, other, task = make_cars(), make_task(), make_task(freeze=True)
+    data, other, task = make_cars(cache_dir=str(tmp_path)), make_task(), make_task(freeze=True)
     trainer = make_trainer(limit_val_batches=0)
     trainer.fit(other, data)
     trainer.save_checkpoint(tmp_path / "other.ckpt")
@@ -95,12 +119,14 @@ def test_other_weights_are_not_tested_on_old_output(
         assert sum(calls) == images
 
 
-def test_an_interrupted_run_leaves_nothing(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_an_interrupted_run_leaves_nothing(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
     class Broken(ReuseFrozenTrunk):
         def on_train_batch_start(self, *args: Any) -> None:
             raise ZeroDivisionError
 
-    data: StanfordCarsDataModule = make_cars()
+    data: StanfordCarsDataModule = make_cars(cache_dir=str(tmp_path))
     with pytest.raises(ZeroDivisionError):
         make_trainer(callbacks=[Broken()]).fit(make_task(freeze=True), data)
     assert data.features is None
