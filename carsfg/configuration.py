@@ -36,7 +36,11 @@ def find_configs(args: list[str]) -> tuple[list[str], str | None]:
         args: the words after the verb.
 
     Returns:
-        The words, and the name of the experiment: that of the first config without its ending.
+        The words, and the name of the experiment: that of the first config without its ending, or, for the
+        `config.yaml` that a run has left in `EXPERIMENT/version_N/`, that run's.
+
+    Raises:
+        InputError: a config does not exist.
     """
     found: list[str] = []
     experiment: str | None = None
@@ -48,6 +52,11 @@ def find_configs(args: list[str]) -> tuple[list[str], str | None]:
             continue
         name = value if equals else next(words, "")
         path = find_config(name)
-        experiment = experiment or path.stem
+        experiment = experiment or _experiment(path)
         found += ["--config", str(path)]
     return found, experiment
+
+
+def _experiment(path: Path) -> str:
+    run = path.absolute().parent
+    return run.parent.name if path.name == "config.yaml" and run.name.startswith("version_") else path.stem

@@ -38,5 +38,12 @@ def test_the_first_config_names_the_experiment() -> None:
     assert experiment == "tl_exp1"
 
 
+def test_the_config_that_a_run_left_keeps_its_name(tmp_path: Path) -> None:
+    left = tmp_path / "tl_exp1" / "version_3" / "config.yaml"
+    left.parent.mkdir(parents=True)
+    left.write_text("{}")
+    assert find_configs(["--config", str(left)])[1] == "tl_exp1"
+
+
 def test_without_config_there_is_no_experiment() -> None:
     assert find_configs(["--data.val", "none"]) == (["--data.val", "none"], None)

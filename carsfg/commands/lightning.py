@@ -78,6 +78,8 @@ class CarsCLI(LightningCLI):
         """Take the network's hyper-parameters from a checkpoint to resume or score, if it holds the same task."""
         config = self.config[self.config.subcommand]
         if not config.get("ckpt_path"):
+            if self.config.subcommand != "fit" and not config.model.init_args.get("init_from"):
+                raise InputError(f"`carsfg {self.config.subcommand}` needs a trained network: name --ckpt_path=FILE")
             return
         checkpoint = read_checkpoint(config.ckpt_path)
         configured = config.model.class_path.rpartition(".")[2]
@@ -105,6 +107,8 @@ class CarsCLI(LightningCLI):
             board = TensorBoardLogger(config.get("default_root_dir") or LOGS, self.experiment, default_hp_metric=False)
             table = CSVLogger(board.save_dir, self.experiment, version=board.version, flush_logs_every_n_steps=1)
             config["logger"] = [board, table]
+        if config.get("precision") is None and _computes_in_bfloat16(config.get("accelerator") or "auto"):
+            config["precision"] = "bf16-mixed"
         if config["logger"] and not config.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
         if config.get("enable_progress_bar") is not False and not _has_progress_bar(config.get("callbacks")):
@@ -151,6 +155,16 @@ def main(args: list[str]) -> int:
     except MisconfigurationException as error:  # Lightning's word for a user's mistake: no GPU, an unknown monitor, ...
         raise InputError(" ".join(str(error).split())) from None
     return 0
+
+
+def _computes_in_bfloat16(accelerator: Any) -> bool:
+    """Whether the device that will train has instructions for bfloat16, so that mixed precision pays."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator not in ("auto", "cpu") or not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _has_progress_bar(callbacks: Any) -> bool:

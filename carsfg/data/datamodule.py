@@ -73,6 +73,11 @@ class StanfordCarsDataModule(LightningDataModule):
         super().__init__()
         if protocol == "seed_leaky" and val != "holdout":
             raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
+        if min(batch_size, image_size) < 1 or (num_workers or 0) < 0:
+            raise InputError(
+                f"data.batch_size {batch_size} and data.image_size {image_size} must be 1 or more, "
+                f"data.num_workers {num_workers} 0 or more"
+            )
         self.drawn, self.crop, self.margin, self.image_size = drawn, crop, margin, image_size
         self.protocol: Protocol = protocol
         self.val: Validation = val
@@ -113,7 +118,13 @@ class StanfordCarsDataModule(LightningDataModule):
         self._open_caches()
 
     def setup(self, stage: str) -> None:
-        """Lay out the splits; refuse to select anything on the test split."""
+        """Lay out the splits.
+
+        Raises:
+            InputError: something would be selected on the test split, or there is nothing to validate on.
+        """
+        if stage == "validate" and self.val == "none":
+            raise InputError("data.val is 'none', so there is nothing to validate on: set data.val: holdout or test")
         if stage == "fit" and self.val != "holdout":
             self._refuse_selection()
         if self._splits is None:
@@ -188,12 +199,15 @@ class StanfordCarsDataModule(LightningDataModule):
         )
 
     def _resident_images(self) -> Tensor | None:
-        """Return all crops on this process's device, if they are to live there; they are uploaded once."""
+        """Return all crops on this process's device, if they are to live there; they are uploaded once.
+
+        Once there they stay: asked again, `fits` would hold them, and the network beside them, against themselves.
+        """
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        wanted = device.type == "cuda" and fits(self.caches, device) if self.on_device == "auto" else self.on_device
-        if wanted and (self._images is None or self._images.device != device):
-            self._images = upload(self.caches, device)
-        return self._images if wanted else None
+        if self._images is None or self._images.device != device:
+            wanted = device.type == "cuda" and fits(self.caches, device) if self.on_device == "auto" else self.on_device
+            self._images = upload(self.caches, device) if wanted else None
+        return self._images
 
     def _workers(self) -> int:
         if self.num_workers is not None:

@@ -86,10 +86,11 @@ class FeatureSamples(Dataset[Batch]):
     Args:
         features: (N, D), of all pooled images.
         labels: int64 (N,), likewise.
-        rows: which of them belong to the split.
+        rows: which of them belong to the split; copy c of row r stands as `c * N + r`.
     """
 
     def __init__(self, features: Tensor, labels: Rows, rows: Rows) -> None:
+        rows = rows % len(labels)
         self.features, self.labels, self.rows = features, torch.from_numpy(labels[rows]), torch.from_numpy(rows)
 
     def __len__(self) -> int:

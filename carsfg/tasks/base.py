@@ -1,6 +1,5 @@
 """What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.metrics import ClassificationMetrics
 
 Batch = dict[str, Tensor]
+FUSED = {"Adam", "AdamW", "SGD"}  # optimisers with a fused kernel on CPU and GPU alike
 
 
 class CarsTask(LightningModule):
@@ -43,7 +43,8 @@ class CarsTask(LightningModule):
         std: per channel, likewise.
 
     Raises:
-        InputError: an optimiser or scheduler of that name does not exist, or `init_from` does not fit.
+        InputError: an optimiser or scheduler of that name does not exist, `init_from` does not fit, there are fewer
+            than two classes, or a number is out of its range.
     """
 
     # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
@@ -69,6 +70,12 @@ class CarsTask(LightningModule):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__()
+        if len(class_names) < 2:
+            raise InputError(f"there is {len(class_names)} class to learn: a network needs at least 2")
+        if image_size < 1 or not 0 <= label_smoothing <= 1:
+            raise InputError(
+                f"model.image_size {image_size} must be 1 or more, model.label_smoothing {label_smoothing} in 0..1"
+            )
         self.save_hyperparameters(logger=False)  # `RunStamp` logs them, without the list of class names
         _named("optimizer", torch.optim, optimizer)
         if scheduler is not None:
@@ -105,7 +112,8 @@ class CarsTask(LightningModule):
         """
         logits, labels = self.classify(self.embed(batch)), batch["label"]
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
-        if batch_idx % 50 == 0 and not torch.isfinite(loss):  # now and then: on a GPU looking means waiting
+        look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # now and then: on a GPU looking means waiting
+        if look and not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
         top1 = (logits.detach().argmax(1) == labels).float().mean()
         self.log("loss", loss, prog_bar=True, logger=False)
@@ -146,7 +154,8 @@ class CarsTask(LightningModule):
         hp = self.hparams
         groups = self.optimizer_groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
         arguments = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
-        if "fused" in inspect.signature(_named("optimizer", torch.optim, hp["optimizer"])).parameters:
+        clips = getattr(self._trainer, "gradient_clip_val", None)  # which Lightning refuses to do beside a fused one
+        if hp["optimizer"] in FUSED and not clips and not arguments.get("foreach"):
             arguments.setdefault("fused", True)  # one kernel for all tensors
         optimizer = _make("optimizer", torch.optim, hp["optimizer"], groups, **arguments)
         if hp["scheduler"] is None:
@@ -225,5 +234,5 @@ def _named(kind: str, module: Any, name: str) -> Any:
 def _make(kind: str, module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     try:
         return _named(kind, module, name)(*args, **kwargs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{kind} {name}: {error}") from error

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from carsfg.errors import InputError
 from carsfg.models.backbones import build_trunk
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.loading import init_from
@@ -22,7 +23,7 @@ class CarClassifier(CarsTask):
         **kwargs: arguments of `CarsTask`.
 
     Raises:
-        InputError: the backbone is unknown, or weights cannot be read or do not fit.
+        InputError: the backbone is unknown, weights cannot be read or do not fit, or `dropout` is no probability.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class CarClassifier(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if not 0 <= dropout <= 1:
+            raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
         self.trunk, width = build_trunk(backbone, None if kwargs.get("init_from") else weights)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, len(self.class_names))

@@ -51,7 +51,7 @@ def test_a_step_costs_what_a_bare_loop_costs(root: Path, benchmark: Any) -> None
         ratios.append(watch.seconds / bare_loop())
     info = {"work": "`fit` step, ResNet-18 at 224, batch 32", "rival": "a bare PyTorch loop, data in memory"}
     benchmark.extra_info.update(info, mark="at most 1.10 of its time", ratio=sorted(ratios)[1], device="CPU")
-    benchmark.pedantic(bare_loop, rounds=1)
+    benchmark.pedantic(lambda: None)
 
 
 def bare_loop() -> float:
@@ -70,11 +70,13 @@ def bare_loop() -> float:
 
 
 def test_a_frozen_trunk_runs_once(root: Path, pair: Pair) -> None:
+    spec = DrawnCars(classes=12, train=12, test=12)  # train and test of about the same size, as the real ones
+
     def ten_epochs(*callbacks: Callback) -> None:
-        data = StanfordCarsDataModule(str(root), drawn=SPEC, image_size=64)
-        network: dict[str, Any] = {"backbone": "resnet50", "weights": None, "freeze": True, "image_size": 64}
-        task = CarClassifier(class_names=data.class_names, **network)
+        data = StanfordCarsDataModule(str(root), drawn=spec, val="test")
+        task = CarClassifier(class_names=data.class_names, backbone="resnet50", weights=None, freeze=True)
         make_trainer(max_epochs=10, callbacks=list(callbacks)).fit(task, data)
 
-    work, rival = "frozen ResNet-50, 10 epochs", "the same without reuse of the trunk's output"
-    pair(work, rival, "8x", lambda: ten_epochs(ReuseFrozenTrunk()), ten_epochs, rounds=1)
+    work, rival = "frozen ResNet-50 at 224, 10 epochs", "the same without reuse of the trunk's output"
+    StanfordCarsDataModule(str(root), drawn=spec).prepare_data()
+    pair(work, rival, "8x", lambda: ten_epochs(ReuseFrozenTrunk()), ten_epochs, rounds=1, warm=False)

@@ -23,7 +23,8 @@ model:
   class_path: carsfg.CarClassifier
   init_args: {backbone: resnet18, weights: null, dropout: 0.5, image_size: 32}
 data: {val: holdout, augment: crop_flip_rotate, image_size: 32, batch_size: 8}
-trainer: {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu}
+trainer:
+  {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu, precision: 32-true}
 """
 
 
@@ -85,6 +86,14 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert str(fit.root) not in str(checkpoint["carsfg"])
 
 
+def test_mixed_precision_where_the_cpu_has_it(fit: Fit) -> None:
+    assert fit("--trainer.precision=null", "--trainer.max_epochs=1") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    has_it = "avx512_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else None
+    precision = torch.load(checkpoint, weights_only=True)["carsfg"]["stamp"]["precision"]
+    assert has_it is None or precision == ("bf16-mixed" if has_it else "32-true")
+
+
 def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.max_epochs=1") == 0
     checkpoint = str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")))
@@ -133,6 +142,12 @@ def test_mistakes(words: Sequence[str], said: str, fit: Fit, capsys: pytest.Capt
 def test_the_gpu_overlay_without_a_gpu(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--config", "gpu") == 2
     assert "gpu" in one_line(capsys).lower()
+
+
+@pytest.mark.parametrize("verb", ["validate", "test", "predict"])
+def test_a_network_without_training_is_not_scored(verb: str, fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(verb=verb) == 2
+    assert "--ckpt_path" in one_line(capsys)
 
 
 def test_an_unknown_monitor_is_named(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,27 @@ def test_leaky_copies_are_stored_augmentations(root: Path) -> None:
     assert torch.equal(images(data.test_dataloader()[0]), images(ready(root).test_dataloader()[0]))
 
 
+def test_features_serve_the_copies_too(root: Path) -> None:
+    data = ready(root, protocol="seed_leaky")
+    data.features = torch.arange(60.0).view(60, 1)
+    batches = list(data.train_dataloader())
+    assert sum(len(batch["label"]) for batch in batches) == 136
+    for batch in batches:
+        assert torch.equal(batch["label"], torch.from_numpy(data.labels)[batch["feature"].flatten().long()])
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"image_size": 0}, {"num_workers": -1}])
+def test_numbers_out_of_range(wrong: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="or more"):
+        StanfordCarsDataModule(**wrong)  # type: ignore[arg-type]
+
+
+def test_nothing_to_validate_on(root: Path) -> None:
+    data = ready(root, val="none")
+    with pytest.raises(InputError, match="nothing to validate on"):
+        data.setup("validate")
+
+
 def test_the_leak_needs_its_own_validation(root: Path) -> None:
     with pytest.raises(InputError, match=r"set data\.val: holdout"):
         ready(root, protocol="seed_leaky", val="test")

@@ -44,5 +44,13 @@ def test_evaluation_sees_all_images_once(make_cars: MakeCars) -> None:
     assert torch.cat([batch["index"] for batch in loader]).tolist() == list(range(len(data.splits.test)))
 
 
+def test_images_that_are_there_stay(make_cars: MakeCars) -> None:
+    """However little room is left beside them: validation must not go back to the cache because training has begun."""
+    data = ready(make_cars, on_device=True)
+    assert isinstance(data.train_dataloader(), ResidentLoader)
+    data.on_device = "auto"  # would say no
+    assert isinstance(data.test_dataloader()[0], ResidentLoader)
+
+
 def test_without_a_gpu_images_stay_in_the_cache(make_cars: MakeCars) -> None:
     assert not isinstance(ready(make_cars).train_dataloader(), ResidentLoader)

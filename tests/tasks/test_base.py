@@ -59,6 +59,28 @@ def test_arguments_that_do_not_fit(make_task: MakeTask, kwargs: dict[str, Any], 
         make_task(**kwargs).configure_optimizers()
 
 
+@pytest.mark.parametrize(
+    ("kwargs", "words"),
+    [
+        ({"image_size": 0}, "model.image_size 0 must be 1 or more"),
+        ({"label_smoothing": 2.0}, r"model.label_smoothing 2.0 in 0\.\.1"),
+        ({"dropout": 3.0}, r"model.dropout is 3.0: give a probability in 0\.\.1"),
+        ({"class_names": ["Audi TT Coupe 2011"]}, "there is 1 class to learn: a network needs at least 2"),
+    ],
+)
+def test_numbers_out_of_range(make_task: MakeTask, kwargs: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        make_task(**kwargs)
+
+
+def test_gradients_are_clipped_in_mixed_precision(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(precision="bf16-mixed", gradient_clip_val=1.0, limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(make_task(**SQUEEZE), make_cars())  # Lightning refuses to, for a fused optimiser
+    assert trainer.global_step == 1
+
+
 def test_optimiser_takes_its_arguments(make_task: MakeTask) -> None:
     task = make_task(optimizer="SGD", lr=0.5, weight_decay=0.25, optimizer_args={"momentum": 0.75}, freeze=True)
     optimizer = task.configure_optimizers()
