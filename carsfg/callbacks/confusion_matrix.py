@@ -75,7 +75,7 @@ class ConfusionMatrix(Callback):
         folder = trainer.log_dir  # asks all processes
         if not trainer.is_global_zero:
             return
-        if split == "test" and folder:
+        if split == "test" and folder and trainer.loggers:  # else the folder is the working folder
             _write_per_class(Path(folder), counts, task.hparams["class_names"])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

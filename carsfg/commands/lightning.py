@@ -130,7 +130,9 @@ class CarsCLI(LightningCLI):
         if trainer.state.status != TrainerStatus.FINISHED or self._get(self.config, "trainer")["fast_dev_run"]:
             return
         chosen = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
-        trainer.test(self.model, datamodule=self.datamodule, ckpt_path="best" if chosen else None, verbose=False)
+        # Lightning's own word "best" means the first callback's, whether it chooses or not
+        best = chosen[0].best_model_path if chosen else None
+        trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
 
     def after_test(self) -> None:
@@ -184,6 +186,7 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # we log by the epoch
     warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", ".*not supported by the model summary.*")
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # shared by both loggers
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(

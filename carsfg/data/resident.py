@@ -56,6 +56,7 @@ class ResidentLoader:
     ) -> None:
         self.images, self.dataset, self.batch_size = images, samples, batch_size
         self.sampler, self.drop_last = sampler, drop_last
+        self.batch_sampler = None  # Lightning asks whatever has a sampler for this, too
         self._rows = torch.from_numpy(samples.pooled_rows).to(images.device)
         self._labels = torch.from_numpy(samples.labels).to(images.device)
 

@@ -117,6 +117,28 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(fit: Fit) -> None:
     assert all(torch.equal(expected[key], got[key]) for key in expected)
 
 
+def logged_loss(version: int) -> str:
+    """The last test loss that a run has logged."""
+    with Path(f"lightning_logs/tiny/version_{version}/metrics.csv").open() as file:
+        return [row["test/loss"] for row in csv.DictReader(file) if row["test/loss"]][-1]
+
+
+def test_the_chosen_weights_are_tested_whichever_callback_comes_first(fit: Fit) -> None:
+    name = "class_path: lightning.pytorch.callbacks.ModelCheckpoint"
+    last = f"{{{name}, init_args: {{dirpath: last}}}}"
+    first = f"{{{name}, init_args: {{dirpath: chosen, monitor: epoch, mode: min}}}}"  # chooses the first epoch
+    assert fit(f"--trainer.callbacks=[{last},{first}]") == 0
+    assert fit(f"--ckpt_path={next(Path('last').glob('*.ckpt'))}", verb="test") == 0
+    assert fit(f"--ckpt_path={next(Path('chosen').glob('*.ckpt'))}", verb="test") == 0
+    last_tested, chosen_tested = (logged_loss(version) for version in (1, 2))
+    assert last_tested != chosen_tested == logged_loss(0)
+
+
+def test_without_a_logger_there_is_no_table_of_classes(fit: Fit) -> None:
+    assert fit("--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
+    assert list(Path().rglob("per_class.csv")) == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

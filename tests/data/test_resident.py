@@ -7,7 +7,7 @@ import torch
 
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.data.resident import ResidentLoader
-from tests.conftest import MakeCars
+from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 
 def ready(make_cars: MakeCars, **arguments: Any) -> StanfordCarsDataModule:
@@ -42,6 +42,24 @@ def test_evaluation_sees_all_images_once(make_cars: MakeCars) -> None:
     data = ready(make_cars, on_device=True)
     (loader,) = data.test_dataloader()
     assert torch.cat([batch["index"] for batch in loader]).tolist() == list(range(len(data.splits.test)))
+
+
+def test_lightning_trains_validates_tests_and_predicts_on_them(
+    make_cars: MakeCars, make_task: MakeTask, make_trainer: MakeTrainer
+) -> None:
+    figures = []
+    for on_device in (False, True):
+        task, data = make_task(), make_cars(on_device=on_device)
+        trainer = make_trainer(max_epochs=2, num_sanity_val_steps=1)
+        trainer.fit(task, data)
+        told = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        trainer.test(task, data, verbose=False)
+        told |= {key: float(value) for key, value in trainer.callback_metrics.items()}
+        batches: Any = trainer.predict(task, data)
+        assert torch.cat([batch["index"] for batch in batches]).tolist() == list(range(20))
+        figures.append(told)
+    assert {"train/loss", "val/loss", "test/loss"} <= set(figures[0])
+    assert figures[1] == pytest.approx(figures[0], rel=1e-4)
 
 
 def test_images_that_are_there_stay(make_cars: MakeCars) -> None:
