@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -120,8 +121,10 @@ class CarsCLI(LightningCLI):
         try:
             super()._run_subcommand(subcommand)
         except SystemExit:
-            saved = self.trainer.checkpoint_callback.best_model_path if self.trainer.checkpoint_callback else ""  # type: ignore[attr-defined]
-            way_on = f"go on with --ckpt_path={saved}" if saved else "no checkpoint was saved yet"
+            dirpaths = [getattr(callback, "dirpath", None) for callback in self.trainer.checkpoint_callbacks]
+            folders = [Path(dirpath) for dirpath in dirpaths if dirpath]
+            saved = sorted((f for folder in folders for f in folder.glob("*.ckpt")), key=lambda f: f.stat().st_mtime)
+            way_on = f"go on with --ckpt_path={saved[-1]}" if saved else "no checkpoint was saved yet"
             raise TrainingError(f"stopped before the end; {way_on}") from None
 
     def after_fit(self) -> None:
@@ -134,6 +137,15 @@ class CarsCLI(LightningCLI):
         best = chosen[0].best_model_path if chosen else None
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
+
+    def after_predict(self) -> None:
+        """Keep embeddings (N, D), logits (N, C) and indices (N,) of this process's share of the test split."""
+        batches = self.trainer.predict_loop.predictions
+        folder = Path(self.trainer.log_dir or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"predictions-{self.trainer.global_rank}.pt"
+        torch.save({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, file)
+        print(f"predictions: {file}")  # noqa: T201
 
     def after_test(self) -> None:
         """Print the figures, and log them with the hyper-parameters."""

@@ -125,7 +125,7 @@ class StanfordCarsDataModule(LightningDataModule):
         """
         if stage == "validate" and self.val == "none":
             raise InputError("data.val is 'none', so there is nothing to validate on: set data.val: holdout or test")
-        if stage == "fit" and self.val != "holdout":
+        if stage == "fit" and self.val == "test":
             self._refuse_selection()
         if self._splits is None:
             datasets, self.caches = self._open_caches()
@@ -193,7 +193,7 @@ class StanfordCarsDataModule(LightningDataModule):
             collate_fn=as_it_is,
             num_workers=workers,
             drop_last=drop_last,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=self._device.type == "cuda",
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # else each new iterator draws from torch's random state, and a resume differs
         )
@@ -203,7 +203,9 @@ class StanfordCarsDataModule(LightningDataModule):
 
         Once there they stay: asked again, `fits` would hold them, and the network beside them, against themselves.
         """
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        device = self._device
+        if getattr(self.trainer, "overfit_batches", 0):  # Lightning can only cut DataLoaders down
+            return None
         if self._images is None or self._images.device != device:
             wanted = device.type == "cuda" and fits(self.caches, device) if self.on_device == "auto" else self.on_device
             self._images = upload(self.caches, device) if wanted else None
@@ -212,7 +214,11 @@ class StanfordCarsDataModule(LightningDataModule):
     def _workers(self) -> int:
         if self.num_workers is not None:
             return self.num_workers
-        return min(8, torch.get_num_threads()) if torch.cuda.is_available() else 0
+        return min(8, torch.get_num_threads()) if self._device.type == "cuda" else 0
+
+    @property
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _refuse_selection(self) -> None:
         trainer = self.trainer
@@ -221,7 +227,7 @@ class StanfordCarsDataModule(LightningDataModule):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, EarlyStopping | Checkpoint) and getattr(callback, "monitor", None):
                 raise InputError(
-                    f"{type(callback).__name__} monitors {callback.monitor!r}, but data.val is {self.val!r}: "  # type: ignore[union-attr]
+                    f"{type(callback).__name__} monitors {callback.monitor!r}, but data.val is 'test': "  # type: ignore[union-attr]
                     "choosing on test images is refused; set data.val: holdout, or keep the last epoch (monitor: null)"
                 )
 

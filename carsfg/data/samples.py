@@ -46,12 +46,12 @@ class CropSamples(Dataset[Batch]):
 
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         """Return one sample: `image` (3, S, S), `label` and `index`; an index alone means epoch 0."""
-        batch = self.__getitems__([key if isinstance(key, tuple) else (0, key)])
+        batch = self.__getitems__([key])
         return {name: values[0] for name, values in batch.items()}
 
-    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+    def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch; the loader calls this once instead of `__getitem__` for each image."""
-        epoch, indices = keys[0][0], np.array([index for _, index in keys])
+        epoch, indices = _unzip(keys)
         pixels = self.pixels(indices)
         if self.recipe is not None:
             pixels = apply_on_cpu(pixels, self.draws(epoch, indices))
@@ -96,10 +96,16 @@ class FeatureSamples(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, keys: Sequence[Key]) -> Batch:
+    def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch."""
-        indices = torch.tensor([index for _, index in keys])
+        indices = torch.from_numpy(_unzip(keys)[1])
         return {"feature": self.features[self.rows[indices]], "label": self.labels[indices], "index": indices}
+
+
+def _unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:
+    """Take keys apart into their epoch and indices; samplers that are not ours give indices alone: epoch 0."""
+    pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
+    return pairs[0][0], np.array([index for _, index in pairs], np.int64)
 
 
 def as_it_is(batch: Any) -> Any:

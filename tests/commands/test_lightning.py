@@ -139,6 +139,21 @@ def test_without_a_logger_there_is_no_table_of_classes(fit: Fit) -> None:
     assert list(Path().rglob("per_class.csv")) == []
 
 
+def test_predictions_are_kept(fit: Fit) -> None:
+    assert fit("--trainer.max_epochs=1") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit(f"--ckpt_path={checkpoint}", verb="predict") == 0
+    (file,) = Path().glob("lightning_logs/tiny/version_*/predictions-0.pt")
+    kept = torch.load(file, weights_only=True)
+    assert kept["index"].tolist() == list(range(12))
+    assert kept["logits"].shape == (12, 3)
+    assert kept["embedding"].shape == (12, 512)
+
+
+def test_a_batch_can_be_overfitted(fit: Fit) -> None:
+    assert fit("--trainer.overfit_batches=1") == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
