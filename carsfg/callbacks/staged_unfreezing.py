@@ -92,7 +92,7 @@ def _find(task: CarsTask, name: str) -> nn.Module:
     try:
         return task.get_submodule(name)
     except AttributeError:
-        children = ", ".join(child for child, _ in task.trunk.named_children())  # type: ignore[union-attr]
+        children = ", ".join(child for child, _ in task.trunk.named_children())
         raise InputError(f"StagedUnfreezing: no module {name!r}; the trunk has {children}") from None
 
 

@@ -1,7 +1,9 @@
 """What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
 
+import shutil
 from abc import abstractmethod
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -41,12 +43,15 @@ class CarsTask(LightningModule):
         interpolation: how to resize to it.
         mean: per channel, of RGB scaled to 0..1.
         std: per channel, likewise.
+        compile: compile the trunk for training (`torch.compile`); `auto`: on a GPU with Triton and a C compiler.
 
     Raises:
         InputError: an optimiser or scheduler of that name does not exist, `init_from` does not fit, there are fewer
             than two classes, or a number is out of its range.
     """
 
+    # maps preprocessed images (B, 3, S, S) to what the embedding is made of; each task makes its own
+    trunk: nn.Module
     # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
     frozen_modules: list[nn.Module]
     # parameter groups prepared by a callback; None: one group of all that learns
@@ -68,6 +73,7 @@ class CarsTask(LightningModule):
         interpolation: Literal["bilinear", "bicubic"] = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        compile: bool | Literal["auto"] = "auto",  # noqa: A002 - the field's word
     ) -> None:
         super().__init__()
         if len(class_names) < 2:
@@ -168,11 +174,19 @@ class CarsTask(LightningModule):
         }
 
     def setup(self, stage: str) -> None:
-        """Refuse data of other classes, and lay the weights out for convolutions on channels-last images."""
+        """Refuse data of other classes, lay the weights out for channels-last images, and compile if asked to."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
         self.to(memory_format=torch.channels_last)
+        wanted = self.hparams["compile"]
+        if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):
+            self.trunk.compile()  # in place, so that names in the state_dict stay as they are
+
+    def _can_compile(self) -> bool:
+        """Whether a GPU trains, and the compiler for it has what it needs."""
+        on_gpu = self.trainer.strategy.root_device.type == "cuda"
+        return on_gpu and find_spec("triton") is not None and shutil.which("cc") is not None
 
     def train(self, mode: bool = True) -> "CarsTask":
         """Set training mode, but leave frozen modules in eval mode."""

@@ -1,3 +1,4 @@
+import shutil
 from typing import Any
 
 import pytest
@@ -177,3 +178,23 @@ def test_data_of_other_classes_are_refused(make_task: MakeTask, make_cars: MakeC
     task = make_task(class_names=["Audi TT Coupe 2011", "BMW M3 Coupe 2012"])
     with pytest.raises(InputError, match="knows 2 classes from 'Audi TT Coupe 2011' on, the data has 4 from"):
         make_trainer().fit(task, make_cars())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
+def test_a_compiled_trunk_learns_the_same(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    plain, compiled = make_task(compile=False), make_task(compile=True)
+    for task in (plain, compiled):
+        make_trainer(max_steps=2, limit_val_batches=0).fit(task, make_cars())
+    assert compiled.trunk._compiled_call_impl is not None
+    assert plain.trunk._compiled_call_impl is None
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    torch.testing.assert_close(compiled.head.weight, plain.head.weight, atol=1e-3, rtol=1e-2)
+
+
+def test_on_a_cpu_nothing_is_compiled_by_itself(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task()
+    make_trainer(max_steps=1, limit_val_batches=0).fit(task, make_cars())
+    assert task.trunk._compiled_call_impl is None
