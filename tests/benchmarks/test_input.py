@@ -10,8 +10,12 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from carsfg.data.augment import RECIPES
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.data.drawn_cars import DrawnCars
+from carsfg.data.resident import ResidentLoader, upload
+from carsfg.data.sampler import EpochSampler
+from carsfg.data.samples import CropSamples
 from carsfg.data.stanford_cars import StanfordCars
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from tests.benchmarks.conftest import Pair
@@ -19,6 +23,7 @@ from tests.benchmarks.conftest import Pair
 pytestmark = pytest.mark.measure
 SIZE, PHOTO = 224, (700, 480)  # what the network sees; about the median size of Stanford Cars' photos
 SPEC = DrawnCars(classes=4, train=64, test=2)
+RIVAL = "Pillow decode + transforms.v2 on each of the same crops"
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +59,35 @@ def test_batches_off_the_cache(cars: StanfordCarsDataModule, pair: Pair, tmp_pat
     pair("uint8 batches off the cache", rival, "5x", lambda: drain(ours), lambda: drain(theirs))
 
 
-def test_augmented_batches(cars: StanfordCarsDataModule, pair: Pair, tmp_path: Path) -> None:
+def photographs(cars: StanfordCarsDataModule, folder: Path) -> DataLoader[object]:
+    """The rival: each crop decoded by Pillow, augmented and normalised on its own."""
     normalise = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(IMAGENET_MEAN, IMAGENET_STD)]
     augment = [v2.Resize(256), v2.RandomCrop(SIZE), v2.RandomHorizontalFlip()]
     rotate = v2.RandomRotation(15, interpolation=v2.InterpolationMode.BILINEAR)
-    folder = ImageFolder(folder_of(cars, tmp_path, (SIZE, SIZE), crop=True), v2.Compose([*augment, rotate, *normalise]))
-    theirs = DataLoader(folder, 32, num_workers=0)
-    ours, preprocess = cars.train_dataloader(), Preprocess(SIZE)
+    images = ImageFolder(folder_of(cars, folder, (SIZE, SIZE), crop=True), v2.Compose([*augment, rotate, *normalise]))
+    return DataLoader(images, 32, num_workers=0)
+
+
+def test_augmented_batches(cars: StanfordCarsDataModule, pair: Pair, tmp_path: Path) -> None:
+    theirs, ours, preprocess = photographs(cars, tmp_path), cars.train_dataloader(), Preprocess(SIZE)
 
     def normalised() -> None:
         for batch in ours:
             preprocess(batch["image"])
 
-    rival = "Pillow decode + transforms.v2 on each of the same crops"
-    pair("augmented float batches, CPU", rival, "1.5x", normalised, lambda: drain(theirs))
+    pair("augmented float batches, CPU", RIVAL, "1.5x", normalised, lambda: drain(theirs))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_augmented_batches_on_a_gpu(cars: StanfordCarsDataModule, pair: Pair, tmp_path: Path) -> None:
+    device = torch.device("cuda")
+    samples = CropSamples(cars.caches, cars.labels, cars.splits.train, RECIPES["crop_flip_rotate"])
+    ours = ResidentLoader(upload(cars.caches, device), samples, 32, EpochSampler(samples, shuffle=True))
+    theirs, preprocess = photographs(cars, tmp_path), Preprocess(SIZE).to(device)
+
+    def normalised() -> None:
+        for batch in ours:
+            preprocess(batch["image"])
+        torch.cuda.synchronize()
+
+    pair("augmented float batches, GPU", RIVAL, "20x", normalised, lambda: drain(theirs))
