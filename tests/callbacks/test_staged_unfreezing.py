@@ -1,3 +1,4 @@
+import csv
 import os
 import subprocess
 import sys
@@ -150,6 +151,7 @@ data:
   image_size: 32
   batch_size: 8
   num_workers: 0
+  on_device: {on_device}
 trainer:
   max_epochs: 2
   accelerator: cpu
@@ -168,8 +170,9 @@ trainer:
 
 
 @pytest.mark.slow
-def test_two_processes_stay_together(drawn_root: Path, make_task: MakeTask, tmp_path: Path) -> None:
-    (tmp_path / "ddp.yaml").write_text(CONFIG.format(root=drawn_root, folder=tmp_path))
+@pytest.mark.parametrize("on_device", ["false", "true"])
+def test_two_processes_stay_together(on_device: str, drawn_root: Path, make_task: MakeTask, tmp_path: Path) -> None:
+    (tmp_path / "ddp.yaml").write_text(CONFIG.format(root=drawn_root, folder=tmp_path, on_device=on_device))
     project = Path(__file__).parents[2]
     command = [sys.executable, "-m", "carsfg", "fit", "--config", "ddp.yaml"]
     variables = {**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
@@ -180,3 +183,5 @@ def test_two_processes_stay_together(drawn_root: Path, make_task: MakeTask, tmp_
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     assert set(one) == {key for key, _ in make_task().named_parameters() if key.startswith(("head.", "trunk.layer4."))}
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    with (tmp_path / "lightning_logs/ddp/version_0/per_class.csv").open() as file:
+        assert [int(row["images"]) for row in csv.DictReader(file)] == [5, 5, 5, 5]  # each tested once, by one of them
