@@ -199,6 +199,11 @@ def test_a_misspelt_key_in_a_config(fit: Fit, capsys: pytest.CaptureFixture[str]
     assert one_line(capsys) == "carsfg: error: unknown key 'drop_out' in model (did you mean 'dropout'?)"
 
 
+def test_without_a_config_the_shipped_ones_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 2
+    assert "tl_exp3.yaml" in one_line(capsys)
+
+
 def test_without_data_the_way_out_is_named(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--data.root=nowhere") == 2
     said = one_line(capsys)
