@@ -12,6 +12,11 @@ CONFIGS = next(
 )
 
 
+def shipped_configs() -> list[str]:
+    """List the names of the configs that come with the package, without their ending."""
+    return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+
+
 def find_config(name: str) -> Path:
     """Find a config: a path, or a bare name (`tl_exp3`) in the working folder, then among the shipped ones.
 
@@ -23,7 +28,7 @@ def find_config(name: str) -> Path:
         for candidate in candidates:
             if (folder / candidate).is_file():
                 return folder / candidate
-    known = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    known = shipped_configs()
     close = difflib.get_close_matches(Path(name).stem, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"shipped ones are {', '.join(known)}"
     raise InputError(f"no config {name!r} here or among the shipped ones; {hint}")

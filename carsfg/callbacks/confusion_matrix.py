@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from carsfg.report.figures import confusion_figure
+from carsfg.tasks.base import CarsTask
 
 
 class ConfusionMatrix(Callback):
@@ -33,11 +34,11 @@ class ConfusionMatrix(Callback):
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         due = epoch == last or (self.every_n_epochs > 0 and epoch % self.every_n_epochs == 0)
         due = due or trainer.state.fn == TrainerFn.VALIDATING
-        self._start(trainer, pl_module, due and not trainer.sanity_checking)
+        self._start(pl_module, due and not trainer.sanity_checking)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting."""
-        self._start(trainer, pl_module, True)
+        self._start(pl_module, True)
 
     def on_validation_batch_end(  # noqa: D102
         self,
@@ -61,10 +62,10 @@ class ConfusionMatrix(Callback):
         """Draw."""
         self._draw(trainer, pl_module, "test")
 
-    def _start(self, trainer: Trainer, task: LightningModule, due: bool) -> None:
-        scored = getattr(getattr(trainer, "datamodule", None), "head_is_scored", True)
+    def _start(self, task: LightningModule, due: bool) -> None:
+        assert isinstance(task, CarsTask)  # noqa: S101
         self._counts = None
-        if due and scored:
+        if due and task.scores_head:
             self._counts = MulticlassConfusionMatrix(len(task.hparams["class_names"])).to(task.device)
 
     def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:

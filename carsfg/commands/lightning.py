@@ -17,7 +17,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 
 from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunStamp
 from carsfg.commands.messages import one_line
-from carsfg.configuration import CONFIGS, find_configs
+from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
@@ -165,7 +165,7 @@ def main(args: list[str]) -> int:
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     words, experiment = find_configs(args)
     if experiment is None and not any(word.startswith(("-h", "--help", "--model", "--print_config")) for word in words):
-        shipped = ", ".join(sorted(path.name for path in CONFIGS.glob("*.yaml")))
+        shipped = ", ".join(f"{name}.yaml" for name in shipped_configs())
         raise InputError(f"name an experiment: `carsfg {args[0]} --config NAME`, a file or one of {shipped}")
     try:
         CarsCLI(words, experiment or "carsfg")

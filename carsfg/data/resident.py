@@ -9,7 +9,7 @@ from torch import Tensor
 from carsfg.data.augment import Draws, apply_on_device
 from carsfg.data.crops import CropCache
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.samples import Batch, CropSamples
+from carsfg.data.samples import Batch, CropSamples, unzip
 
 SHARE = 0.5  # of the device's free memory that images may take
 
@@ -65,11 +65,10 @@ class ResidentLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        keys = list(self.sampler)
-        order = np.array([index for _, index in keys])
+        epoch, order = unzip(list(self.sampler))
         places = torch.from_numpy(order).to(self.images.device)
         recipe = self.dataset.recipe
-        everything = draws_on(self.images.device, self.dataset.draws(keys[0][0], order)) if recipe else None
+        everything = draws_on(self.images.device, self.dataset.draws(epoch, order)) if recipe else None
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             part = slice(start, start + self.batch_size)
             indices = places[part]

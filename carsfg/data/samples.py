@@ -37,12 +37,13 @@ class CropSamples(Dataset[Batch]):
         self, caches: list[CropCache], labels: Rows, rows: Rows, recipe: Recipe | None = None, stored: bool = False
     ) -> None:
         self.caches, self.recipe, self.stored = caches, recipe, stored
-        self.places, self.pooled_rows = rows, rows % len(labels)
+        self.pooled_rows = rows % len(labels)
+        self._draw_of = rows if stored else np.arange(len(rows))  # which draw belongs to each image of the split
         self.labels = labels[self.pooled_rows]
         self._uniform: tuple[int, npt.NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.pooled_rows)
 
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         """Return one sample: `image` (3, S, S), `label` and `index`; an index alone means epoch 0."""
@@ -51,7 +52,7 @@ class CropSamples(Dataset[Batch]):
 
     def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch; the loader calls this once instead of `__getitem__` for each image."""
-        epoch, indices = _unzip(keys)
+        epoch, indices = unzip(keys)
         pixels = self.pixels(indices)
         if self.recipe is not None:
             pixels = apply_on_cpu(pixels, self.draws(epoch, indices))
@@ -69,11 +70,11 @@ class CropSamples(Dataset[Batch]):
     def draws(self, epoch: int, indices: Rows) -> Draws:
         """Draw what happens to these images in an epoch."""
         assert self.recipe is not None  # noqa: S101
-        epoch, seed, which = (0, 0, self.places) if self.stored else (epoch, global_seed(), np.arange(len(self)))
+        epoch, seed = (0, 0) if self.stored else (epoch, global_seed())
         if self._uniform is None or self._uniform[0] != epoch:
             random = np.random.default_rng(derive_seed(seed, epoch))
-            self._uniform = epoch, random.random((int(which.max()) + 1, DRAWS), np.float32)
-        return draw(self.recipe, self._uniform[1][which[indices]])
+            self._uniform = epoch, random.random((int(self._draw_of.max()) + 1, DRAWS), np.float32)
+        return draw(self.recipe, self._uniform[1][self._draw_of[indices]])
 
     def answers(self, indices: Rows) -> Batch:
         """Return `label` and `index`, int64 (B,)."""
@@ -98,11 +99,11 @@ class FeatureSamples(Dataset[Batch]):
 
     def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch."""
-        indices = torch.from_numpy(_unzip(keys)[1])
+        indices = torch.from_numpy(unzip(keys)[1])
         return {"feature": self.features[self.rows[indices]], "label": self.labels[indices], "index": indices}
 
 
-def _unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:
+def unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:
     """Take keys apart into their epoch and indices; samplers that are not ours give indices alone: epoch 0."""
     pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
     return pairs[0][0], np.array([index for _, index in pairs], np.int64)

@@ -208,16 +208,17 @@ class CarsTask(LightningModule):
     def _evaluate(self, batch: Batch, stage: str | None) -> dict[str, Tensor]:
         embedding = self.embed(batch)
         logits = self.classify(embedding).float()
-        if stage and self._scores_head:
+        if stage and self.scores_head:
             self.metrics[f"{stage}_"].update(logits, batch["label"])  # type: ignore[operator]
         return {"embedding": embedding, "logits": logits}
 
     @property
-    def _scores_head(self) -> bool:
+    def scores_head(self) -> bool:
+        """Whether logits mean something on the data in use: in a zero-shot test none of its classes was learned."""
         return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
 
     def _log_metrics(self, stage: str) -> None:
-        if self._scores_head:
+        if self.scores_head:
             metrics = self.metrics[f"{stage}_"]
             figures = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
             self.log_dict(figures, sync_dist=True)
