@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from carsfg.data.stanford_cars import StanfordCars as StanfordCars
     from carsfg.main import main as main
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
+    from carsfg.tasks.cnn import CarCNN as CarCNN
     from carsfg.tasks.loading import load as load
 
 _HOME = {
+    "CarCNN": "carsfg.tasks.cnn",
     "CarClassifier": "carsfg.tasks.classifier",
     "StanfordCars": "carsfg.data.stanford_cars",
     "StanfordCarsDataModule": "carsfg.data.datamodule",
@@ -23,7 +25,7 @@ _HOME = {
     "main": "carsfg.main",
 }
 
-__all__ = ["CarClassifier", "StanfordCars", "StanfordCarsDataModule", "__version__", "load", "main"]
+__all__ = ["CarCNN", "CarClassifier", "StanfordCars", "StanfordCarsDataModule", "__version__", "load", "main"]
 
 
 def __getattr__(name: str) -> Any:

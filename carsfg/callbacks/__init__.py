@@ -2,8 +2,20 @@
 
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_lines import EpochLines
+from carsfg.callbacks.mix_images import MixImages
+from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
 from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 from carsfg.callbacks.stamp import RunStamp
 
-__all__ = ["ConfusionMatrix", "EpochLines", "ReuseFrozenTrunk", "RunStamp", "Stage", "StagedUnfreezing"]
+__all__ = [
+    "ConfusionMatrix",
+    "EpochLines",
+    "MixImages",
+    "ProgressiveResolution",
+    "ReuseFrozenTrunk",
+    "RunStamp",
+    "Size",
+    "Stage",
+    "StagedUnfreezing",
+]

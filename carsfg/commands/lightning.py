@@ -42,6 +42,7 @@ class CarsCLI(LightningCLI):
     def __init__(self, args: list[str], experiment: str) -> None:
         self.experiment = experiment
         self.resumed_classes: list[str] | None = None  # what the network of a given checkpoint knows
+        self.validated: dict[str, float] = {}  # the last validation's figures, once `fit` has ended
         super().__init__(
             model_class=CarsTask,
             subclass_mode_model=True,
@@ -59,7 +60,13 @@ class CarsCLI(LightningCLI):
         return super().init_parser(allow_abbrev=False, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Let the classes come from the data."""
+        """Let the classes come from the data, and a test follow a `fit` unless it is not wanted."""
+        parser.add_argument(
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Score the test split once, after fit; say false for runs that only help to choose.",
+        )
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -130,11 +137,13 @@ class CarsCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the chosen weights, or the last, and print them beside the report's row."""
         trainer = self.trainer
-        if trainer.state.status != TrainerStatus.FINISHED or self._get(self.config, "trainer")["fast_dev_run"]:
+        wanted = self._get(self.config, "test_after_fit") and not self._get(self.config, "trainer")["fast_dev_run"]
+        if trainer.state.status != TrainerStatus.FINISHED or not wanted:
             return
         chosen = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
         # Lightning's own word "best" means the first callback's, whether it chooses or not
         best = chosen[0].best_model_path if chosen else None
+        self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
 
@@ -156,7 +165,7 @@ class CarsCLI(LightningCLI):
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(stamp.hyper_parameters(self.model), figures)
-        print_test_table(self.experiment, figures, stamp.stamp)
+        print_test_table(self.experiment, self.validated | figures, stamp.stamp)
 
 
 def main(args: list[str]) -> int:

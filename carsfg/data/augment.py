@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from carsfg.errors import InputError
 
-DRAWS = 8  # uniform numbers an image: crop x and y, mirror, angle, brightness, contrast, saturation, hue
+DRAWS = 9  # uniform numbers an image: crop x and y, mirror, angle, brightness, contrast, saturation, hue, zoom
 Uniform = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
 LUMA = np.array([0.299, 0.587, 0.114])  # of RGB, ITU-R BT.601
@@ -29,7 +29,8 @@ class Recipe:
     """The ranges that an image's augmentation is drawn from, each uniformly.
 
     Attributes:
-        crop: share of the side that a random square crop keeps, before it is enlarged to the whole side again.
+        crop: share of the side that a random square crop keeps, at least and at most, before it is enlarged to the
+            whole side again.
         flip: mirror half of the images.
         degrees: rotation to either side, about the crop's centre; what comes from outside the image is black.
         brightness: factor on the whole image, within 1 - b and 1 + b.
@@ -38,7 +39,7 @@ class Recipe:
         hue: rotation about the grey axis to either side, in turns.
     """
 
-    crop: float = 1.0
+    crop: tuple[float, float] = (1.0, 1.0)
     flip: bool = False
     degrees: float = 0.0
     brightness: float = 0.0
@@ -55,9 +56,13 @@ class Recipe:
 RECIPES: dict[str, Recipe | None] = {
     "none": None,
     # the report's transfer learning: RandomCrop (224 of 256), HorizontalFlip, Rotation(15)
-    "crop_flip_rotate": Recipe(crop=7 / 8, flip=True, degrees=15),
+    "crop_flip_rotate": Recipe(crop=(7 / 8, 7 / 8), flip=True, degrees=15),
     # the report's CNN: RandomCrop, HorizontalFlip, ColorJitter
-    "crop_flip_jitter": Recipe(crop=7 / 8, flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+    "crop_flip_jitter": Recipe(crop=(7 / 8, 7 / 8), flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+    # ours, for training from random weights
+    "zoom_flip_rotate_jitter": Recipe(
+        crop=(0.75, 1.0), flip=True, degrees=8, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03
+    ),
 }
 
 
@@ -86,16 +91,18 @@ def recipe_named(name: str) -> Recipe | None:
 
 
 def draw(recipe: Recipe, uniform: Uniform) -> Draws:
-    """Turn uniform numbers in 0..1, (B, 8), into what happens to B images."""
+    """Turn uniform numbers in 0..1, (B, 9), into what happens to B images."""
     u = uniform.astype(np.float64).T
     spread = [2 * row - 1 for row in u]  # -1..1
-    angle, slack = np.radians(recipe.degrees) * spread[3], 1 - recipe.crop
+    least, most = recipe.crop
+    kept = least + (most - least) * u[8]
+    angle, slack = np.radians(recipe.degrees) * spread[3], 1 - kept
     mirror = np.where(recipe.flip & (u[2] < 0.5), -1.0, 1.0)
-    cos, sin = recipe.crop * np.cos(angle), recipe.crop * np.sin(angle)
+    cos, sin = kept * np.cos(angle), kept * np.sin(angle)
     across = np.stack([mirror * cos, -mirror * sin, slack * spread[0]], -1)
     down = np.stack([sin, cos, slack * spread[1]], -1)
     geometry = np.stack([across, down], 1).astype(np.float32)
-    return Draws(geometry, _colours(recipe, spread[4:]).astype(np.float32) if recipe.recolours else None)
+    return Draws(geometry, _colours(recipe, spread[4:8]).astype(np.float32) if recipe.recolours else None)
 
 
 def _colours(recipe: Recipe, spread: list[Floats]) -> Floats:

@@ -42,7 +42,7 @@ class StanfordCarsDataModule(LightningDataModule):
             or `none`.
         retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
             (`closed_train_gallery`), which then comes as a second validation and test loader.
-        augment: the recipe for training images: `none`, `crop_flip_rotate` or `crop_flip_jitter`.
+        augment: the recipe for training images, `none` or one of `carsfg.data.augment.RECIPES`.
         batch_size: images a process and step.
         num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
         on_device: keep all crops in the device's memory and cut batches there, without any worker; `auto`: on a GPU

@@ -150,6 +150,16 @@ def read_plain(path: str | Path, what: str) -> Any:
         ) from error
 
 
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Load a state_dict of a whole network, unless inside `skip_weights()`.
+
+    Raises:
+        InputError: there is no such file, it is no state_dict, or it does not fit.
+    """
+    if not weights_are_skipped():
+        _load_into(network, read_state_dict(path), (), f"weights {path}")
+
+
 def _load_into(network: nn.Module, state: dict[str, Tensor], head_keys: tuple[str, ...], what: str) -> None:
     trunk = {key: value for key, value in state.items() if not key.startswith(head_keys)}
     own = network.state_dict()

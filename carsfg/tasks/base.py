@@ -1,7 +1,6 @@
 """What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
 
 import shutil
-from abc import abstractmethod
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -15,10 +14,11 @@ from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
+from carsfg.tasks.loading import init_from
 from carsfg.tasks.metrics import ClassificationMetrics
+from carsfg.tasks.optimizers import check_names, make_optimizer, make_scheduler, what_learns
 
 Batch = dict[str, Tensor]
-FUSED = {"Adam", "AdamW", "SGD"}  # optimisers with a fused kernel on CPU and GPU alike
 
 
 class CarsTask(LightningModule):
@@ -26,7 +26,7 @@ class CarsTask(LightningModule):
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
     place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for
-    `image`.
+    `image`. In training, labels may be shares of the classes (B, C), as mixing images gives them.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
@@ -83,21 +83,41 @@ class CarsTask(LightningModule):
                 f"model.image_size {image_size} must be 1 or more, model.label_smoothing {label_smoothing} in 0..1"
             )
         self.save_hyperparameters(logger=False)  # `RunStamp` logs them, without the list of class names
-        _named("optimizer", torch.optim, optimizer)
-        if scheduler is not None:
-            _named("scheduler", torch.optim.lr_scheduler, scheduler)
+        check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups = [], None
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
-    @abstractmethod
+    def assemble(self, trunk: nn.Module, width: int, dropout: float, freeze: bool = False) -> None:
+        """Put the network together, and take over what `init_from` holds.
+
+        Args:
+            trunk: maps preprocessed images (B, 3, S, S) to embeddings (B, width).
+            width: of the embedding.
+            dropout: probability of dropout between embedding and head.
+            freeze: keep the trunk as it is, its BatchNorm statistics included.
+
+        Raises:
+            InputError: `dropout` is no probability, or `init_from` does not fit.
+        """
+        if not 0 <= dropout <= 1:
+            raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
+        self.trunk, self.dropout = trunk, nn.Dropout(dropout)
+        self.head = nn.Linear(width, len(self.class_names))
+        if freeze:
+            self.trunk.requires_grad_(False)
+            self.frozen_modules = [self.trunk]
+            self.train()
+        init_from(self, self.hparams["init_from"])
+
     def embed_images(self, images: Tensor) -> Tensor:
         """Map preprocessed images (B, 3, S, S) to embeddings (B, D)."""
+        return self.trunk(images)  # type: ignore[no-any-return]
 
-    @abstractmethod
     def classify(self, embedding: Tensor) -> Tensor:
         """Map embeddings (B, D) to logits (B, C)."""
+        return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def embed(self, batch: Batch) -> Tensor:
         """Return the embeddings (B, D) of a batch; a `feature` passes through as it is."""
@@ -121,7 +141,8 @@ class CarsTask(LightningModule):
         look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # now and then: on a GPU looking means waiting
         if look and not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
-        top1 = (logits.detach().argmax(1) == labels).float().mean()
+        truth = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images, the one they are most of
+        top1 = (logits.detach().argmax(1) == truth).float().mean()
         self.log("loss", loss, prog_bar=True, logger=False)
         epoch = {"train/loss": loss, "train/top1": top1}
         self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
@@ -157,21 +178,11 @@ class CarsTask(LightningModule):
         Raises:
             InputError: one of them does not take its arguments.
         """
-        hp = self.hparams
-        groups = self.optimizer_groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
-        arguments = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
-        clips = getattr(self._trainer, "gradient_clip_val", None)  # which Lightning refuses to do beside a fused one
-        if hp["optimizer"] in FUSED and not clips and not arguments.get("foreach"):
-            arguments.setdefault("fused", True)  # one kernel for all tensors
-        optimizer = _make("optimizer", torch.optim, hp["optimizer"], groups, **arguments)
-        if hp["scheduler"] is None:
+        clips = bool(getattr(self._trainer, "gradient_clip_val", None))
+        optimizer = make_optimizer(self.optimizer_groups or what_learns(self), self.hparams, clips)
+        if self.hparams["scheduler"] is None:
             return optimizer
-        schedulers = torch.optim.lr_scheduler
-        scheduler = _make("scheduler", schedulers, hp["scheduler"], optimizer, **(hp["scheduler_args"] or {}))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": hp["scheduler_interval"]},
-        }
+        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, self._trainer)}
 
     def setup(self, stage: str) -> None:
         """Refuse data of other classes, lay the weights out for channels-last images, and compile if asked to."""
@@ -237,17 +248,3 @@ def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
             f"the network knows {len(known)} classes from {known[0]!r} on, the data has {len(given)} "
             f"from {given[0]!r} on: use the data it was trained for"
         )
-
-
-def _named(kind: str, module: Any, name: str) -> Any:
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
-        raise InputError(f"unknown {kind} {name!r}: {module.__name__} has no such class")
-    return found
-
-
-def _make(kind: str, module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-    try:
-        return _named(kind, module, name)(*args, **kwargs)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{kind} {name}: {error}") from error

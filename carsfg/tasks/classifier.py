@@ -2,12 +2,8 @@
 
 from typing import Any
 
-from torch import Tensor, nn
-
-from carsfg.errors import InputError
 from carsfg.models.backbones import build_trunk
 from carsfg.tasks.base import CarsTask
-from carsfg.tasks.loading import init_from
 
 
 class CarClassifier(CarsTask):
@@ -35,21 +31,5 @@ class CarClassifier(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 <= dropout <= 1:
-            raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
-        self.trunk, width = build_trunk(backbone, None if kwargs.get("init_from") else weights)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(width, len(self.class_names))
-        if freeze:
-            self.trunk.requires_grad_(False)
-            self.frozen_modules = [self.trunk]
-            self.train()
-        init_from(self, kwargs.get("init_from"))
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Map preprocessed images (B, 3, S, S) to the trunk's output (B, width)."""
-        return self.trunk(images)  # type: ignore[no-any-return]
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Map embeddings (B, width) to logits (B, C)."""
-        return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
+        trunk, width = build_trunk(backbone, None if self.hparams["init_from"] else weights)
+        self.assemble(trunk, width, dropout, freeze)

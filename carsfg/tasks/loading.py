@@ -12,7 +12,7 @@ from carsfg.models.backbones import read_plain, skip_weights, weights_are_skippe
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
 
-TASKS = {"CarClassifier": "carsfg.tasks.classifier"}
+TASKS = {"CarClassifier": "carsfg.tasks.classifier", "CarCNN": "carsfg.tasks.cnn"}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def picture(size: int = 64) -> npt.NDArray[np.uint8]:
 
 
 def with_draws(**values: float) -> npt.NDArray[np.float32]:
-    places = ("x", "y", "mirror", "angle", "brightness", "contrast", "saturation", "hue")
+    places = ("x", "y", "mirror", "angle", "brightness", "contrast", "saturation", "hue", "zoom")
     uniform = MIDDLE.copy()
     for name, value in values.items():
         uniform[0, places.index(name)] = value
@@ -50,10 +50,18 @@ def test_mirroring_is_exact() -> None:
 
 def test_a_crop_is_cut_where_it_was_drawn() -> None:
     """Half of the side from the upper left corner, enlarged: pixel (16, 16) of the result shows place (8, 8)."""
-    result = cpu(Recipe(crop=0.5), with_draws(x=0, y=0), picture())
+    result = cpu(Recipe(crop=(0.5, 0.5)), with_draws(x=0, y=0), picture())
     assert np.abs(result[0, 16, 16].astype(int) - picture()[0, 8, 8]).max() <= 2
-    result = cpu(Recipe(crop=0.5), with_draws(x=1, y=1), picture())
+    result = cpu(Recipe(crop=(0.5, 0.5)), with_draws(x=1, y=1), picture())
     assert np.abs(result[0, 47, 47].astype(int) - picture()[0, 55, 55]).max() <= 2
+
+
+def test_a_zoom_is_drawn_between_its_bounds() -> None:
+    recipe = Recipe(crop=(0.5, 1.0))
+    for zoom, kept in ((0.0, 0.5), (0.5, 0.75), (1.0, 1.0)):
+        assert np.allclose(draw(recipe, with_draws(zoom=zoom)).geometry[0, :, :2], kept * np.eye(2))
+        corner = draw(recipe, with_draws(zoom=zoom, x=1, y=0)).geometry[0, :, 2]
+        assert np.allclose(corner, [1 - kept, kept - 1])  # never past the edge
 
 
 def test_rotation_turns_by_the_drawn_angle() -> None:

@@ -1,0 +1,66 @@
+"""Progressive resolution: learn on small images first, which is faster, and on large ones in the end."""
+
+from dataclasses import dataclass
+
+from lightning import Callback, LightningModule, Trainer
+
+from carsfg.errors import InputError
+from carsfg.tasks.base import CarsTask
+
+
+@dataclass(frozen=True)
+class Size:
+    """A stretch of training at one size.
+
+    Attributes:
+        image_size: side of the network's input, in pixels.
+        epochs: how long.
+    """
+
+    image_size: int
+    epochs: int
+
+
+class ProgressiveResolution(Callback):
+    """Train at a size an epoch; validation, test and all later use stay at the task's own `image_size`.
+
+    Args:
+        sizes: in order; when their epochs are over, training goes on at the last.
+
+    Raises:
+        InputError: no size is given.
+    """
+
+    def __init__(self, sizes: list[Size]) -> None:
+        if not sizes:
+            raise InputError("ProgressiveResolution needs at least one size")
+        self.sizes = sizes
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Set the epoch's size."""
+        assert isinstance(pl_module, CarsTask)  # noqa: S101
+        pl_module.preprocess.image_size = self._size_in(trainer.current_epoch)
+        pl_module.log("image_size", float(pl_module.preprocess.image_size), on_epoch=True, on_step=False)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the task's own size; validation runs inside the training epoch."""
+        self._restore(pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go back to the task's own size."""
+        self._restore(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Go back to the task's own size."""
+        self._restore(pl_module)
+
+    def _restore(self, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, CarsTask)  # noqa: S101
+        pl_module.preprocess.image_size = pl_module.hparams["image_size"]
+
+    def _size_in(self, epoch: int) -> int:
+        for size in self.sizes:
+            epoch -= size.epochs
+            if epoch < 0:
+                return size.image_size
+        return self.sizes[-1].image_size

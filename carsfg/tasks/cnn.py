@@ -1,0 +1,52 @@
+"""The custom CNN as a task: trained from random weights."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from carsfg.models.backbones import load_weights
+from carsfg.models.cnn import CustomCNN, Pooling
+from carsfg.tasks.base import CarsTask
+
+
+class CarCNN(CarsTask):
+    """Classify cars with a CNN of one's own, from random weights.
+
+    The embedding is the pooled output of the last block, before dropout and head.
+
+    Args:
+        widths: channels of each block of `carsfg.models.cnn.CustomCNN`, as are the next six.
+        convolutions: 3x3 convolutions a block.
+        batch_norm: BatchNorm after each convolution.
+        residual: a shortcut around each block.
+        stem: stride of a first convolution; 1 for none.
+        pooling: `average`, `max` or `flatten`.
+        he_init: He initialisation.
+        dropout: probability of dropout before the head.
+        weights: the path of a state_dict of the trunk, or None for random weights.
+        **kwargs: arguments of `CarsTask`.
+
+    Raises:
+        InputError: the network cannot be built so, weights cannot be read or do not fit, or `dropout` is no
+            probability.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 64, 128, 256),
+        convolutions: int = 1,
+        batch_norm: bool = True,
+        residual: bool = False,
+        stem: int = 1,
+        pooling: Pooling = "average",
+        he_init: bool = True,
+        dropout: float = 0.0,
+        weights: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        size = self.hparams["image_size"]
+        trunk = CustomCNN(widths, convolutions, batch_norm, residual, stem, pooling, he_init, size)
+        if weights is not None:
+            load_weights(trunk, Path(weights))
+        self.assemble(trunk, trunk.width, dropout)

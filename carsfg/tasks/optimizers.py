@@ -1,0 +1,76 @@
+"""Optimisers and learning rate schedules by name, with the lengths that only the trainer knows."""
+
+from typing import Any
+
+import torch
+from lightning import Trainer
+from torch import nn
+from torch.optim import Optimizer
+
+from carsfg.errors import InputError
+
+FUSED = {"Adam", "AdamW", "SGD"}  # optimisers with a fused kernel on CPU and GPU alike
+
+
+def check_names(optimizer: str, scheduler: str | None) -> None:
+    """Raise InputError unless PyTorch has an optimiser, and a scheduler if one is named, of these names."""
+    _named("optimizer", torch.optim, optimizer)
+    if scheduler is not None:
+        _named("scheduler", torch.optim.lr_scheduler, scheduler)
+
+
+def make_optimizer(groups: list[dict[str, Any]], hp: Any, clips: bool) -> Optimizer:
+    """Build the optimiser that hyper-parameters `optimizer`, `lr`, `weight_decay` and `optimizer_args` describe.
+
+    Args:
+        groups: parameter groups.
+        hp: hyper-parameters by name.
+        clips: whether gradients are clipped, which Lightning refuses beside a fused optimiser.
+
+    Raises:
+        InputError: it does not take these arguments.
+    """
+    arguments = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
+    if hp["optimizer"] in FUSED and not clips and not arguments.get("foreach"):
+        arguments.setdefault("fused", True)  # one kernel for all tensors
+    return _make("optimizer", torch.optim, hp["optimizer"], groups, **arguments)  # type: ignore[no-any-return]
+
+
+def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> dict[str, Any]:
+    """Build the scheduler that `scheduler`, `scheduler_args` and `scheduler_interval` describe, as Lightning takes it.
+
+    `OneCycleLR` rises to `lr` and falls over all steps of the run, and `CosineAnnealingLR` falls over all of it, unless
+    the arguments say otherwise.
+
+    Raises:
+        InputError: it does not take these arguments.
+    """
+    name, arguments, interval = hp["scheduler"], dict(hp["scheduler_args"] or {}), hp["scheduler_interval"]
+    if name == "OneCycleLR":
+        interval = "step"
+        arguments.setdefault("max_lr", hp["lr"])
+        if trainer is not None and not arguments.keys() & {"total_steps", "epochs"}:
+            arguments["total_steps"] = int(trainer.estimated_stepping_batches)
+    if trainer is not None and name == "CosineAnnealingLR" and "T_max" not in arguments:
+        arguments["T_max"] = int(trainer.estimated_stepping_batches) if interval == "step" else trainer.max_epochs
+    scheduler = _make("scheduler", torch.optim.lr_scheduler, name, optimizer, **arguments)
+    return {"scheduler": scheduler, "interval": interval}
+
+
+def what_learns(module: nn.Module) -> list[dict[str, Any]]:
+    """Return one parameter group of all that requires gradients."""
+    return [{"params": [p for p in module.parameters() if p.requires_grad]}]
+
+
+def _named(kind: str, module: Any, name: str) -> Any:
+    found = getattr(module, name, None)
+    if not isinstance(found, type):
+        raise InputError(f"unknown {kind} {name!r}: {module.__name__} has no such class")
+    return found
+
+
+def _make(kind: str, module: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    try:
+        return _named(kind, module, name)(*args, **kwargs)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{kind} {name}: {error}") from error

@@ -1,0 +1,44 @@
+"""Training sizes by epoch, and the task's own everywhere else."""
+
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
+from carsfg.errors import InputError
+from tests.conftest import MakeCars, MakeTask, MakeTrainer
+
+
+def test_sizes_by_epoch(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task, seen = make_task(image_size=40), []
+    embed = task.embed_images
+
+    def watch(images: Tensor) -> Tensor:
+        seen.append(("train" if task.training else "eval", images.shape[-1]))
+        return embed(images)
+
+    task.embed_images = watch  # type: ignore[method-assign]
+    steps: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1, "limit_test_batches": 1}
+    sizes = ProgressiveResolution([Size(32, 1), Size(48, 1)])
+    trainer = make_trainer(max_epochs=3, callbacks=[sizes], **steps)
+    trainer.fit(task, make_cars())
+    trainer.test(task, make_cars(), verbose=False)
+    trained = [("train", 32), ("eval", 40), ("train", 48), ("eval", 40), ("train", 48), ("eval", 40)]
+    assert seen == [*trained, ("eval", 40)]
+    assert task.preprocess.image_size == task.hparams["image_size"] == 40
+
+
+def test_a_broken_off_run_leaves_the_task_at_its_own_size(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task(image_size=40)
+    task.training_step = lambda *_: 1 / 0  # type: ignore[assignment, method-assign]
+    with pytest.raises(ZeroDivisionError):
+        make_trainer(callbacks=[ProgressiveResolution([Size(32, 1)])]).fit(task, make_cars())
+    assert task.preprocess.image_size == 40
+
+
+def test_no_size() -> None:
+    with pytest.raises(InputError, match="at least one size"):
+        ProgressiveResolution([])

@@ -1,0 +1,94 @@
+"""One seed, one set of weights: two runs alike, and a run that was killed and resumed like one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from carsfg.data.drawn_cars import DrawnCars, draw_cars
+from carsfg.main import main
+
+# all that could make runs differ at once: dropout, a schedule by step, blends, sizes, and an average of the weights
+CONFIG = """
+model:
+  class_path: carsfg.CarCNN
+  init_args:
+    {widths: [8, 16], residual: true, stem: 2, dropout: 0.5, optimizer: AdamW, scheduler: OneCycleLR, image_size: 32}
+data: {val: holdout, augment: zoom_flip_rotate_jitter, image_size: 32, batch_size: 8}
+trainer:
+  max_epochs: 5
+  enable_progress_bar: false
+  enable_model_summary: false
+  accelerator: cpu
+  precision: 32-true
+  callbacks:
+    - class_path: carsfg.callbacks.MixImages
+      init_args: {share: 0.5}
+    - class_path: carsfg.callbacks.ProgressiveResolution
+      init_args: {sizes: [{image_size: 16, epochs: 2}, {image_size: 24, epochs: 2}]}
+    - class_path: lightning.pytorch.callbacks.EMAWeightAveraging
+      init_args: {decay: 0.9}
+"""
+Checkpoint = dict[str, torch.Tensor]
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture
+def words(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Words:
+    """The words of a `carsfg fit` in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+    root = tmp_path_factory.mktemp("cars")
+    draw_cars(root, DrawnCars(classes=3, train=8, test=4), progress=False)
+    Path("all.yaml").write_text(CONFIG)
+    return lambda *more: ["fit", "--config", "all", f"--data.root={root}", *more]
+
+
+def tensors(version: int) -> Checkpoint:
+    """All weights of a run's last checkpoint: those in use, their average, and the optimiser's."""
+    (path,) = Path(f"lightning_logs/all/version_{version}/checkpoints").glob("epoch=4-*.ckpt")
+    checkpoint = torch.load(path, weights_only=True)
+    found = {f"average.{key}": value for key, value in checkpoint["state_dict"].items()}
+    found |= {f"current.{key}": value for key, value in checkpoint["current_model_state"].items()}
+    for place, state in checkpoint["optimizer_states"][0]["state"].items():
+        found |= {f"optimizer.{place}.{key}": value for key, value in state.items()}
+    return found
+
+
+def differing(one: Checkpoint, other: Checkpoint) -> list[str]:
+    assert one.keys() == other.keys()
+    return [key for key, value in one.items() if not torch.equal(value, other[key])]
+
+
+def test_two_runs_are_the_same(words: Words) -> None:
+    assert main(words()) == 0
+    assert main(words()) == 0
+    assert main(words("--seed_everything=1")) == 0
+    first, second, other = (tensors(version) for version in range(3))
+    assert differing(first, second) == []
+    learned = "current.trunk.blocks.0.convolutions.0.weight"
+    assert not torch.equal(first[learned], first[learned.replace("current", "average")])
+    assert not torch.equal(first[learned], other[learned])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("val", ["holdout", "none"])
+def test_killed_in_some_epoch_and_resumed(val: str, words: Words) -> None:
+    assert main(words(f"--data.val={val}")) == 0
+    epochs = random.Random().randint(2, 4)  # any will do, so each run of this test tries another
+    command = [sys.executable, "-u", "-m", "carsfg", *words(f"--data.val={val}")]
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)
+    assert process.stdout is not None
+    while f"epoch {epochs}/5" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    saved = sorted(Path("lightning_logs/all/version_1/checkpoints").glob("*.ckpt"), key=lambda f: f.stat().st_mtime)
+    assert main(words(f"--data.val={val}", f"--ckpt_path={saved[-1]}")) == 0
+    assert differing(tensors(0), tensors(2)) == [], f"killed after epoch {epochs}"
