@@ -83,6 +83,6 @@ def init_from(task: "CarsTask", path: str | None) -> None:
     state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith(wanted)}
     own = {key: value.shape for key, value in task.state_dict().items() if key.startswith(wanted)}
     if {key: value.shape for key, value in state.items()} != own:
-        theirs = checkpoint["hyper_parameters"].get("backbone")
+        theirs = checkpoint["hyper_parameters"].get("backbone") or f"{checkpoint['carsfg'].get('task')}'s"
         raise InputError(f"cannot start from {path}: its trunk ({theirs}) is not of this network's shape")
     task.load_state_dict(state, strict=False)

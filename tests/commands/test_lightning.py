@@ -86,6 +86,22 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert str(fit.root) not in str(checkpoint["carsfg"])
 
 
+def test_a_run_that_helps_to_choose_scores_no_test_image(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--test_after_fit=false", "--trainer.max_epochs=1") == 0
+    run = Path("lightning_logs/tiny/version_0")
+    header = (run / "metrics.csv").read_text().splitlines()[0]
+    assert "val/top1" in header
+    assert "test/" not in header
+    assert "test," not in capsys.readouterr().out  # no table
+
+
+def test_the_leak_is_shown_beside_the_honest_figure(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--data.protocol=seed_leaky", "--trainer.max_epochs=1") == 0
+    out = capsys.readouterr().out
+    assert "this run, leaked" in out
+    assert "this run, honest" in out
+
+
 def test_mixed_precision_where_the_cpu_has_it(fit: Fit) -> None:
     assert fit("--trainer.precision=null", "--trainer.max_epochs=1") == 0
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))

@@ -80,7 +80,7 @@ def test_two_runs_are_the_same(words: Words) -> None:
 @pytest.mark.parametrize("val", ["holdout", "none"])
 def test_killed_in_some_epoch_and_resumed(val: str, words: Words) -> None:
     assert main(words(f"--data.val={val}")) == 0
-    epochs = random.Random().randint(2, 4)  # any will do, so each run of this test tries another
+    epochs = random.SystemRandom().randint(2, 4)  # any will do, so each run of this test tries another
     command = [sys.executable, "-u", "-m", "carsfg", *words(f"--data.val={val}")]
     variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=variables)

@@ -68,10 +68,13 @@ def test_a_shortcut_changes_the_width_where_it_must() -> None:
     assert count(wider) == 9 * 8 * 16 + 16 + 8 * 16 + 16
 
 
-@pytest.mark.parametrize(("pooling", "expected"), [("average", [2.5, 0.25]), ("max", [4, 1]), ("flatten", [1, 2, 3, 4, 0, 0, 0, 1])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("average", [2.5, 0.25]), ("max", [4, 1]), ("flatten", [1, 2, 3, 4, 0, 0, 0, 1])],
+)
 def test_pooling(pooling: Any, expected: list[float]) -> None:
     network = CustomCNN(widths=[2], pooling=pooling, image_size=4)
-    network.blocks = nn.Identity()
+    network.blocks = nn.Sequential()
     maps = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 1]]).view(1, 2, 2, 2)
     assert network(maps).flatten().tolist() == expected
 

@@ -58,6 +58,17 @@ def test_missing_figures_are_dashes(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows(capsys.readouterr().out) == [["this run", "-", "-", "-", "-", "-"]]
 
 
+def test_the_leak_shows_both_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    leaked = {key.replace("test/", "val/"): value + 0.25 for key, value in FIGURES.items()}
+    print_test_table("cnn_seed_leaky", FIGURES | leaked, STAMP | {"protocol": "seed_leaky"})
+    report, first, second = rows(capsys.readouterr().out)
+    assert report[-1] == "72.26 %"
+    assert first[0].endswith("leaked: copies of training images")
+    assert first[1:] == ["1.4846", "75.00 %", "76.24 %", "85.00 %", "76.24 %"]
+    assert second[0].endswith("honest: test images")
+    assert second[1:] == ["1.2346", "50.00 %", "51.24 %", "60.00 %", "51.24 %"]
+
+
 def test_nothing_is_cut_on_a_narrow_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
