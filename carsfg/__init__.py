@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from carsfg.data.datamodule import StanfordCarsDataModule as StanfordCarsDataModule
     from carsfg.data.stanford_cars import StanfordCars as StanfordCars
     from carsfg.main import main as main
+    from carsfg.retrieval.callback import FaissRetrieval as FaissRetrieval
+    from carsfg.retrieval.gallery import Gallery as Gallery
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
     from carsfg.tasks.cnn import CarCNN as CarCNN
     from carsfg.tasks.loading import load as load
@@ -19,13 +21,25 @@ if TYPE_CHECKING:
 _HOME = {
     "CarCNN": "carsfg.tasks.cnn",
     "CarClassifier": "carsfg.tasks.classifier",
+    "FaissRetrieval": "carsfg.retrieval.callback",
+    "Gallery": "carsfg.retrieval.gallery",
     "StanfordCars": "carsfg.data.stanford_cars",
     "StanfordCarsDataModule": "carsfg.data.datamodule",
     "load": "carsfg.tasks.loading",
     "main": "carsfg.main",
 }
 
-__all__ = ["CarCNN", "CarClassifier", "StanfordCars", "StanfordCarsDataModule", "__version__", "load", "main"]
+__all__ = [
+    "CarCNN",
+    "CarClassifier",
+    "FaissRetrieval",
+    "Gallery",
+    "StanfordCars",
+    "StanfordCarsDataModule",
+    "__version__",
+    "load",
+    "main",
+]
 
 
 def __getattr__(name: str) -> Any:

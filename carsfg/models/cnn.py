@@ -1,7 +1,6 @@
-"""The custom CNN: blocks of 3x3 convolutions, each halving the image; the report's networks and ours are settings."""
+"""The custom CNN: blocks of 3x3 convolutions and max-pooling; the report's networks and ours are settings."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
 from torch import Tensor, nn
@@ -11,8 +10,8 @@ from carsfg.errors import InputError
 Pooling = Literal["average", "max", "flatten"]
 
 
-class Block(nn.Module):
-    """Convolutions of 3x3, each with BatchNorm if asked for and ReLU, then max-pooling by 2.
+class Unit(nn.Module):
+    """Convolutions of 3x3, each with BatchNorm if asked for and ReLU.
 
     Args:
         inputs: channels that come in.
@@ -20,12 +19,9 @@ class Block(nn.Module):
         convolutions: how many.
         batch_norm: normalise after each.
         residual: add what comes in, through a 1x1 convolution where the width changes, before the last ReLU.
-        pool: halve the image at the end.
     """
 
-    def __init__(
-        self, inputs: int, width: int, convolutions: int, batch_norm: bool, residual: bool, pool: bool
-    ) -> None:
+    def __init__(self, inputs: int, width: int, convolutions: int, batch_norm: bool, residual: bool) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for channels in (inputs, *[width] * (convolutions - 1)):
@@ -36,14 +32,13 @@ class Block(nn.Module):
             same = inputs == width
             self.shortcut = nn.Identity() if same else nn.Sequential(*convolution(inputs, width, 1, batch_norm))
         self.relu = nn.ReLU()
-        self.pool = nn.MaxPool2d(2) if pool else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, width, H/2, W/2), or (B, width, H, W) without pooling."""
+        """Map (B, inputs, H, W) to (B, width, H, W)."""
         y = self.convolutions(x)
         if self.shortcut is not None:
             y = y + self.shortcut(x)
-        return self.pool(self.relu(y))  # type: ignore[no-any-return]
+        return self.relu(y)  # type: ignore[no-any-return]
 
 
 class CustomCNN(nn.Module):
@@ -51,9 +46,10 @@ class CustomCNN(nn.Module):
 
     Args:
         widths: channels of each block; there are as many blocks.
-        convolutions: 3x3 convolutions a block.
+        units: units in each block, or in each of them.
+        convolutions: 3x3 convolutions a unit.
         batch_norm: BatchNorm after each convolution.
-        residual: a shortcut around each block's convolutions.
+        residual: a shortcut around each unit.
         stem: stride of a first convolution, 3x3 at stride 2 or stride x stride patches above, as wide as the first
             block; 1 for none.
         pooling: how the last block's maps become the embedding: their `average`, their `max`, or `flatten`ed as they
@@ -68,6 +64,7 @@ class CustomCNN(nn.Module):
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 128, 256),
+        units: int | Sequence[int] = 1,
         convolutions: int = 1,
         batch_norm: bool = True,
         residual: bool = False,
@@ -77,8 +74,9 @@ class CustomCNN(nn.Module):
         image_size: int = 224,
     ) -> None:
         super().__init__()
-        if not widths or min(*widths, convolutions, stem) < 1:
-            raise InputError("a CNN needs widths, convolutions and a stem of 1 or more each")
+        each = [units] * len(widths) if isinstance(units, int) else list(units)
+        if not widths or len(each) != len(widths) or min(*widths, *each, convolutions, stem) < 1:
+            raise InputError("a CNN needs widths, as many units, convolutions and a stem, all of them 1 or more")
         halvings = len(widths) - (pooling != "flatten")
         side = image_size // stem >> halvings
         if side < 1:
@@ -86,11 +84,15 @@ class CustomCNN(nn.Module):
         kernel = 3 if stem == 2 else stem
         first = [] if stem == 1 else [*convolution(3, widths[0], kernel, batch_norm, stem), nn.ReLU()]
         self.stem = nn.Sequential(*first)
-        channels = [widths[0] if first else 3, *widths]
-        self.blocks = nn.Sequential(*(
-            Block(inputs, width, convolutions, batch_norm, residual, pool=place < halvings)
-            for place, (inputs, width) in enumerate(pairwise(channels))
-        ))  # fmt: skip
+        blocks: list[nn.Module] = []
+        channels = widths[0] if first else 3
+        for place, (width, count) in enumerate(zip(widths, each, strict=True)):
+            for inputs in (channels, *[width] * (count - 1)):
+                blocks.append(Unit(inputs, width, convolutions, batch_norm, residual))
+            if place < halvings:
+                blocks.append(nn.MaxPool2d(2))
+            channels = width
+        self.blocks = nn.Sequential(*blocks)
         self.pooling = pooling
         self.width = widths[-1] * (side**2 if pooling == "flatten" else 1)
         if he_init:

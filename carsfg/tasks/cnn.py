@@ -15,10 +15,11 @@ class CarCNN(CarsTask):
     The embedding is the pooled output of the last block, before dropout and head.
 
     Args:
-        widths: channels of each block of `carsfg.models.cnn.CustomCNN`, as are the next six.
-        convolutions: 3x3 convolutions a block.
+        widths: channels of each block of `carsfg.models.cnn.CustomCNN`, whose arguments the next seven are, too.
+        units: units in each block, or in each of them.
+        convolutions: 3x3 convolutions a unit.
         batch_norm: BatchNorm after each convolution.
-        residual: a shortcut around each block.
+        residual: a shortcut around each unit.
         stem: stride of a first convolution; 1 for none.
         pooling: `average`, `max` or `flatten`.
         he_init: He initialisation.
@@ -34,6 +35,7 @@ class CarCNN(CarsTask):
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 128, 256),
+        units: int | Sequence[int] = 1,
         convolutions: int = 1,
         batch_norm: bool = True,
         residual: bool = False,
@@ -46,7 +48,7 @@ class CarCNN(CarsTask):
     ) -> None:
         super().__init__(**kwargs)
         size = self.hparams["image_size"]
-        trunk = CustomCNN(widths, convolutions, batch_norm, residual, stem, pooling, he_init, size)
+        trunk = CustomCNN(widths, units, convolutions, batch_norm, residual, stem, pooling, he_init, size)
         if weights is not None:
             load_weights(trunk, Path(weights))
         self.assemble(trunk, trunk.width, dropout)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric, MetricCollection
@@ -11,6 +12,7 @@ from torchmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
+from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
 from carsfg.data.names import hierarchy
 
@@ -73,3 +75,12 @@ class ClassificationMetrics(nn.Module):
         self.scores.reset()
         for metric in self.groups.values():
             metric.reset()  # type: ignore[operator]
+
+
+def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return `top1` and the class-weighted precision, recall and F1 of predicted labels (N,) against labels (N,)."""
+    count = int(torch.cat([predicted, labels]).max()) + 1
+    kinds = {"precision": multiclass_precision, "recall": multiclass_recall, "f1": multiclass_f1_score}
+    scores = {f"{name}_weighted": one(predicted, labels, count, average="weighted") for name, one in kinds.items()}
+    top1 = (predicted == labels).float().mean()
+    return {"top1": float(top1), **{name: float(value) for name, value in scores.items()}}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from carsfg.errors import InputError
-from carsfg.models.cnn import Block, CustomCNN
+from carsfg.models.cnn import CustomCNN, Unit
 
 BASIC: dict[str, Any] = {"widths": (32, 64, 128), "batch_norm": False}
 
@@ -42,30 +42,48 @@ def test_sizes_of_the_report_s_networks() -> None:
 
 def test_a_block_by_hand() -> None:
     """Twice the input, then ReLU, then the maximum of each 2 x 2."""
-    block = Block(1, 1, 1, batch_norm=False, residual=False, pool=True)
-    (layer,) = block.convolutions
+    network = CustomCNN(widths=[1], batch_norm=False, pooling="flatten", image_size=4)
+    layer = network.get_submodule("blocks.0.convolutions.0")
     assert isinstance(layer, nn.Conv2d)
     nn.init.zeros_(layer.weight)
-    layer.weight.data[0, 0, 1, 1] = 2
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    layer.weight.data[0, :, 1, 1] = torch.tensor([2, 0, 0])
     image = torch.tensor([[1.0, -2, 3, 0], [0, -1, 5, 1], [-1, -1, 0, 0], [-3, -1, 0, -7]])
-    assert block(image[None, None]).squeeze().tolist() == [[2, 10], [0, 0]]
+    assert network(image.expand(1, 3, 4, 4)).flatten().tolist() == [2, 10, 0, 0]
 
 
 def test_a_shortcut_adds_what_comes_in() -> None:
-    block = Block(2, 2, 2, batch_norm=False, residual=True, pool=False)
-    for layer in block.convolutions:
+    unit = Unit(2, 2, 2, batch_norm=False, residual=True)
+    for layer in unit.convolutions:
         if isinstance(layer, nn.Conv2d):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     image = torch.tensor([1.0, -2]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
-    assert torch.equal(block(image), image.relu())
+    assert torch.equal(unit(image), image.relu())
 
 
 def test_a_shortcut_changes_the_width_where_it_must() -> None:
-    same, wider = (Block(8, width, 1, batch_norm=False, residual=True, pool=False) for width in (8, 16))
+    same, wider = (Unit(8, width, 1, batch_norm=False, residual=True) for width in (8, 16))
     assert count(same) == 9 * 8 * 8 + 8
     assert count(wider) == 9 * 8 * 16 + 16 + 8 * 16 + 16
+
+
+def test_units_follow_each_other_before_a_block_ends() -> None:
+    network = CustomCNN(widths=[8, 16, 16], units=[1, 2, 1], residual=True, image_size=32)
+    assert [type(layer).__name__ for layer in network.blocks] == [
+        "Unit",
+        "MaxPool2d",
+        "Unit",
+        "Unit",
+        "MaxPool2d",
+        "Unit",
+    ]
+    assert [type(layer).__name__ for layer in CustomCNN(widths=[8, 8], units=2).blocks] == [
+        "Unit",
+        "Unit",
+        "MaxPool2d",
+        "Unit",
+        "Unit",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +114,10 @@ def test_he_initialisation() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"widths": []}, "widths, convolutions and a stem of 1 or more each"),
-        ({"convolutions": 0}, "widths, convolutions and a stem of 1 or more each"),
-        ({"stem": 0}, "widths, convolutions and a stem of 1 or more each"),
+        ({"widths": []}, "widths, as many units, convolutions and a stem, all"),
+        ({"convolutions": 0}, "widths, as many units, convolutions and a stem, all"),
+        ({"units": [1, 2]}, "widths, as many units, convolutions and a stem, all"),
+        ({"stem": 0}, "widths, as many units, convolutions and a stem, all"),
         ({"widths": [8] * 7, "image_size": 32}, "images of 32 pixels are too small for 7 blocks"),
     ],
 )

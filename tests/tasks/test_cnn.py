@@ -74,7 +74,7 @@ def test_starts_from_a_checkpoint_or_from_weights(
     assert torch.equal(trunk_alone["embedding"], expected["embedding"])
     with pytest.raises(InputError, match=r"cannot start from .*cnn\.ckpt: its trunk \(CarCNN's\)"):
         CarCNN(**{**SMALL, "widths": [8, 32]}, init_from=str(tmp_path / "cnn.ckpt"))
-    with pytest.raises(InputError, match=r"weights .*trunk\.pt have another shape at blocks\.1"):
+    with pytest.raises(InputError, match=r"weights .*trunk\.pt have another shape at blocks\.2"):
         CarCNN(**{**SMALL, "widths": [8, 32]}, weights=str(tmp_path / "trunk.pt"))
 
 

@@ -1,0 +1,210 @@
+"""The gallery: embeddings in a FAISS index, with labels, image paths, class names, and what made them."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import torch
+from torch import Tensor
+
+from carsfg.errors import InputError
+from carsfg.retrieval.metrics import Metric, prepare
+
+FORMAT = 1
+INDEX, FACTS = "index.faiss", "gallery.json"
+METRICS = {"cosine": faiss.METRIC_INNER_PRODUCT, "euclidean": faiss.METRIC_L2}
+
+
+@dataclass
+class Gallery:
+    """What queries are searched in.
+
+    Attributes:
+        index: FAISS's index of N embeddings.
+        labels: int64 (N,), 0-based.
+        paths: of the N images, as they were given.
+        class_names: in label order.
+        metric: how embeddings are compared.
+        stamp: what made the embeddings, as plain strings and numbers.
+    """
+
+    index: Any
+    labels: Tensor
+    paths: list[str]
+    class_names: list[str]
+    metric: Metric
+    stamp: dict[str, str | int]
+
+    @classmethod
+    def build(
+        cls,
+        embeddings: Tensor,
+        labels: Tensor,
+        paths: Sequence[str] = (),
+        class_names: Sequence[str] = (),
+        metric: Metric = "cosine",
+        factory: str = "Flat",
+        stamp: Mapping[str, str | int] | None = None,
+    ) -> "Gallery":
+        """Index embeddings (N, D); those compared by cosine are brought to length 1 first.
+
+        Args:
+            embeddings: float (N, D).
+            labels: int64 (N,).
+            paths: of the images.
+            class_names: in label order.
+            metric: `cosine` or `euclidean`.
+            factory: FAISS's description of the index; `Flat` is exact.
+            stamp: what made the embeddings.
+
+        Raises:
+            InputError: the numbers of embeddings, labels and paths differ, or are 0; an embedding is not finite; FAISS
+                cannot build such an index.
+        """
+        if len(embeddings) != len(labels) or len(paths) not in (0, len(labels)) or not len(labels):
+            counts = f"{len(embeddings)} embeddings, {len(labels)} labels and {len(paths)} paths"
+            raise InputError(f"a gallery cannot be built of {counts}")
+        vectors = prepare(embeddings, metric)
+        if not torch.isfinite(vectors).all():
+            raise InputError("an embedding is not finite: the network that made it has diverged")
+        try:
+            index = faiss.index_factory(vectors.shape[1], factory, METRICS[metric])
+            index.train(vectors.numpy())
+            index.add(vectors.numpy())
+        except (RuntimeError, AssertionError) as error:
+            said = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
+            raise InputError(
+                f"no index {factory!r} of {len(vectors)} x {vectors.shape[1]} embeddings: {said}"
+            ) from error
+        return cls(index, labels.cpu().long(), list(paths), list(class_names), metric, dict(stamp or {}))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def width(self) -> int:
+        """D of the embeddings."""
+        return int(self.index.d)
+
+    def search(self, queries: Tensor, k: int, itself: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Find the k nearest items of each query, by score, ties by gallery index.
+
+        Args:
+            queries: float (Q, D).
+            k: how many.
+            itself: int64 (Q,), each query's place in the gallery, which is left out; None where queries are not in it.
+
+        Returns:
+            Scores, float32 (Q, k): cosine similarity, or the Euclidean distance below zero. Gallery indices, int64
+            (Q, k). Where the gallery has no more, -inf and -1.
+
+        Raises:
+            InputError: the queries are not as wide as the gallery.
+        """
+        if queries.shape[1] != self.width:
+            raise InputError(
+                f"queries are {queries.shape[1]} wide, the gallery {self.width}: it was made by another network"
+            )
+        vectors = prepare(queries, self.metric)
+        wanted = min(k + (itself is not None), len(self))
+        scores, indices = self._search(vectors, wanted)
+        if itself is not None:
+            others = torch.sort((indices == itself[:, None]).byte(), dim=1, stable=True).indices  # itself to the end
+            places = others[:, : min(k, len(self) - 1)]
+            scores, indices = scores.gather(1, places), indices.gather(1, places)
+        missing = k - scores.shape[1]
+        pad = torch.nn.functional.pad
+        return pad(scores, (0, missing), value=-torch.inf), pad(indices, (0, missing), value=-1)
+
+    def _search(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Search for one more than is wanted, and for twice as many wherever a tie lies on the last place."""
+        fetched = min(k + 1, len(self))
+        scores, indices = self._faiss(vectors, fetched)
+        last, beyond = scores[:, k - 1], scores[:, -1]
+        while fetched < len(self) and (cut := (last == beyond) & torch.isfinite(last)).any():
+            fetched = min(2 * fetched, len(self))
+            again = self._faiss(vectors[cut], fetched)
+            scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
+            beyond[cut] = again[0][:, -1]
+        return scores[:, :k], indices[:, :k]
+
+    def _faiss(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        distances, found = (torch.from_numpy(one) for one in self.index.search(vectors.numpy(), k))
+        scores = distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()
+        scores[found < 0] = -torch.inf
+        found, order = found.sort(1)
+        scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+        return scores, found.gather(1, order)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the gallery to a folder, beside it first; a gallery that is there already is replaced.
+
+        Raises:
+            InputError: something else is there, or it cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not (folder / FACTS).is_file():
+            raise InputError(f"{folder} is there already and is no gallery: name another folder")
+        beside, old = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
+        try:
+            beside.mkdir(parents=True)
+            faiss.write_index(self.index, str(beside / INDEX))
+            facts = {
+                "format": FORMAT,
+                "metric": self.metric,
+                "count": len(self),
+                "width": self.width,
+                "checksum": _checksum(beside / INDEX),
+                "stamp": self.stamp,
+                "class_names": self.class_names,
+                "labels": self.labels.tolist(),
+                "paths": self.paths,
+            }
+            (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            if folder.exists():
+                folder.replace(old)
+            beside.replace(folder)
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"cannot write a gallery to {folder}: {error}") from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: str | Path, mmap: bool = False) -> "Gallery":
+        """Read a gallery; its index may stay on disk, memory-mapped.
+
+        Raises:
+            InputError: there is none, it is damaged, or another version of carsfg wrote it.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"no gallery in {folder}: `carsfg predict` and `carsfg index` write one") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot read the gallery in {folder}: {FACTS} is damaged ({error})") from error
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            raise InputError(f"the gallery in {folder} is not of format {FORMAT}: build it anew")
+        try:
+            if _checksum(folder / INDEX) != facts["checksum"]:
+                raise InputError(f"the gallery in {folder} is damaged: {INDEX} is not the one it was saved with")
+            index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+            labels, sizes = torch.tensor(facts["labels"], dtype=torch.int64), (facts["count"], facts["width"])
+            gallery = cls(index, labels, facts["paths"], facts["class_names"], facts["metric"], facts["stamp"])
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"cannot read the gallery in {folder}: {error}") from error
+        if (index.ntotal, index.d) != sizes or len(labels) != index.ntotal or gallery.metric not in METRICS:
+            raise InputError(f"the gallery in {folder} is damaged: its index and its list of images do not match")
+        return gallery
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

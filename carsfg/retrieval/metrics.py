@@ -1,0 +1,160 @@
+"""Retrieval and k-NN metrics, as pure functions on tensors.
+
+A query has R relevant gallery items, those of its class. Gallery items are ranked by score, ties by gallery index; a
+query that lies in the gallery itself is left out by its index, never by its distance. rel(i) is 1 where the item at
+rank i is relevant, and P(i) the share of relevant items among the first i. Queries with R = 0 have no figure.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Metric = Literal["cosine", "euclidean"]
+CHUNK_BYTES = 64 * 2**20  # of scores, sorted scores and keys that `average_precision` holds at a time
+
+
+def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None) -> Tensor:
+    """Return R, int64 (Q,): how many gallery items are of each query's class, the query itself left out.
+
+    Args:
+        query_labels: int64 (Q,).
+        gallery_labels: int64 (G,).
+        itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
+    """
+    classes = int(torch.cat([query_labels, gallery_labels]).max()) + 1
+    counts = torch.bincount(gallery_labels, minlength=classes)[query_labels]
+    return counts if itself is None else counts - 1
+
+
+def find_hits(neighbours: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
+    """Return rel(i), bool (Q, K), of neighbours (Q, K) by gallery index; -1 stands for none."""
+    return (gallery_labels[neighbours] == query_labels[:, None]) & (neighbours >= 0)
+
+
+def top_k(hits: Tensor, k: int) -> Tensor:
+    """Return 1 where one of the first k is relevant, else 0, float (Q,); the literature's Recall@k."""
+    return hits[:, :k].any(1).float()
+
+
+def precision_at_k(hits: Tensor, k: int) -> Tensor:
+    """Return P(k), float (Q,): the share of relevant items among the first k, of which a small gallery has fewer."""
+    return hits[:, :k].sum(1) / k
+
+
+def r_precision(hits: Tensor, relevant: Tensor) -> Tensor:
+    """Return P(R), float (Q,).
+
+    Args:
+        hits: bool (Q, K), K at least the largest R.
+        relevant: R, int64 (Q,).
+    """
+    return _first_r(hits, relevant).sum(1) / relevant
+
+
+def map_at_r(hits: Tensor, relevant: Tensor) -> Tensor:
+    """Return MAP@R, (1/R) sum over i <= R of P(i) rel(i), float (Q,) (Musgrave et al. 2020).
+
+    Args:
+        hits: bool (Q, K), K at least the largest R.
+        relevant: R, int64 (Q,).
+    """
+    first = _first_r(hits, relevant)
+    ranks = torch.arange(1, first.shape[1] + 1, device=hits.device)
+    return (first * first.cumsum(1) / ranks).sum(1) / relevant
+
+
+def average_precision(
+    queries: Tensor,
+    gallery: Tensor,
+    query_labels: Tensor,
+    gallery_labels: Tensor,
+    itself: Tensor | None = None,
+    metric: Metric = "cosine",
+) -> Tensor:
+    """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
+
+    The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores. Queries
+    are taken in chunks, so that at most 64 MiB, or one query's 24 G bytes, are held beside the inputs.
+
+    Args:
+        queries: float (Q, D).
+        gallery: float (G, D).
+        query_labels: int64 (Q,).
+        gallery_labels: int64 (G,).
+        itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
+        metric: `cosine` or `euclidean`.
+    """
+    queries, gallery = prepare(queries, metric), prepare(gallery, metric)
+    offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None  # nearest is where q.g - |g|^2 / 2 is most
+    result = torch.empty(len(queries), dtype=torch.float64)
+    step = max(1, CHUNK_BYTES // (24 * len(gallery)))
+    for rows in torch.split(torch.argsort(query_labels, stable=True), step):
+        scores = queries[rows] @ gallery.T
+        if offset is not None:
+            scores -= offset
+        _, sizes = torch.unique_consecutive(query_labels[rows], return_counts=True)
+        for part, some in zip(*(torch.split(one, sizes.tolist()) for one in (scores, rows)), strict=True):
+            relevant = torch.nonzero(gallery_labels == query_labels[some[0]]).flatten()  # one class, one set of columns
+            result[some] = _of_one_class(part, relevant, None if itself is None else itself[some])
+    return result
+
+
+def _of_one_class(scores: Tensor, relevant: Tensor, itself: Tensor | None) -> Tensor:
+    """Return AP, float64 (B,), of scores (B, G) whose relevant items stand in the same columns (R,)."""
+    count = len(relevant) - (itself is not None)
+    if count < 1:
+        return torch.full((len(scores),), torch.nan, dtype=torch.float64)
+    if itself is not None:
+        scores.scatter_(1, itself[:, None], -torch.inf)  # above nothing, and last among the relevant
+    ranks, tied = _ranks(scores, relevant)
+    if tied.any():
+        ranks[tied] = _ranks(_order_keys(scores[tied]), relevant)[0]
+    found = torch.arange(1, count + 1, dtype=torch.float64)
+    return (found / ranks[:, :count]).sum(1) / count
+
+
+def _ranks(scores: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ranks (B, R) of the relevant columns, best first, and which rows (B,) have ties among them."""
+    ours = scores[:, relevant].sort(1, descending=True).values
+    ascending = torch.from_numpy(np.sort(scores.numpy(), 1))  # numpy's sort has vector instructions, torch's has not
+    up_to, below = (torch.searchsorted(ascending, ours, right=right) for right in (True, False))
+    return scores.shape[1] + 1 - up_to, (up_to - below > 1).any(1)
+
+
+def _order_keys(scores: Tensor) -> Tensor:
+    """Return int64 (B, G), in the order of float32 scores (B, G), equal ones by place: the first is the highest."""
+    bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return ordered.long() * 2**32 - torch.arange(scores.shape[1])
+
+
+def knn_labels(neighbours: Tensor, gallery_labels: Tensor, k: int) -> Tensor:
+    """Return the label that most of the first k neighbours have, int64 (Q,); of several, the smallest.
+
+    Source: `sklearn.neighbors.KNeighborsClassifier`, uniform weights.
+
+    Args:
+        neighbours: int64 (Q, K), gallery indices, nearest first; -1 stands for none.
+        gallery_labels: int64 (G,).
+        k: how many vote.
+    """
+    first = neighbours[:, :k]
+    classes = int(gallery_labels.max()) + 1
+    votes = torch.zeros(len(first), classes, dtype=torch.int64)
+    votes.scatter_add_(1, gallery_labels[first], (first >= 0).long())
+    return (votes * classes - torch.arange(classes)).argmax(1)  # no two are equal, so that nothing is left to chance
+
+
+def prepare(embeddings: Tensor, metric: Metric) -> Tensor:
+    """Return float32 embeddings on the CPU, of length 1 if they are compared by cosine."""
+    embeddings = embeddings.detach().float().cpu()
+    return torch.nn.functional.normalize(embeddings, dim=1) if metric == "cosine" else embeddings
+
+
+def _first_r(hits: Tensor, relevant: Tensor) -> Tensor:
+    """Keep the hits among the first R."""
+    if len(relevant) and int(relevant.max()) > hits.shape[1]:
+        raise ValueError(f"a query has {int(relevant.max())} relevant items, the ranking ends at {hits.shape[1]}")
+    return hits & (torch.arange(hits.shape[1], device=hits.device) < relevant[:, None])
