@@ -25,13 +25,32 @@ class Embedded:
     indices: Tensor
 
 
+@dataclass
+class Searched:
+    """What a search found.
+
+    Attributes:
+        queries: what was searched for.
+        gallery: what was searched in; None: the queries themselves.
+        neighbours: int64 (Q, K), places in the gallery, nearest first; -1 stands for none.
+        average_precision: float64 (Q,); not a number where there is nothing to find.
+        figures: means over the queries, by name.
+    """
+
+    queries: Embedded
+    gallery: Embedded | None
+    neighbours: Tensor
+    average_precision: Tensor
+    figures: dict[str, float]
+
+
 class FaissRetrieval(Callback):
     """Search every query in the gallery and log `val/retrieval/...` and `test/retrieval/...`.
 
     The DataModule's protocol decides what is searched in: the other images of the split, or a second loader's. Figures
     are means over the queries that have anything relevant to find; `left_out` counts the others. `fit_s` and
     `predict_s` are the seconds it took to build the index, and to search it for all queries and let k neighbours vote
-    (the largest k of `knn`). All may be monitored.
+    (once for each k of `knn`). All may be monitored. `searched` keeps what the last search found, on the first process.
 
     Args:
         k: for top_k and precision_k.
@@ -53,15 +72,16 @@ class FaissRetrieval(Callback):
         if min(*k, *knn, every_n_epochs) < 1:
             raise InputError("FaissRetrieval: k, knn and every_n_epochs must be 1 or more")
         self.k, self.knn, self.metric, self.every_n_epochs = list(k), list(knn), metric, every_n_epochs
+        self.searched: Searched | None = None
         self._parts: tuple[list[Embedded], list[Embedded]] = ([], [])  # of the queries, of the gallery
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
-        self._parts = ([], [])
+        self.searched, self._parts = None, ([], [])
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
-        self._parts = ([], [])
+        self.searched, self._parts = None, ([], [])
 
     def on_validation_batch_end(
         self,
@@ -107,7 +127,9 @@ class FaissRetrieval(Callback):
         queries, *galleries = (gather(parts) for parts in self._parts if parts)
         figures: dict[str, float] = {}
         if trainer.is_global_zero:
-            figures = retrieval_figures(queries, galleries[0] if galleries else None, self.k, self.knn, self.metric)
+            gallery = galleries[0] if galleries else None
+            self.searched = search(queries, gallery, self.k, self.knn, self.metric)
+            figures = self.searched.figures
         figures = trainer.strategy.broadcast(figures)
         pl_module.log_dict({f"{stage}/retrieval/{key}": value for key, value in figures.items()})
         self._parts = ([], [])
@@ -131,7 +153,14 @@ def gather(parts: Sequence[Embedded]) -> Embedded:
 def retrieval_figures(
     queries: Embedded, gallery: Embedded | None, k: Sequence[int], knn: Sequence[int], metric: metrics.Metric
 ) -> dict[str, float]:
-    """Compute all figures.
+    """Compute all figures; see `search`."""
+    return search(queries, gallery, k, knn, metric).figures
+
+
+def search(
+    queries: Embedded, gallery: Embedded | None, k: Sequence[int], knn: Sequence[int], metric: metrics.Metric
+) -> Searched:
+    """Search for every query and compute all figures.
 
     Args:
         queries: what is searched for.
@@ -148,16 +177,18 @@ def retrieval_figures(
     built = time.perf_counter()
     _, neighbours = index.search(queries.embeddings, max(*k, *knn, int(relevant.max())), itself)
     votes = {n: metrics.knn_labels(neighbours, where.labels, n) for n in knn}
-    voted = time.perf_counter()
+    seconds = {"fit_s": built - begun, "predict_s": time.perf_counter() - built}
     some = relevant > 0
     hits, counts = metrics.find_hits(neighbours, queries.labels, where.labels)[some], relevant[some]
     by_query = {f"top_{n}": metrics.top_k(hits, n) for n in k}
     by_query |= {f"precision_{n}": metrics.precision_at_k(hits, n) for n in k if n > 1}
     by_query |= {"r_precision": metrics.r_precision(hits, counts), "map_at_r": metrics.map_at_r(hits, counts)}
     arguments = (queries.embeddings, where.embeddings, queries.labels, where.labels, itself, metric)
-    by_query["map"] = metrics.average_precision(*arguments)[some]
+    average_precision = metrics.average_precision(*arguments)
+    by_query["map"] = average_precision[some]
     figures = {key: float(value.double().mean()) for key, value in by_query.items()}
     for n, labels in votes.items():
         scores = weighted_scores(labels, queries.labels)
         figures |= {f"knn_{n}": scores.pop("top1")} | {f"knn_{n}_{key}": value for key, value in scores.items()}
-    return figures | {"left_out": float((~some).sum()), "fit_s": built - begun, "predict_s": voted - built}
+    figures |= {"left_out": float((~some).sum()), **seconds}
+    return Searched(queries, gallery, neighbours, average_precision, figures)
