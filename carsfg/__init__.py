@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from carsfg.retrieval.gallery import Gallery as Gallery
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
     from carsfg.tasks.cnn import CarCNN as CarCNN
+    from carsfg.tasks.embedder import EmbeddingExtractor as EmbeddingExtractor
     from carsfg.tasks.loading import load as load
 
 _HOME = {
     "CarCNN": "carsfg.tasks.cnn",
     "CarClassifier": "carsfg.tasks.classifier",
+    "EmbeddingExtractor": "carsfg.tasks.embedder",
     "FaissRetrieval": "carsfg.retrieval.callback",
     "Gallery": "carsfg.retrieval.gallery",
     "StanfordCars": "carsfg.data.stanford_cars",
@@ -32,6 +34,7 @@ _HOME = {
 __all__ = [
     "CarCNN",
     "CarClassifier",
+    "EmbeddingExtractor",
     "FaissRetrieval",
     "Gallery",
     "StanfordCars",

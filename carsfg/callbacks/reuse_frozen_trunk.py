@@ -95,7 +95,8 @@ def _compute(trainer: Trainer, task: LightningModule) -> Tensor:
     loader = trainer.datamodule.every_image_dataloader()  # type: ignore[attr-defined]
     batches = track(loader, "computing the frozen trunk's output", disable=not trainer.is_global_zero)
     with trainer.precision_plugin.forward_context():
-        return torch.cat([task.embed({"image": batch["image"].to(task.device)}).cpu() for batch in batches])
+        images = (task.preprocess(batch["image"].to(task.device)) for batch in batches)
+        return torch.cat([task.embed_images(one).cpu() for one in images])
 
 
 def _take_back(trainer: Trainer) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from http.client import HTTPException
 from pathlib import Path
@@ -14,6 +14,10 @@ import torchvision
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
+from carsfg.models.cnn import CustomCNN
+from carsfg.models.pooling import Pooling, with_pooling
+
+CUSTOM = "custom_cnn"  # the name of what is no torchvision network
 
 _SKIP_WEIGHTS: ContextVar[bool] = ContextVar("skip_weights", default=False)
 
@@ -33,13 +37,20 @@ def weights_are_skipped() -> bool:
     return _SKIP_WEIGHTS.get()
 
 
-def build_trunk(name: str, weights: str | None = None) -> tuple[nn.Module, int]:
-    """Build a torchvision classification network without its head.
+def build_trunk(
+    name: str,
+    weights: str | None = None,
+    pooling: Pooling | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, int]:
+    """Build a torchvision classification network without its head, or a CustomCNN.
 
     Args:
-        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`.
+        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`, or `custom_cnn`.
         weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V2`, fetched once and kept in torch's hub folder),
             the path of a state_dict of the network (with or without its head), or None for random weights.
+        pooling: how the last maps become the embedding; None: in the network's own way.
+        arguments: of `carsfg.models.cnn.CustomCNN`.
 
     Returns:
         The trunk, which maps float images (B, 3, H, W) to embeddings (B, width), and its width.
@@ -47,13 +58,18 @@ def build_trunk(name: str, weights: str | None = None) -> tuple[nn.Module, int]:
     Raises:
         InputError: the name is unknown, or the weights cannot be read, fetched or do not fit.
     """
+    if name == CUSTOM:
+        cnn = CustomCNN(**{**(arguments or {}), **({"pooling": pooling} if pooling else {})})
+        if weights is not None and not weights_are_skipped():
+            _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
+        return cnn, cnn.width
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
     if weights is not None and not weights_are_skipped():
         _load_into(network, _read_weights(name, weights), head_keys, f"weights {weights!r} for {name}")
-    return network, width
+    return with_pooling(network, pooling) if pooling else network, width
 
 
 def _arguments(name: str) -> dict[str, bool]:
@@ -148,16 +164,6 @@ def read_plain(path: str | Path, what: str) -> Any:
         raise InputError(
             f"cannot read {what} {path}: it is damaged, not written by torch.save, or holds code, which is never run"
         ) from error
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a state_dict of a whole network, unless inside `skip_weights()`.
-
-    Raises:
-        InputError: there is no such file, it is no state_dict, or it does not fit.
-    """
-    if not weights_are_skipped():
-        _load_into(network, read_state_dict(path), (), f"weights {path}")
 
 
 def _load_into(network: nn.Module, state: dict[str, Tensor], head_keys: tuple[str, ...], what: str) -> None:

@@ -6,8 +6,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
+from carsfg.models.pooling import make_pooling
 
-Pooling = Literal["average", "max", "flatten"]
+CnnPooling = Literal["average", "max", "gem", "flatten"]
 
 
 class Unit(nn.Module):
@@ -52,8 +53,8 @@ class CustomCNN(nn.Module):
         residual: a shortcut around each unit.
         stem: stride of a first convolution, 3x3 at stride 2 or stride x stride patches above, as wide as the first
             block; 1 for none.
-        pooling: how the last block's maps become the embedding: their `average`, their `max`, or `flatten`ed as they
-            are, the last block halved like the others.
+        pooling: how the last block's maps become the embedding: their `average`, `max` or generalised mean (`gem`), or
+            `flatten`ed as they are, the last block halved like the others.
         he_init: He initialisation, normal and by fan-out (He et al. 2015); else PyTorch's default.
         image_size: side of the images, in pixels; decides the embedding's width where maps are flattened.
 
@@ -69,7 +70,7 @@ class CustomCNN(nn.Module):
         batch_norm: bool = True,
         residual: bool = False,
         stem: int = 1,
-        pooling: Pooling = "average",
+        pooling: CnnPooling = "average",
         he_init: bool = True,
         image_size: int = 224,
     ) -> None:
@@ -93,17 +94,14 @@ class CustomCNN(nn.Module):
                 blocks.append(nn.MaxPool2d(2))
             channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.pooling = pooling
+        self.avgpool = nn.Identity() if pooling == "flatten" else make_pooling(pooling)
         self.width = widths[-1] * (side**2 if pooling == "flatten" else 1)
         if he_init:
             self.apply(_he)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, H, W) to embeddings (B, width)."""
-        maps = self.blocks(self.stem(images))
-        if self.pooling == "flatten":
-            return maps.flatten(1)  # type: ignore[no-any-return]
-        return maps.mean((2, 3)) if self.pooling == "average" else maps.amax((2, 3))  # type: ignore[no-any-return]
+        return self.avgpool(self.blocks(self.stem(images))).flatten(1)  # type: ignore[no-any-return]
 
 
 def convolution(inputs: int, width: int, kernel: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.loading import init_from
 from carsfg.tasks.metrics import ClassificationMetrics
-from carsfg.tasks.optimizers import check_names, make_optimizer, make_scheduler, what_learns
+from carsfg.tasks.optimizers import check_names, make_optimizer, make_scheduler
 
 Batch = dict[str, Tensor]
 
@@ -26,7 +26,7 @@ class CarsTask(LightningModule):
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
     place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for
-    `image`. In training, labels may be shares of the classes (B, C), as mixing images gives them.
+    `image`: what the trunk makes of it. In training, labels may be shares of the classes (B, C), as mixing gives them.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
@@ -112,32 +112,40 @@ class CarsTask(LightningModule):
         init_from(self, self.hparams["init_from"])
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Map preprocessed images (B, 3, S, S) to embeddings (B, D)."""
+        """Map preprocessed images (B, 3, S, S) to the trunk's output (B, width)."""
         return self.trunk(images)  # type: ignore[no-any-return]
+
+    def project(self, feature: Tensor) -> Tensor:
+        """Map the trunk's output (B, width) to embeddings (B, D): as it is, unless a task does more."""
+        return feature
 
     def classify(self, embedding: Tensor) -> Tensor:
         """Map embeddings (B, D) to logits (B, C)."""
         return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings (B, D) of a batch; a `feature` passes through as it is."""
-        if "feature" in batch:
-            return batch["feature"]
-        return self.embed_images(self.preprocess(batch["image"]))
+        """Return the embeddings (B, D) of a batch; a `feature` stands for the trunk's output."""
+        known = "feature" in batch
+        return self.project(batch["feature"] if known else self.embed_images(self.preprocess(batch["image"])))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C)."""
         embedding = self.embed({"image": images})
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
+    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, a scalar, and logits (B, C): cross-entropy, unless a task does otherwise."""
+        logits = self.classify(embedding)
+        return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the cross-entropy of a batch; log it, and the accuracy, as the epoch's mean.
+        """Return the loss of a batch; log it, and the accuracy, as the epoch's mean.
 
         Raises:
             TrainingError: the loss is not a number any more.
         """
-        logits, labels = self.classify(self.embed(batch)), batch["label"]
-        loss = functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"])
+        labels = batch["label"]
+        loss, logits = self.loss(self.embed(batch), labels)
         look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # now and then: on a GPU looking means waiting
         if look and not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
@@ -172,6 +180,10 @@ class CarsTask(LightningModule):
         """Log `test/...`."""
         self._log_metrics("test")
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the optimiser's parameter groups: one of all that learns, unless a task does otherwise."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser, and the scheduler if one is named.
 
@@ -179,7 +191,7 @@ class CarsTask(LightningModule):
             InputError: one of them does not take its arguments.
         """
         clips = bool(getattr(self._trainer, "gradient_clip_val", None))
-        optimizer = make_optimizer(self.optimizer_groups or what_learns(self), self.hparams, clips)
+        optimizer = make_optimizer(self.optimizer_groups or self.parameter_groups(), self.hparams, clips)
         if self.hparams["scheduler"] is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, self._trainer)}

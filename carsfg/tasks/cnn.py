@@ -1,11 +1,11 @@
 """The custom CNN as a task: trained from random weights."""
 
-from collections.abc import Sequence
-from pathlib import Path
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from carsfg.models.backbones import load_weights
-from carsfg.models.cnn import CustomCNN, Pooling
+from carsfg.models.backbones import CUSTOM, build_trunk
+from carsfg.models.cnn import CnnPooling, CustomCNN
 from carsfg.tasks.base import CarsTask
 
 
@@ -21,7 +21,7 @@ class CarCNN(CarsTask):
         batch_norm: BatchNorm after each convolution.
         residual: a shortcut around each unit.
         stem: stride of a first convolution; 1 for none.
-        pooling: `average`, `max` or `flatten`.
+        pooling: `average`, `max`, `gem` or `flatten`.
         he_init: He initialisation.
         dropout: probability of dropout before the head.
         weights: the path of a state_dict of the trunk, or None for random weights.
@@ -40,15 +40,17 @@ class CarCNN(CarsTask):
         batch_norm: bool = True,
         residual: bool = False,
         stem: int = 1,
-        pooling: Pooling = "average",
+        pooling: CnnPooling = "average",
         he_init: bool = True,
         dropout: float = 0.0,
         weights: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        size = self.hparams["image_size"]
-        trunk = CustomCNN(widths, units, convolutions, batch_norm, residual, stem, pooling, he_init, size)
-        if weights is not None:
-            load_weights(trunk, Path(weights))
-        self.assemble(trunk, trunk.width, dropout)
+        self.assemble(*build_trunk(CUSTOM, weights, arguments=cnn_arguments(self.hparams)), dropout)
+
+
+def cnn_arguments(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `CustomCNN` among a CarCNN's hyper-parameters."""
+    names = inspect.signature(CustomCNN).parameters
+    return {name: hyper_parameters[name] for name in names}

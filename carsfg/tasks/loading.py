@@ -12,7 +12,11 @@ from carsfg.models.backbones import read_plain, skip_weights, weights_are_skippe
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
 
-TASKS = {"CarClassifier": "carsfg.tasks.classifier", "CarCNN": "carsfg.tasks.cnn"}
+TASKS = {
+    "CarClassifier": "carsfg.tasks.classifier",
+    "CarCNN": "carsfg.tasks.cnn",
+    "EmbeddingExtractor": "carsfg.tasks.embedder",
+}
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -70,7 +74,9 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:
-    """Copy the trunk of a checkpoint into a task, and the head where both know the same classes.
+    """Copy the trunk of a checkpoint into a task, and the head where it fits and both know the same classes.
+
+    A pooling that the checkpoint has not stays as it is.
 
     Raises:
         InputError: the checkpoint cannot be read, or its trunk does not fit.
@@ -78,11 +84,12 @@ def init_from(task: "CarsTask", path: str | None) -> None:
     if path is None or weights_are_skipped():
         return
     checkpoint = read_checkpoint(path)
-    same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
-    wanted = ("trunk.", "head.") if same_classes else ("trunk.",)
-    state = {key: value for key, value in checkpoint["state_dict"].items() if key.startswith(wanted)}
-    own = {key: value.shape for key, value in task.state_dict().items() if key.startswith(wanted)}
-    if {key: value.shape for key, value in state.items()} != own:
+    own, state = task.state_dict(), checkpoint["state_dict"]
+    trunk = {key: value for key, value in state.items() if key.startswith("trunk.")}
+    needed = {key for key in own if key.startswith("trunk.") and not key.endswith(".exponent")}  # of a new pooling
+    if needed - trunk.keys() or any(key not in own or own[key].shape != value.shape for key, value in trunk.items()):
         theirs = checkpoint["hyper_parameters"].get("backbone") or f"{checkpoint['carsfg'].get('task')}'s"
         raise InputError(f"cannot start from {path}: its trunk ({theirs}) is not of this network's shape")
-    task.load_state_dict(state, strict=False)
+    head = {key: value for key, value in state.items() if key.startswith("head.") and value.shape == own[key].shape}
+    same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
+    task.load_state_dict(trunk | (head if same_classes else {}), strict=False)

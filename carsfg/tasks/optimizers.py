@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from lightning import Trainer
-from torch import nn
 from torch.optim import Optimizer
 
 from carsfg.errors import InputError
@@ -39,8 +38,8 @@ def make_optimizer(groups: list[dict[str, Any]], hp: Any, clips: bool) -> Optimi
 def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> dict[str, Any]:
     """Build the scheduler that `scheduler`, `scheduler_args` and `scheduler_interval` describe, as Lightning takes it.
 
-    `OneCycleLR` rises to `lr` and falls over all steps of the run, and `CosineAnnealingLR` falls over all of it, unless
-    the arguments say otherwise.
+    `OneCycleLR` rises to each group's rate and falls over all steps of the run, and `CosineAnnealingLR` falls over all
+    of it, unless the arguments say otherwise.
 
     Raises:
         InputError: it does not take these arguments.
@@ -48,18 +47,13 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
     name, arguments, interval = hp["scheduler"], dict(hp["scheduler_args"] or {}), hp["scheduler_interval"]
     if name == "OneCycleLR":
         interval = "step"
-        arguments.setdefault("max_lr", hp["lr"])
+        arguments.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
         if trainer is not None and not arguments.keys() & {"total_steps", "epochs"}:
             arguments["total_steps"] = int(trainer.estimated_stepping_batches)
     if trainer is not None and name == "CosineAnnealingLR" and "T_max" not in arguments:
         arguments["T_max"] = int(trainer.estimated_stepping_batches) if interval == "step" else trainer.max_epochs
     scheduler = _make("scheduler", torch.optim.lr_scheduler, name, optimizer, **arguments)
     return {"scheduler": scheduler, "interval": interval}
-
-
-def what_learns(module: nn.Module) -> list[dict[str, Any]]:
-    """Return one parameter group of all that requires gradients."""
-    return [{"params": [p for p in module.parameters() if p.requires_grad]}]
 
 
 def _named(kind: str, module: Any, name: str) -> Any:

@@ -1,0 +1,35 @@
+"""Losses of pytorch-metric-learning by name."""
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from carsfg.errors import InputError
+
+
+def make_loss(name: str, classes: int, width: int, arguments: dict[str, Any] | None = None) -> nn.Module:
+    """Build a loss, a module that maps embeddings (B, width) and labels (B,) to a scalar.
+
+    Args:
+        name: a class in `pytorch_metric_learning.losses`.
+        classes: how many there are, for the losses that keep a proxy or a centre of each.
+        width: of the embeddings, likewise.
+        arguments: all others.
+
+    Raises:
+        InputError: pytorch-metric-learning is not installed, or it has no such loss, or that takes other arguments.
+    """
+    try:
+        from pytorch_metric_learning import losses
+    except ImportError:
+        raise InputError(f"loss {name!r} comes from pytorch-metric-learning: pip install 'carsfg[metric]'") from None
+    found = getattr(losses, name, None)
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        raise InputError(f"unknown loss {name!r}: pytorch_metric_learning.losses has no such class")
+    sizes = {"num_classes": classes, "embedding_size": width}
+    known = {key: value for key, value in sizes.items() if key in inspect.signature(found).parameters}
+    try:
+        return found(**known, **(arguments or {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"loss {name}: {error}") from error

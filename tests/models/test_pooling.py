@@ -1,0 +1,51 @@
+"""Pooling by hand, and in the networks that have one to replace."""
+
+import pytest
+import torch
+
+from carsfg.errors import InputError
+from carsfg.models.backbones import build_trunk
+from carsfg.models.pooling import GeneralizedMean, make_pooling
+
+MAPS = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 2]]).view(1, 2, 2, 2)
+
+
+def test_average_and_max() -> None:
+    assert make_pooling("average")(MAPS).flatten().tolist() == [2.5, 0.5]
+    assert make_pooling("max")(MAPS).flatten().tolist() == [4, 2]
+
+
+def test_generalised_mean() -> None:
+    cubes = make_pooling("gem")(MAPS).flatten().tolist()
+    assert cubes == pytest.approx([(100 / 4) ** (1 / 3), (8 / 4) ** (1 / 3)])
+    assert GeneralizedMean(1.0)(MAPS).flatten().tolist() == pytest.approx([2.5, 0.5], abs=1e-5)
+    assert GeneralizedMean(50.0)(MAPS)[0, 0].item() == pytest.approx(4, rel=0.03)
+
+
+def test_the_exponent_learns() -> None:
+    pool = GeneralizedMean()
+    pool(MAPS).sum().backward()
+    assert pool.exponent.grad is not None
+    assert pool.exponent.grad > 0  # more of it brings both nearer to their maximum
+
+
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0"])
+def test_networks_take_another_pooling(name: str) -> None:
+    torch.manual_seed(0)
+    plain, width = build_trunk(name)
+    torch.manual_seed(0)
+    average, _ = build_trunk(name, pooling="gem")
+    images = torch.rand(2, 3, 64, 64)
+    exponents = [module for module in average.modules() if isinstance(module, GeneralizedMean)]
+    assert len(exponents) == 1
+    exponents[0].exponent.data.fill_(1.0)  # the average again
+    torch.testing.assert_close(average.eval()(images), plain.eval()(images), rtol=1e-3, atol=1e-4)
+    added = set(average.state_dict()) - set(plain.state_dict())
+    assert added == {"avgpool.exponent"}
+    assert set(plain.state_dict()) <= set(average.state_dict())
+    assert build_trunk(name, pooling="max")[0](images).shape == (2, width)
+
+
+def test_a_network_without_an_average_over_whole_maps() -> None:
+    with pytest.raises(InputError, match=r"the pooling of a VGG cannot be replaced: set model\.pooling: null"):
+        build_trunk("vgg11", pooling="max")
