@@ -3,6 +3,7 @@
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_lines import EpochLines
 from carsfg.callbacks.mix_images import MixImages
+from carsfg.callbacks.neighbour_panels import NeighbourPanels
 from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
 from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
@@ -12,6 +13,7 @@ __all__ = [
     "ConfusionMatrix",
     "EpochLines",
     "MixImages",
+    "NeighbourPanels",
     "ProgressiveResolution",
     "ReuseFrozenTrunk",
     "RunStamp",

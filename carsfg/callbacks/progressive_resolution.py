@@ -24,6 +24,8 @@ class Size:
 class ProgressiveResolution(Callback):
     """Train at a size an epoch; validation, test and all later use stay at the task's own `image_size`.
 
+    No size goes beyond the task's own.
+
     Args:
         sizes: in order; when their epochs are over, training goes on at the last.
 
@@ -39,7 +41,8 @@ class ProgressiveResolution(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the epoch's size."""
         assert isinstance(pl_module, CarsTask)  # noqa: S101
-        pl_module.preprocess.image_size = self._size_in(trainer.current_epoch)
+        own: int = pl_module.hparams["image_size"]
+        pl_module.preprocess.image_size = min(own, self._size_in(trainer.current_epoch))
         pl_module.log("image_size", float(pl_module.preprocess.image_size), on_epoch=True, on_step=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

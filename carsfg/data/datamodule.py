@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
@@ -44,6 +45,8 @@ class StanfordCarsDataModule(LightningDataModule):
             (`closed_train_gallery`), which then comes as a second validation and test loader.
         augment: the recipe for training images, `none` or one of `carsfg.data.augment.RECIPES`.
         batch_size: images a process and step.
+        images_per_class: fill every training batch with so many images of each of its classes, over all processes, as
+            metric-learning losses want it (extra `metric`); None: shuffle.
         num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
         on_device: keep all crops in the device's memory and cut batches there, without any worker; `auto`: on a GPU
             with twice the room.
@@ -66,6 +69,7 @@ class StanfordCarsDataModule(LightningDataModule):
         retrieval: Retrieval = "closed_loo",
         augment: str = "none",
         batch_size: int = 32,
+        images_per_class: int | None = None,
         num_workers: int | None = None,
         on_device: bool | Literal["auto"] = "auto",
         split_seed: int = 0,
@@ -86,6 +90,7 @@ class StanfordCarsDataModule(LightningDataModule):
         self.root = Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn)
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / "cache"
         self.augment = augment
+        self.images_per_class = images_per_class
         self._recipe = recipe_named(augment)
         self.on_device = on_device
         self._images: Tensor | None = None
@@ -160,6 +165,13 @@ class StanfordCarsDataModule(LightningDataModule):
         samples = CropSamples(self.caches, self.labels, np.arange(len(self.labels)))
         return self._load(samples, EpochSampler(samples, shuffle=False))
 
+    def crops(self, rows: Rows) -> npt.NDArray[np.uint8]:
+        """Return the crops (B, S, S, 3) of rows as `splits` has them, not augmented: of a stored copy, the original.
+
+        They come from the decoded crops, whatever the loaders give: images on a device, or a frozen trunk's output.
+        """
+        return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
+
     def _gallery(self) -> list[Loader]:
         return [self._loader(self.splits.train)] if self.retrieval == "closed_train_gallery" else []
 
@@ -177,7 +189,10 @@ class StanfordCarsDataModule(LightningDataModule):
             samples = CropSamples(self.caches, self.labels, rows, recipe, stored)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = shuffled_for is not None
-        sampler = EpochSampler(samples, shuffle=train, seed=global_seed(), rank=rank, world_size=world)
+        balanced = None
+        if train and self.images_per_class is not None:
+            balanced = (samples.labels, self.images_per_class, self.batch_size * world)
+        sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced)
         sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
         return self._load(samples, sampler, train and len(sampler) % self.batch_size == 1)
 

@@ -92,7 +92,7 @@ class FeatureSamples(Dataset[Batch]):
 
     def __init__(self, features: Tensor, labels: Rows, rows: Rows) -> None:
         rows = rows % len(labels)
-        self.features, self.labels, self.rows = features, torch.from_numpy(labels[rows]), torch.from_numpy(rows)
+        self.features, self.labels, self.rows = features, labels[rows], torch.from_numpy(rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -100,7 +100,8 @@ class FeatureSamples(Dataset[Batch]):
     def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch."""
         indices = torch.from_numpy(unzip(keys)[1])
-        return {"feature": self.features[self.rows[indices]], "label": self.labels[indices], "index": indices}
+        labels = torch.from_numpy(self.labels)[indices]
+        return {"feature": self.features[self.rows[indices]], "label": labels, "index": indices}
 
 
 def unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:

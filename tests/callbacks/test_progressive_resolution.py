@@ -20,13 +20,24 @@ def test_sizes_by_epoch(make_task: MakeTask, make_cars: MakeCars, make_trainer: 
 
     task.embed_images = watch  # type: ignore[method-assign]
     steps: dict[str, Any] = {"limit_train_batches": 1, "limit_val_batches": 1, "limit_test_batches": 1}
-    sizes = ProgressiveResolution([Size(32, 1), Size(48, 1)])
+    sizes = ProgressiveResolution([Size(24, 1), Size(32, 1), Size(48, 1)])
     trainer = make_trainer(max_epochs=3, callbacks=[sizes], **steps)
     trainer.fit(task, make_cars())
     trainer.test(task, make_cars(), verbose=False)
-    trained = [("train", 32), ("eval", 40), ("train", 48), ("eval", 40), ("train", 48), ("eval", 40)]
+    trained = [("train", 24), ("eval", 40), ("train", 32), ("eval", 40), ("train", 40), ("eval", 40)]
     assert seen == [*trained, ("eval", 40)]
     assert task.preprocess.image_size == task.hparams["image_size"] == 40
+
+
+def test_the_last_size_lasts_and_none_goes_beyond_the_task_s_own(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task, trainer = make_task(image_size=40), make_trainer()
+    sizes = ProgressiveResolution([Size(24, 1), Size(36, 1)])
+    assert [sizes._size_in(epoch) for epoch in range(4)] == [24, 36, 36, 36]
+    trainer = make_trainer(callbacks=[ProgressiveResolution([Size(48, 1)])], limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(task, make_cars())
+    assert trainer.callback_metrics["image_size"] == 40
 
 
 def test_a_broken_off_run_leaves_the_task_at_its_own_size(

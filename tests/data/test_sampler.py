@@ -1,12 +1,15 @@
 """The order of the images over epochs and processes."""
 
+from collections import Counter
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 from torch.utils.data import Dataset
 
 from carsfg.data.sampler import EpochSampler
+from carsfg.errors import InputError
 
 
 class Numbers(Dataset[int]):
@@ -49,3 +52,28 @@ def test_training_gives_each_process_equally_many(world: int) -> None:
     shares = [indices(shuffle=True, rank=rank, world_size=world) for rank in range(world)]
     assert {len(share) for share in shares} == {11 // world}
     assert len(set(chain(*shares))) == world * (11 // world)
+
+
+LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3])
+
+
+def test_balanced_batches_hold_as_many_images_of_each_of_their_classes() -> None:
+    order = indices(shuffle=True, balanced=(LABELS, 2, 4))
+    assert len(order) == 8  # two whole batches of the 11 images
+    for batch in (order[:4], order[4:]):
+        assert sorted(Counter(LABELS[batch].tolist()).values()) == [2, 2]
+        assert len(set(batch)) == 4
+    assert order == indices(shuffle=True, balanced=(LABELS, 2, 4))
+    assert order != indices(1, shuffle=True, balanced=(LABELS, 2, 4))
+
+
+def test_two_processes_share_a_balanced_batch() -> None:
+    shares = [indices(shuffle=True, balanced=(LABELS, 2, 4), rank=rank, world_size=2) for rank in (0, 1)]
+    whole = indices(shuffle=True, balanced=(LABELS, 2, 4))
+    assert list(chain.from_iterable(zip(*shares, strict=True))) == whole
+
+
+@pytest.mark.parametrize(("a_class", "a_batch"), [(3, 4), (2, 10)])
+def test_batches_that_cannot_be_balanced(a_class: int, a_batch: int) -> None:
+    with pytest.raises(InputError, match=rf"images_per_class {a_class} does not go into batches of {a_batch} with 4"):
+        indices(shuffle=True, balanced=(LABELS, a_class, a_batch))

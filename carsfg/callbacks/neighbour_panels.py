@@ -1,0 +1,198 @@
+"""Retrieval to look at, in TensorBoard: queries beside what was found for them, and the space they lie in."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.layout import find_folder, read_class_names
+from carsfg.data.names import parse
+from carsfg.data.splits import Rows
+from carsfg.errors import InputError
+from carsfg.report.neighbours import Found, neighbour_figure
+from carsfg.retrieval.callback import FaissRetrieval, Searched
+from carsfg.retrieval.metrics import Metric, prepare
+
+TITLES = {"best": "the best of {} queries, one a class", "worst": "the worst of {} queries, one a class"}
+TITLES["random"] = "some of {} queries, drawn at random"
+THUMBNAIL = 48  # pixels, at most
+SHEET = 8192  # pixels: the projector takes no larger sheet of thumbnails
+WIDTH = 128  # numbers of an embedding that the projector gets, as text
+HEADER = [
+    "class",
+    "make",
+    "body",
+    "year",
+    "average precision",
+]  # 50 values a column can be coloured: makes, not classes
+
+
+class NeighbourPanels(Callback):
+    """Show what `FaissRetrieval` found in the last validation and in the test.
+
+    The figures `.../retrieval/best` and `.../worst` show queries by average precision, each of another class;
+    `.../random` shows the same ones for every run on the same images. TensorBoard's projector shows queries at their
+    embeddings, to be coloured by make, body type, year and average precision; of wide embeddings it gets the 128
+    directions that hold most of them.
+
+    Args:
+        queries: in a figure, at most.
+        neighbours: of each, at most.
+        projected: images in the projector, at most; 0 for no projector.
+
+    Raises:
+        InputError: a number is out of its range, there is no `FaissRetrieval` beside it, or no `StanfordCarsDataModule`
+            to take the images from.
+    """
+
+    def __init__(self, queries: int = 6, neighbours: int = 8, projected: int = 2000) -> None:
+        if min(queries, neighbours) < 1 or projected < 0:
+            raise InputError("NeighbourPanels: queries and neighbours must be 1 or more, projected 0 or more")
+        self.queries, self.neighbours, self.projected = queries, neighbours, projected
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Look for what it needs."""
+        beside = [one for one in trainer.callbacks if isinstance(one, FaissRetrieval)]  # type: ignore[attr-defined]
+        if not beside:
+            raise InputError("NeighbourPanels shows what FaissRetrieval found: add carsfg.FaissRetrieval to callbacks")
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, StanfordCarsDataModule):
+            raise InputError("NeighbourPanels takes its images from a StanfordCarsDataModule: give one to the trainer")
+        self._retrieval, self._data = beside[0], data
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show it, after the last epoch."""
+        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.state.fn == TrainerFn.VALIDATING
+        if last and not trainer.sanity_checking:
+            self._show(trainer, "val")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show it."""
+        self._show(trainer, "test")
+
+    def _show(self, trainer: Trainer, split: str) -> None:
+        searched = self._retrieval.searched  # of the first process alone
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if searched is None or not loggers or not trainer.is_global_zero:
+            return
+        view, epoch = View.of(searched, self._data, split), trainer.current_epoch
+        for name, places in pick(searched, self.queries).items():
+            title = f"{split}: {TITLES[name].format(f'{len(searched.queries.labels):,}')}"
+            figure = neighbour_figure([view.found(place, self.neighbours) for place in places], title)
+            for logger in loggers:
+                logger.experiment.add_figure(f"{split}/retrieval/{name}", figure, epoch, close=False)
+        if self.projected:
+            points = view.points(self.projected, self._retrieval.metric)
+            for logger in loggers:  # a folder for each epoch and split
+                logger.experiment.add_embedding(**points, global_step=epoch, tag=f"{split}_embeddings")
+
+
+@dataclass(frozen=True)
+class View:
+    """A search with its images.
+
+    Attributes:
+        searched: what was found.
+        data: where the images are.
+        class_names: of all classes, those that are tested alone included.
+        query_rows: int64 (Q,), where the queries are among all images, as `Splits` has it.
+        gallery_rows: int64 (G,), likewise of the gallery.
+    """
+
+    searched: Searched
+    data: StanfordCarsDataModule
+    class_names: list[str]
+    query_rows: Rows
+    gallery_rows: Rows
+
+    @classmethod
+    def of(cls, searched: Searched, data: StanfordCarsDataModule, split: str) -> "View":
+        """Find the images of a search in the split `val` or `test`."""
+        rows = data.splits.test if split == "test" else data.splits.val
+        assert rows is not None  # noqa: S101
+        query_rows = gallery_rows = rows[searched.queries.indices.numpy()]
+        if searched.gallery is not None:
+            gallery_rows = data.splits.train[searched.gallery.indices.numpy()]
+        return cls(searched, data, read_class_names(find_folder(data.root)), query_rows, gallery_rows)
+
+    def found(self, place: int, most: int) -> Found:
+        """Return the query at a place, and its nearest."""
+        searched, names = self.searched, self.class_names
+        near = searched.neighbours[place]
+        near = near[near >= 0][:most]
+        own = int(searched.queries.labels[place])
+        labels = (searched.gallery or searched.queries).labels[near].tolist()
+        return Found(
+            image=self.data.crops(self.query_rows[[place]])[0],
+            name=names[own],
+            average_precision=float(searched.average_precision[place]),
+            images=self.data.crops(self.gallery_rows[near.numpy()]),
+            names=[names[label] for label in labels],
+            right=[label == own for label in labels],
+        )
+
+    def points(self, most: int, metric: Metric) -> dict[str, Any]:
+        """Return `mat` (N, W), `metadata`, `metadata_header` and `label_img` (N, 3, S, S) for `add_embedding`."""
+        queries = self.searched.queries
+        places = np.sort(np.random.default_rng(0).permutation(len(queries.labels))[:most])
+        side = min(THUMBNAIL, SHEET // math.ceil(math.sqrt(len(places))))
+        return {
+            "mat": narrow(prepare(queries.embeddings[places], metric)),
+            "metadata": [self._facts(place) for place in places.tolist()],
+            "metadata_header": HEADER,
+            "label_img": torch.stack(
+                [thumbnail(self.data.crops(rows), side) for rows in self.query_rows[places, None]]
+            ),
+        }
+
+    def _facts(self, place: int) -> list[str]:
+        name = self.class_names[int(self.searched.queries.labels[place])]
+        car, precision = parse(name), float(self.searched.average_precision[place])
+        return [name, car.make, car.body, str(car.year or ""), "" if math.isnan(precision) else f"{precision:.4f}"]
+
+
+def pick(searched: Searched, count: int) -> dict[str, list[int]]:
+    """Choose up to `count` queries, by place, for each figure that has any to show."""
+    precision, labels = searched.average_precision, searched.queries.labels
+    known = (~precision.isnan()).nonzero().flatten()
+    picked = {
+        "best": _one_a_class(known[precision[known].argsort(descending=True, stable=True)], labels, count),
+        "worst": _one_a_class(known[precision[known].argsort(stable=True)], labels, count),
+        "random": np.random.default_rng(0).permutation(len(labels))[:count].tolist(),
+    }
+    return {name: places for name, places in picked.items() if places}
+
+
+def _one_a_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
+    first: dict[int, int] = {}
+    for place, label in zip(places.tolist(), labels[places].tolist(), strict=True):
+        first.setdefault(label, place)
+    return list(first.values())[:count]
+
+
+def thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
+    """Shrink an image, uint8 (1, S, S, 3), to at most `side` pixels: float (3, side, side) in 0..1."""
+    image: Tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    if image.shape[2] > side:
+        image = interpolate(image, side, mode="bilinear", antialias=True)
+    return image[0].float() / 255
+
+
+def narrow(embeddings: Tensor, width: int = WIDTH) -> Tensor:
+    """Turn embeddings (N, D) so that the first `width` directions hold most of their squares, and keep those.
+
+    They are not centred, so that cosines as well as distances stay as near to the embeddings' as so few can be.
+    """
+    if embeddings.shape[1] <= width:
+        return embeddings
+    _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # the largest come last
+    return embeddings @ directions[:, -width:].flip(1)
