@@ -2,6 +2,7 @@
 
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_lines import EpochLines
+from carsfg.callbacks.gallery_writer import GalleryWriter
 from carsfg.callbacks.mix_images import MixImages
 from carsfg.callbacks.neighbour_panels import NeighbourPanels
 from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
@@ -12,6 +13,7 @@ from carsfg.callbacks.stamp import RunStamp
 __all__ = [
     "ConfusionMatrix",
     "EpochLines",
+    "GalleryWriter",
     "MixImages",
     "NeighbourPanels",
     "ProgressiveResolution",

@@ -22,8 +22,11 @@ from carsfg.report.neighbours import Found, neighbour_figure
 from carsfg.retrieval.callback import FaissRetrieval, Searched
 from carsfg.retrieval.metrics import Metric, prepare
 
-TITLES = {"best": "the best of {} queries, one a class", "worst": "the worst of {} queries, one a class"}
-TITLES["random"] = "some of {} queries, drawn at random"
+TITLES = {
+    "best": "the best of {} queries by average precision, one a class",
+    "worst": "the worst of {} queries by average precision, one a class",
+    "random": "some of {} queries, drawn at random",
+}
 THUMBNAIL = 48  # pixels, at most
 SHEET = 8192  # pixels: the projector takes no larger sheet of thumbnails
 WIDTH = 128  # numbers of an embedding that the projector gets, as text
@@ -194,5 +197,5 @@ def narrow(embeddings: Tensor, width: int = WIDTH) -> Tensor:
     """
     if embeddings.shape[1] <= width:
         return embeddings
-    _, directions = torch.linalg.eigh(embeddings.T @ embeddings)  # the largest come last
+    directions: Tensor = torch.linalg.eigh(embeddings.T @ embeddings).eigenvectors  # the largest come last
     return embeddings @ directions[:, -width:].flip(1)

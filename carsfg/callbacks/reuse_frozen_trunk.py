@@ -1,6 +1,5 @@
 """A frozen trunk gives the same output every epoch, and every run: compute it once."""
 
-import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from carsfg.models.backbones import read_state_dict
 from carsfg.tasks.base import CarsTask
+from carsfg.tasks.fingerprint import fingerprint
 
 
 class ReuseFrozenTrunk(Callback):
@@ -76,17 +76,11 @@ class ReuseFrozenTrunk(Callback):
 def features_key(trainer: Trainer, task: LightningModule) -> str:
     """Hash all that a trunk's output depends on, as 16 hexadecimal digits."""
     data = getattr(trainer, "datamodule", None)
-    made_of = hashlib.blake2b(digest_size=8)
     device = trainer.strategy.root_device.type  # not the task's: between `fit` and `test` that lies on the CPU
     facts = [trainer.precision, device, type(task).__name__, task.hparams.get("interpolation")]
     facts += [cache.path.name for cache in getattr(data, "caches", [])] + [getattr(data, "batch_size", None)]
     facts += [task.hparams.get("backbone"), task.hparams.get("image_size")]
-    made_of.update(repr(facts).encode())
-    for name, value in sorted(task.state_dict().items()):
-        if name.startswith(("trunk.", "preprocess.")):
-            made_of.update(name.encode())
-            made_of.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return made_of.hexdigest()
+    return fingerprint(task, ("trunk.", "preprocess."), facts)
 
 
 @torch.no_grad()

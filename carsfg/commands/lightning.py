@@ -15,7 +15,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from carsfg.callbacks import ConfusionMatrix, EpochLines, ReuseFrozenTrunk, RunStamp
+from carsfg.callbacks import ConfusionMatrix, EpochLines, GalleryWriter, ReuseFrozenTrunk, RunStamp
 from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
@@ -26,6 +26,7 @@ from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
+EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, GalleryWriter)
 
 
 class CarsParser(LightningArgumentParser):
@@ -48,7 +49,7 @@ class CarsCLI(LightningCLI):
             subclass_mode_model=True,
             datamodule_class=StanfordCarsDataModule,
             parser_class=CarsParser,
-            trainer_defaults={"callbacks": [RunStamp(), ReuseFrozenTrunk(), EpochLines(), ConfusionMatrix()]},
+            trainer_defaults={"callbacks": [one() for one in EVERY_RUN]},
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # hyper-parameters stay what __init__ received: plain JSON
@@ -146,15 +147,6 @@ class CarsCLI(LightningCLI):
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
-
-    def after_predict(self) -> None:
-        """Keep embeddings (N, D), logits (N, C) and indices (N,) of this process's share of the test split."""
-        batches = self.trainer.predict_loop.predictions
-        folder = Path(self.trainer.log_dir or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"predictions-{self.trainer.global_rank}.pt"
-        torch.save({key: torch.cat([batch[key] for batch in batches]) for key in batches[0]}, file)
-        print(f"predictions: {file}")  # noqa: T201
 
     def after_test(self) -> None:
         """Print the figures, and log them with the hyper-parameters."""

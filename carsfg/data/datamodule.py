@@ -43,6 +43,7 @@ class StanfordCarsDataModule(LightningDataModule):
             or `none`.
         retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
             (`closed_train_gallery`), which then comes as a second validation and test loader.
+        predict: which images `predict` embeds: the `test` or `train` folder, or `both`.
         augment: the recipe for training images, `none` or one of `carsfg.data.augment.RECIPES`.
         batch_size: images a process and step.
         images_per_class: fill every training batch with so many images of each of its classes, over all processes, as
@@ -67,6 +68,7 @@ class StanfordCarsDataModule(LightningDataModule):
         protocol: Protocol = "official",
         val: Validation = "holdout",
         retrieval: Retrieval = "closed_loo",
+        predict: Literal["test", "train", "both"] = "test",
         augment: str = "none",
         batch_size: int = 32,
         images_per_class: int | None = None,
@@ -89,7 +91,7 @@ class StanfordCarsDataModule(LightningDataModule):
         self.batch_size, self.num_workers, self.split_seed = batch_size, num_workers, split_seed
         self.root = Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn)
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / "cache"
-        self.augment = augment
+        self.predict, self.augment = predict, augment
         self.images_per_class = images_per_class
         self._recipe = recipe_named(augment)
         self.on_device = on_device
@@ -100,10 +102,15 @@ class StanfordCarsDataModule(LightningDataModule):
     @property
     def class_names(self) -> list[str]:
         """Names of the classes that are learned, in label order; drawn cars are drawn when this is first asked."""
+        names = self.all_class_names
+        return names[: len(names) // 2] if self.protocol == "zero_shot" else names
+
+    @property
+    def all_class_names(self) -> list[str]:
+        """Names of all classes, in label order, those among them that a zero-shot protocol only tests."""
         if self.drawn is not None:
             draw_cars(self.root, self.drawn)
-        names = read_class_names(find_folder(self.root))
-        return names[: len(names) // 2] if self.protocol == "zero_shot" else names
+        return read_class_names(find_folder(self.root))
 
     @property
     def head_is_scored(self) -> bool:
@@ -134,6 +141,7 @@ class StanfordCarsDataModule(LightningDataModule):
             self._refuse_selection()
         if self._splits is None:
             datasets, self.caches = self._open_caches()
+            self.paths = [path for dataset in datasets for path in dataset.paths]
             self.labels: Rows = np.concatenate([dataset.labels.numpy() for dataset in datasets])
             digests = [digest for cache in self.caches for digest in cache.digests]
             arguments = (self.protocol, self.val, self.labels, digests, len(self.caches[0]), self.split_seed)
@@ -157,8 +165,14 @@ class StanfordCarsDataModule(LightningDataModule):
         return [self._loader(self.splits.test), *self._gallery()]
 
     def predict_dataloader(self) -> Loader:
-        """Return batches of the test split."""
-        return self._loader(self.splits.test)
+        """Return batches of `predicted_rows`."""
+        return self._loader(self.predicted_rows)
+
+    @property
+    def predicted_rows(self) -> Rows:
+        """The rows of both folders, pooled, that `predict` embeds."""
+        rows, first = np.arange(len(self.labels)), len(self.caches[0])
+        return {"train": rows[:first], "test": rows[first:], "both": rows}[self.predict]
 
     def every_image_dataloader(self) -> Loader:
         """Return batches of both folders pooled, in order, on every process alike."""

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 Pixels = npt.NDArray[np.uint8]
 
 RIGHT, WRONG = "tab:green", "tab:red"  # frames of images of the query's class, and of another
 DPI = 100
-# in pixels: an image's side, from one image to the next, from one row to the next, the text on the left, the query
-# with the space after it, the title
-SIDE, ACROSS, DOWN, LEFT, QUERY, TOP = 150, 168, 212, 120, 190, 76
-LINE, LINES = 22, 3  # letters a line and lines of a name: enough for every name of Stanford Cars
+# in pixels: an image's side, from one image to the next, from one row to the next
+SIDE, ACROSS, DOWN = 150, 168, 220
+LEFT, QUERY, TOP = 120, 190, 76  # the text on the left, the query with the gap after it, the title
+LINE, LINES = 20, 3  # letters a line and lines of a name: enough for every name of Stanford Cars
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,35 @@ def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
         title: one line.
 
     Returns:
-        A figure of 1654 x 1348 pixels for 6 queries of 8 neighbours.
+        A figure of 1654 x 1396 pixels for 6 queries of 8 neighbours.
     """
     columns = max((len(row.names) for row in rows), default=0)
-    figure = Figure(figsize=((LEFT + QUERY + ACROSS * columns) / DPI, (TOP + DOWN * len(rows)) / DPI), dpi=DPI)
-    _write(figure, 12, 12, title, size=13, va="top")
-    _write(figure, 12, 38, "\u2713 same class as the query    \u2717 another class    AP: average precision", va="top")
+    width, height = LEFT + QUERY + ACROSS * columns, TOP + DOWN * len(rows)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all images, in pixels
+    axes.text(12, 12, title, fontsize=13, va="top")
+    axes.text(12, 38, "\u2713 same class as the query    \u2717 another class    AP: average precision", va="top")
     for place, row in enumerate(rows):
-        top = TOP + DOWN * place
-        _write(figure, LEFT - 12, top + SIDE / 2, _score(row), ha="right", va="center", linespacing=1.5)
-        _frame(_cell(figure, LEFT, top, row.image, row.name, "bold"), "0.25", 1.5, "solid")
-        for column, (image, name, right) in enumerate(zip(row.images, row.names, row.right, strict=True)):
-            cell = _cell(figure, LEFT + QUERY + ACROSS * column, top, image, name)
-            _judge(cell, right)
+        _draw_row(axes, TOP + DOWN * place, row)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
     return figure
+
+
+def _draw_row(axes: Axes, y: float, row: Found) -> None:
+    axes.text(LEFT - 12, y + SIDE / 2, _score(row), ha="right", va="center", linespacing=1.5)
+    _draw_image(axes, LEFT, y, row.image, row.name, weight="bold")
+    _draw_frame(axes, LEFT, y, edgecolor="0.25", linewidth=1.5)
+    for column, (image, name, right) in enumerate(zip(row.images, row.names, row.right, strict=True)):
+        x = LEFT + QUERY + ACROSS * column
+        _draw_image(axes, x, y, image, name)
+        if right:
+            _draw_frame(axes, x, y, edgecolor=RIGHT, linewidth=3)
+        else:
+            _draw_frame(axes, x, y, edgecolor=WRONG, linewidth=4, linestyle=(0, (3, 1)))
+        badge = {"facecolor": RIGHT if right else WRONG, "edgecolor": "white", "boxstyle": "circle,pad=0.2"}
+        mark = "\u2713" if right else "\u2717"
+        axes.text(x + 13, y + 13, mark, color="white", fontsize=9, ha="center", va="center", bbox=badge)
 
 
 def _score(row: Found) -> str:
@@ -75,31 +91,12 @@ def _score(row: Found) -> str:
     return f"AP {row.average_precision:.3f}\n{sum(row.right)} of {len(row.right)} right"
 
 
-def _cell(figure: Figure, x: float, y: float, image: Pixels, name: str, weight: str = "normal") -> Axes:
-    """Show an image whose upper left corner is x, y pixels from the figure's, its class below."""
-    width, height = figure.bbox.size
-    cell = figure.add_axes((x / width, 1 - (y + SIDE) / height, SIDE / width, SIDE / height))
-    cell.imshow(image, aspect="auto")
-    cell.set(xticks=[], yticks=[])
+def _draw_image(axes: Axes, x: float, y: float, image: Pixels, name: str, weight: str = "normal") -> None:
+    """Draw an image whose upper left corner is at x, y, and its class below."""
+    axes.imshow(image, extent=(x, x + SIDE, y + SIDE, y), aspect="auto")
     lines = textwrap.wrap(name, LINE, max_lines=LINES, placeholder=" \u2026")
-    cell.set_xlabel("\n".join(lines), fontsize=9, labelpad=5, weight=weight)
-    return cell
+    axes.text(x + SIDE / 2, y + SIDE + 7, "\n".join(lines), fontsize=9, ha="center", va="top", weight=weight)
 
 
-def _judge(cell: Axes, right: bool) -> None:
-    colour, mark = (RIGHT, "\u2713") if right else (WRONG, "\u2717")
-    _frame(cell, colour, 3 if right else 4, "solid" if right else (0, (2, 1)))
-    badge = {"facecolor": colour, "edgecolor": "white", "boxstyle": "circle,pad=0.2"}
-    cell.text(
-        0.08, 0.92, mark, color="white", fontsize=9, ha="center", va="center", bbox=badge, transform=cell.transAxes
-    )
-
-
-def _frame(cell: Axes, colour: str, width: float, style: str | tuple[int, tuple[int, int]]) -> None:
-    cell.spines[:].set(edgecolor=colour, linewidth=width, linestyle=style)
-
-
-def _write(figure: Figure, x: float, y: float, text: str, size: int = 10, **style: Any) -> None:
-    """Write x, y pixels from the upper left corner."""
-    width, height = figure.bbox.size
-    figure.text(x / width, 1 - y / height, text, fontsize=size, **style)
+def _draw_frame(axes: Axes, x: float, y: float, **style: Any) -> None:
+    axes.add_patch(Rectangle((x, y), SIDE, SIDE, fill=False, **style))

@@ -142,6 +142,19 @@ class Gallery:
         scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
         return scores, found.gather(1, order)
 
+    def check_network(self, fingerprint: str) -> None:
+        """Compare the network that is to embed queries with the one that embedded the gallery.
+
+        Raises:
+            InputError: it is another; see `carsfg.tasks.fingerprint`.
+        """
+        own = self.stamp.get("fingerprint", fingerprint)
+        if own != fingerprint:
+            raise InputError(
+                f"the gallery was made by another network (fingerprint {own}, this one has {fingerprint}): search with "
+                "the checkpoint it was made with, or build it anew"
+            )
+
     def save(self, folder: str | Path) -> None:
         """Write the gallery to a folder, beside it first; a gallery that is there already is replaced.
 

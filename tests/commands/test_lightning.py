@@ -15,7 +15,9 @@ import yaml
 
 import carsfg
 from carsfg.data.drawn_cars import DrawnCars, draw_cars
+from carsfg.errors import InputError
 from carsfg.main import main
+from carsfg.tasks.fingerprint import fingerprint
 
 SPEC = DrawnCars(classes=3, train=8, test=4)
 TINY = """
@@ -155,15 +157,25 @@ def test_without_a_logger_there_is_no_table_of_classes(fit: Fit) -> None:
     assert list(Path().rglob("per_class.csv")) == []
 
 
-def test_predictions_are_kept(fit: Fit) -> None:
+def test_predictions_are_kept_and_make_a_gallery(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.max_epochs=1") == 0
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
-    assert fit(f"--ckpt_path={checkpoint}", verb="predict") == 0
+    assert fit(f"--ckpt_path={checkpoint}", "--data.predict=both", verb="predict") == 0
     (file,) = Path().glob("lightning_logs/tiny/version_*/predictions-0.pt")
     kept = torch.load(file, weights_only=True)
-    assert kept["index"].tolist() == list(range(12))
-    assert kept["logits"].shape == (12, 3)
-    assert kept["embedding"].shape == (12, 512)
+    assert kept["index"].tolist() == list(range(36))
+    assert kept["logits"].shape == (36, 3)
+    gallery = carsfg.Gallery.load(file.parent / "gallery")
+    assert f"a gallery of 36 images: {file.parent / 'gallery'}" in capsys.readouterr().out
+    assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
+    assert gallery.paths[35] == "stanford_cars/cars_test/00012.jpg"
+    assert gallery.labels[24:].tolist() == carsfg.StanfordCars(fit.root, "test").labels.tolist()
+    assert gallery.stamp["protocol"] == "official"
+    _, found = gallery.search(kept["embedding"], 1)
+    assert found.flatten().tolist()[:24] == list(range(24))  # in `cars_test` some have a twin that comes first
+    gallery.check_network(fingerprint(carsfg.load(checkpoint)))
+    with pytest.raises(InputError, match="the gallery was made by another network"):
+        gallery.check_network("0" * 16)
 
 
 def test_a_batch_can_be_overfitted(fit: Fit) -> None:

@@ -1,0 +1,69 @@
+"""`carsfg predict` leaves a gallery to search in."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+
+from carsfg.callbacks.stamp import RunStamp
+from carsfg.retrieval.callback import FaissRetrieval
+from carsfg.retrieval.gallery import Gallery
+from carsfg.retrieval.metrics import Metric
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.fingerprint import fingerprint
+
+
+class GalleryWriter(BasePredictionWriter):
+    """Write each process's predictions to the run's folder, and a `gallery/` of them all.
+
+    `predictions-RANK.pt` holds `embedding` (N, D), `logits` (N, C) and `index` (N,), places among the predicted images.
+    Embeddings are compared as by the run's FaissRetrieval, or by cosine.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("epoch")
+
+    def write_on_epoch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        predictions: Sequence[Any],
+        batch_indices: Sequence[Any],
+    ) -> None:
+        """Write the parts, then put them together on the first process."""
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = {key: torch.cat([batch[key].cpu() for batch in predictions]) for key in predictions[0]}
+        torch.save(part, folder / f"predictions-{trainer.global_rank}.pt")
+        trainer.strategy.barrier("predictions are written")
+        if trainer.is_global_zero:
+            files = [folder / f"predictions-{rank}.pt" for rank in range(trainer.world_size)]
+            parts = [torch.load(file, weights_only=True) for file in files]
+            whole = {key: torch.cat([one[key] for one in parts]) for key in part}
+            gallery = _gallery(trainer, pl_module, whole)
+            gallery.save(folder / "gallery")
+            print(f"a gallery of {len(gallery)} images: {folder / 'gallery'}")  # noqa: T201
+
+
+def _gallery(trainer: Trainer, task: LightningModule, whole: dict[str, Tensor]) -> Gallery:
+    """Build the gallery of all predictions, in the order of the images."""
+    assert isinstance(task, CarsTask)  # noqa: S101
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    order = whole["index"].argsort()
+    rows = data.predicted_rows[whole["index"][order].numpy()]
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    metric: Metric = next((one.metric for one in callbacks if isinstance(one, FaissRetrieval)), "cosine")
+    stamp = next((one.stamp for one in callbacks if isinstance(one, RunStamp)), {})
+    return Gallery.build(
+        whole["embedding"][order],
+        torch.from_numpy(data.labels[rows]),
+        [Path(os.path.relpath(data.paths[row], data.root)).as_posix() for row in rows],
+        data.all_class_names,
+        metric,
+        stamp={**stamp, "fingerprint": fingerprint(task)},
+    )
