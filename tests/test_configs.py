@@ -9,7 +9,7 @@ from carsfg.main import main
 
 OVERLAYS = {"demo", "gpu"}
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in OVERLAYS)
-SMALL = ["--data.drawn.classes=3", "--data.drawn.train=4", "--data.drawn.test=2", "--data.batch_size=4"]
+SMALL = ["--data.drawn.classes=4", "--data.drawn.train=4", "--data.drawn.test=2", "--data.batch_size=4"]
 SMALL += ["--data.image_size=32", "--model.image_size=32"]
 
 

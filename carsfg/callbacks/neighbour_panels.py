@@ -67,7 +67,7 @@ class NeighbourPanels(Callback):
         beside = [one for one in trainer.callbacks if isinstance(one, FaissRetrieval)]  # type: ignore[attr-defined]
         if not beside:
             raise InputError("NeighbourPanels shows what FaissRetrieval found: add carsfg.FaissRetrieval to callbacks")
-        data = trainer.datamodule  # type: ignore[attr-defined]
+        data = getattr(trainer, "datamodule", None)
         if not isinstance(data, StanfordCarsDataModule):
             raise InputError("NeighbourPanels takes its images from a StanfordCarsDataModule: give one to the trainer")
         self._retrieval, self._data = beside[0], data

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 import carsfg
+from carsfg.retrieval.callback import FaissRetrieval
 from carsfg.seeding import global_seed
 
 # what a stamp says of the training, as against the scoring, of weights
@@ -51,6 +52,7 @@ def make_stamp(trainer: Trainer, task: LightningModule) -> dict[str, str | int]:
         "protocol": data.protocol,
         "val": data.val,
         "retrieval": data.retrieval,
+        "metric": next((c.metric for c in trainer.callbacks if isinstance(c, FaissRetrieval)), "none"),  # type: ignore[attr-defined]
         "data": "drawn cars" if data.drawn else "Stanford Cars",
         "image_size": data.image_size,
         "augment": data.augment,

@@ -21,7 +21,7 @@ from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
-from carsfg.report.tables import print_test_table
+from carsfg.report.tables import print_retrieval_table, print_test_table
 from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
@@ -158,6 +158,7 @@ class CarsCLI(LightningCLI):
             if isinstance(logger, TensorBoardLogger):
                 logger.log_hyperparams(stamp.hyper_parameters(self.model), figures)
         print_test_table(self.experiment, self.validated | figures, stamp.stamp)
+        print_retrieval_table(self.experiment, figures, stamp.stamp)
 
 
 def main(args: list[str]) -> int:

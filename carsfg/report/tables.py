@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from carsfg.report.paper import PAPER
+from carsfg.report.paper import PAPER, RETRIEVAL, RETRIEVAL_MEANING
 
 COLUMNS = {
     "loss": "loss",
@@ -13,6 +13,22 @@ COLUMNS = {
     "recall_weighted": "recall",
     "precision_weighted": "precision",
     "top1": "accuracy",
+}
+VOTE = {
+    "f1_weighted": "F1",
+    "recall_weighted": "recall",
+    "top1": "accuracy",
+    "precision_weighted": "precision",
+    "fit_s": "fit s",
+    "predict_s": "predict s",
+}
+RANKED = {
+    "top_1": "top-1",
+    "top_5": "top-5",
+    "top_10": "top-10",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "map": "mAP",
 }
 BELOW = ("top5", "f1_macro", "make", "body", "year")
 
@@ -49,6 +65,39 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
             console.print(f"The report's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
     chosen = f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}"
     console.print(f"{chosen}, {stamp['max_epochs']} epochs, {stamp['precision']}, {stamp['hardware']}")
+
+
+def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: Mapping[str, str | int]) -> None:
+    """Print what a search found, in the columns of the report's Table 4, and the ranking's figures below.
+
+    Args:
+        experiment: the config's name, such as `ir_exp1`.
+        figures: by key, such as `test/retrieval/map`; without any of retrieval nothing is printed.
+        stamp: what made the run.
+    """
+    found = {key.removeprefix("test/retrieval/"): value for key, value in figures.items() if "test/retrieval/" in key}
+    if not found:
+        return
+    where = f"{stamp['retrieval']} by {stamp['metric']} on {stamp['data']}"
+    table = Table(title=f"{experiment}: k-NN and retrieval, {where}", title_justify="left")
+    table.add_column("")
+    for title in VOTE.values():
+        table.add_column(title, justify="right")
+    paper = RETRIEVAL.get(experiment)
+    if paper is not None:
+        cells = [getattr(paper, key) for key in VOTE]
+        table.add_row("the report *", *(f"{cell:.2f} %" for cell in cells[:4]), *(f"{cell:.4f}" for cell in cells[4:]))
+    for k in sorted(int(key[4:]) for key in found if key.startswith("knn_") and key[4:].isdigit()):
+        shares = [found[f"knn_{k}" if key == "top1" else f"knn_{k}_{key}"] for key in list(VOTE)[:4]]
+        seconds = [_number(found[key]) for key in list(VOTE)[4:]]
+        table.add_row(f"this run, k={k}", *map(_percent, shares), *seconds)
+    console = Console()
+    console.print(table)
+    console.print("  ".join(f"{title} {_percent(found.get(key))}" for key, title in RANKED.items()))
+    if found["left_out"]:
+        console.print(f"{found['left_out']:.0f} queries had nothing to find and are left out of these.")
+    if paper is not None:
+        console.print(f"* {paper.title}: {RETRIEVAL_MEANING}.")
 
 
 def _cells(figures: Mapping[str, float], stage: str) -> list[str]:

@@ -30,6 +30,7 @@ def test_stamp_of_a_run(
         "protocol": "official",
         "val": "holdout",
         "retrieval": "closed_loo",
+        "metric": "none",
         "data": "drawn cars",
         "image_size": 32,
         "augment": "crop_flip_rotate",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -146,3 +147,12 @@ def test_features_take_the_place_of_images(root: Path) -> None:
     assert batch["feature"].flatten().tolist() == list(range(40, 48))
     assert "image" not in batch
     assert torch.equal(batch["label"], next(iter(ready(root).test_dataloader()[0]))["label"])
+
+
+def test_crops_by_row_whatever_the_loaders_give(root: Path) -> None:
+    data = ready(root, protocol="seed_leaky", augment="crop_flip_jitter")
+    every = images(data.every_image_dataloader()).permute(0, 2, 3, 1).numpy()
+    data.features = torch.zeros(60, 2)
+    crops = data.crops(np.array([59, 3, 3 + 2 * 60]))  # of both folders; the last is a stored copy
+    assert crops.dtype == np.uint8
+    np.testing.assert_array_equal(crops, every[[59, 3, 3]])

@@ -1,7 +1,7 @@
 import pytest
 
-from carsfg.report.paper import PAPER
-from carsfg.report.tables import print_test_table
+from carsfg.report.paper import PAPER, RETRIEVAL
+from carsfg.report.tables import print_retrieval_table, print_test_table
 
 STAMP: dict[str, str | int] = {
     "protocol": "official",
@@ -67,6 +67,46 @@ def test_the_leak_shows_both_figures(capsys: pytest.CaptureFixture[str]) -> None
     assert first[1:] == ["1.4846", "75.00 %", "76.24 %", "85.00 %", "76.24 %"]
     assert second[0].endswith("honest: test images")
     assert second[1:] == ["1.2346", "50.00 %", "51.24 %", "60.00 %", "51.24 %"]
+
+
+SEARCH = {
+    "knn_3": 0.25,
+    "knn_3_f1_weighted": 0.125,
+    "knn_3_recall_weighted": 0.25,
+    "knn_3_precision_weighted": 0.5,
+    "fit_s": 0.01,
+    "predict_s": 1.5,
+    "top_1": 0.3,
+    "top_5": 0.4,
+    "top_10": 0.5,
+    "r_precision": 0.2,
+    "map_at_r": 0.1,
+    "map": 0.15,
+    "left_out": 2.0,
+}
+SEARCHED = {f"test/retrieval/{key}": value for key, value in SEARCH.items()}
+
+
+def test_a_search_in_the_columns_of_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    print_retrieval_table("ir_exp1", SEARCHED, STAMP | {"retrieval": "closed_train_gallery", "metric": "euclidean"})
+    out = capsys.readouterr().out
+    assert out.startswith("ir_exp1: k-NN and retrieval, closed_train_gallery by euclidean on Stanford Cars")
+    assert rows(out) == [
+        ["the report *", "75.23 %", "74.93 %", "74.93 %", "77.38 %", "0.0092", "1.1998"],
+        ["this run, k=3", "12.50 %", "25.00 %", "25.00 %", "50.00 %", "0.0100", "1.5000"],
+    ]
+    assert "top-1 30.00 %  top-5 40.00 %  top-10 50.00 %  R-precision 20.00 %  MAP@R 10.00 %  mAP 15.00 %" in out
+    assert "2 queries had nothing to find" in out
+
+
+def test_without_a_search_there_is_no_such_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_retrieval_table("tl_exp1", FIGURES, STAMP)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", RETRIEVAL)
+def test_recall_is_accuracy_in_the_report_s_table_4(name: str) -> None:
+    assert RETRIEVAL[name].recall_weighted == RETRIEVAL[name].top1
 
 
 def test_nothing_is_cut_on_a_narrow_terminal(
