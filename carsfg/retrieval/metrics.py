@@ -75,8 +75,7 @@ def average_precision(
 ) -> Tensor:
     """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
 
-    The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores. Queries
-    are taken in chunks, so that at most 64 MiB, or one query's 24 G bytes, are held beside the inputs.
+    Queries are taken in chunks, so that at most 64 MiB, or one query's 24 G bytes, are held beside the inputs.
 
     Args:
         queries: float (Q, D).
@@ -90,14 +89,26 @@ def average_precision(
     offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None  # nearest is where q.g - |g|^2 / 2 is most
     result = torch.empty(len(queries), dtype=torch.float64)
     step = max(1, CHUNK_BYTES // (24 * len(gallery)))
-    for rows in torch.split(torch.argsort(query_labels, stable=True), step):
+    for rows in torch.split(torch.argsort(query_labels, stable=True), step):  # so that few classes meet in a chunk
         scores = queries[rows] @ gallery.T
         if offset is not None:
             scores -= offset
-        _, sizes = torch.unique_consecutive(query_labels[rows], return_counts=True)
-        for part, some in zip(*(torch.split(one, sizes.tolist()) for one in (scores, rows)), strict=True):
-            relevant = torch.nonzero(gallery_labels == query_labels[some[0]]).flatten()  # one class, one set of columns
-            result[some] = _of_one_class(part, relevant, None if itself is None else itself[some])
+        own = None if itself is None else itself[rows]
+        result[rows] = average_precision_of_scores(scores, query_labels[rows], gallery_labels, own)
+    return result
+
+
+def average_precision_of_scores(
+    scores: Tensor, query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None
+) -> Tensor:
+    """Return AP, float64 (Q,), of given scores (Q, G), the higher the nearer; see `average_precision`.
+
+    The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
+    """
+    result = torch.empty(len(scores), dtype=torch.float64)
+    for label in torch.unique(query_labels):
+        rows, relevant = ((labels == label).nonzero().flatten() for labels in (query_labels, gallery_labels))
+        result[rows] = _of_one_class(scores[rows], relevant, None if itself is None else itself[rows])
     return result
 
 
