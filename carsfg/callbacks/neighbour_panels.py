@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.layout import find_folder, read_class_names
 from carsfg.data.names import parse
 from carsfg.data.splits import Rows
 from carsfg.errors import InputError
@@ -53,8 +52,7 @@ class NeighbourPanels(Callback):
         projected: images in the projector, at most; 0 for no projector.
 
     Raises:
-        InputError: a number is out of its range, there is no `FaissRetrieval` beside it, or no `StanfordCarsDataModule`
-            to take the images from.
+        InputError: a number is out of its range.
     """
 
     def __init__(self, queries: int = 6, neighbours: int = 8, projected: int = 2000) -> None:
@@ -63,14 +61,10 @@ class NeighbourPanels(Callback):
         self.queries, self.neighbours, self.projected = queries, neighbours, projected
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look for what it needs."""
-        beside = [one for one in trainer.callbacks if isinstance(one, FaissRetrieval)]  # type: ignore[attr-defined]
-        if not beside:
-            raise InputError("NeighbourPanels shows what FaissRetrieval found: add carsfg.FaissRetrieval to callbacks")
-        data = getattr(trainer, "datamodule", None)
-        if not isinstance(data, StanfordCarsDataModule):
-            raise InputError("NeighbourPanels takes its images from a StanfordCarsDataModule: give one to the trainer")
-        self._retrieval, self._data = beside[0], data
+        """Look for what it shows; without a FaissRetrieval, or our data, there is nothing."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        self._retrieval = next((one for one in callbacks if isinstance(one, FaissRetrieval)), None)
+        self._data = getattr(trainer, "datamodule", None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show it, after the last epoch."""
@@ -83,18 +77,19 @@ class NeighbourPanels(Callback):
         self._show(trainer, "test")
 
     def _show(self, trainer: Trainer, split: str) -> None:
-        searched = self._retrieval.searched  # of the first process alone
+        retrieval, data = self._retrieval, self._data
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if searched is None or not loggers or not trainer.is_global_zero:
+        if retrieval is None or retrieval.searched is None or not isinstance(data, StanfordCarsDataModule):
             return
-        view, epoch = View.of(searched, self._data, split), trainer.current_epoch
+        searched, epoch = retrieval.searched, trainer.current_epoch  # `searched` is of the first process alone
+        view = View.of(searched, data, split)
         for name, places in pick(searched, self.queries).items():
             title = f"{split}: {TITLES[name].format(f'{len(searched.queries.labels):,}')}"
             figure = neighbour_figure([view.found(place, self.neighbours) for place in places], title)
             for logger in loggers:
                 logger.experiment.add_figure(f"{split}/retrieval/{name}", figure, epoch, close=False)
-        if self.projected:
-            points = view.points(self.projected, self._retrieval.metric)
+        if self.projected and loggers:
+            points = view.points(self.projected, retrieval.metric)
             for logger in loggers:  # a folder for each epoch and split
                 logger.experiment.add_embedding(**points, global_step=epoch, tag=f"{split}_embeddings")
 
@@ -125,7 +120,7 @@ class View:
         query_rows = gallery_rows = rows[searched.queries.indices.numpy()]
         if searched.gallery is not None:
             gallery_rows = data.splits.train[searched.gallery.indices.numpy()]
-        return cls(searched, data, read_class_names(find_folder(data.root)), query_rows, gallery_rows)
+        return cls(searched, data, data.all_class_names, query_rows, gallery_rows)
 
     def found(self, place: int, most: int) -> Found:
         """Return the query at a place, and its nearest."""

@@ -15,7 +15,14 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from carsfg.callbacks import ConfusionMatrix, EpochLines, GalleryWriter, ReuseFrozenTrunk, RunStamp
+from carsfg.callbacks import (
+    ConfusionMatrix,
+    EpochLines,
+    GalleryWriter,
+    NeighbourPanels,
+    ReuseFrozenTrunk,
+    RunStamp,
+)
 from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
@@ -26,7 +33,7 @@ from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
-EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, GalleryWriter)
+EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter)
 
 
 class CarsParser(LightningArgumentParser):

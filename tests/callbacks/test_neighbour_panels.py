@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning import Trainer
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
@@ -115,15 +114,15 @@ def test_other_loggers_get_nothing(
     assert sorted(path.name for path in Path(logger.log_dir).iterdir()) == ["metrics.csv"]
 
 
-def test_faiss_retrieval_is_needed(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
-    with pytest.raises(InputError, match=r"add carsfg\.FaissRetrieval"):
-        make_trainer(callbacks=[NeighbourPanels()]).test(make_task(**SQUEEZE), make_cars(), verbose=False)
-
-
-def test_the_data_module_is_needed(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
-    trainer: Trainer = make_trainer(callbacks=[FaissRetrieval(), NeighbourPanels()])
-    with pytest.raises(InputError, match="StanfordCarsDataModule"):
-        trainer.test(make_task(**SQUEEZE), ready(make_cars()).test_dataloader(), verbose=False)
+def test_without_a_search_or_our_data_there_is_nothing_to_show(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    trainer = make_trainer(callbacks=[NeighbourPanels()], logger=logger)
+    trainer.test(make_task(**SQUEEZE), make_cars(), verbose=False)
+    trainer = make_trainer(callbacks=[FaissRetrieval(), NeighbourPanels()], logger=logger)
+    trainer.test(make_task(**SQUEEZE), ready(make_cars()).test_dataloader(), verbose=False)
+    assert images(logger) == {}
 
 
 @pytest.mark.parametrize("kwargs", [{"queries": 0}, {"neighbours": 0}, {"projected": -1}])
