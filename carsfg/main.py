@@ -15,6 +15,7 @@ VERBS = {
     "validate": ("lightning", "score a checkpoint on the validation split"),
     "test": ("lightning", "score a checkpoint on the test split"),
     "predict": ("lightning", "embed and classify the test split with a checkpoint"),
+    "evaluate": ("evaluate", "score a checkpoint by head, neighbours and linear probe, under every protocol"),
     "data": ("data", "check the data, draw cars, or say where to get the data"),
 }
 

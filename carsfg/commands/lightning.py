@@ -28,6 +28,7 @@ from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
+from carsfg.precision import computes_in_bfloat16
 from carsfg.report.tables import print_retrieval_table, print_test_table
 from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
@@ -123,7 +124,7 @@ class CarsCLI(LightningCLI):
             board = TensorBoardLogger(config.get("default_root_dir") or LOGS, self.experiment, default_hp_metric=False)
             table = CSVLogger(board.save_dir, self.experiment, version=board.version, flush_logs_every_n_steps=1)
             config["logger"] = [board, table]
-        if config.get("precision") is None and _computes_in_bfloat16(config.get("accelerator") or "auto"):
+        if config.get("precision") is None and computes_in_bfloat16(config.get("accelerator") or "auto"):
             config["precision"] = "bf16-mixed"
         if config["logger"] and not config.get("fast_dev_run"):
             callbacks.append(LearningRateMonitor(logging_interval="epoch"))
@@ -181,16 +182,6 @@ def main(args: list[str]) -> int:
     except MisconfigurationException as error:  # Lightning's word for a user's mistake: no GPU, an unknown monitor, ...
         raise InputError(" ".join(str(error).split())) from None
     return 0
-
-
-def _computes_in_bfloat16(accelerator: Any) -> bool:
-    """Whether the device that will train has instructions for bfloat16, so that mixed precision pays."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if accelerator not in ("auto", "cpu") or not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _has_progress_bar(callbacks: Any) -> bool:

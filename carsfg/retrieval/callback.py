@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Searched:
         neighbours: int64 (Q, K), places in the gallery, nearest first; -1 stands for none.
         average_precision: float64 (Q,); not a number where there is nothing to find.
         figures: means over the queries, by name.
+        by_query: float (Q - left out,), what some of them are the means of: of each query with anything to find.
     """
 
     queries: Embedded
@@ -42,6 +43,7 @@ class Searched:
     neighbours: Tensor
     average_precision: Tensor
     figures: dict[str, float]
+    by_query: dict[str, Tensor] = field(default_factory=dict)
 
 
 class FaissRetrieval(Callback):
@@ -191,4 +193,4 @@ def search(
         scores = weighted_scores(labels, queries.labels)
         figures |= {f"knn_{n}": scores.pop("top1")} | {f"knn_{n}_{key}": value for key, value in scores.items()}
     figures |= {"left_out": float((~some).sum()), **seconds}
-    return Searched(queries, gallery, neighbours, average_precision, figures)
+    return Searched(queries, gallery, neighbours, average_precision, figures, by_query)

@@ -1,0 +1,104 @@
+"""`carsfg evaluate`: one table of all that a checkpoint is good for."""
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carsfg.commands.messages import OneLineParser
+from carsfg.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from carsfg.data.drawn_cars import DrawnCars
+    from carsfg.retrieval.evaluation import Images, Row
+    from carsfg.retrieval.subject import Subject
+
+DEMO = "12,80,20,0"  # as configs/demo.yaml draws them
+
+
+def main(args: list[str]) -> int:
+    """Run `carsfg evaluate ARGS`.
+
+    Args:
+        args: the words after `carsfg evaluate`.
+
+    Returns:
+        0.
+
+    Raises:
+        InputError: the arguments are wrong, checkpoint or data cannot be used, or they do not fit each other.
+    """
+    try:
+        options = _parser().parse_args(args)
+    except SystemExit as end:  # argparse, after --help
+        return int(end.code or 0)
+    if min(options.knn, options.batch_size) < 1:
+        raise InputError("--knn and --batch-size must be 1 or more")
+    if options.json and not Path(options.json).parent.is_dir():  # said before it takes minutes
+        raise InputError(f"cannot write {options.json}: there is no such folder")
+    return _evaluate(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineParser(
+        prog="carsfg evaluate",
+        description="Score a checkpoint by its head, k-NN, a linear probe and retrieval, with 95 %% intervals.",
+    )
+    parser.add_argument("checkpoint", help="written by `carsfg fit`")
+    parser.add_argument("--root", default="data", help="folder of stanford_cars/ (default: %(default)s)")
+    parser.add_argument(
+        "--no-crop", dest="crop", action="store_false", help="images are crops already (`data.crop: false`)"
+    )
+    parser.add_argument("--margin", type=float, default=0.0, help="as `data.margin` in training (default: %(default)s)")
+    parser.add_argument("--cache-dir", help="where decoded crops are kept (default: ROOT/cache)")
+    parser.add_argument(
+        "--drawn",
+        nargs="?",
+        const=DEMO,
+        metavar="CLASSES,TRAIN,TEST[,SEED]",
+        help=f"cars drawn under ROOT/drawn_cars/; alone: as demo.yaml draws them ({DEMO})",
+    )
+    parser.add_argument("--knn", type=int, default=10, help="how many neighbours vote (default: %(default)s)")
+    parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "32"),
+        default="auto",
+        help="auto: bf16 where the device computes in it, unless the network was trained in 32 bits",
+    )
+    parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
+    return parser
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Embed all images, compute all figures, print and write them."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from carsfg.precision import computes_in_bfloat16
+    from carsfg.report.evaluation import print_evaluation
+    from carsfg.retrieval.evaluation import evaluate_closed, evaluate_zero_shot
+    from carsfg.retrieval.subject import Subject
+
+    device, drawn = _device(options.device), _drawn(options.drawn)
+    names = ("root", "crop", "margin", "cache_dir", "batch_size")
+    data = {name: getattr(options, name) for name in names}
+    subject = Subject.open(options.checkpoint, device, drawn=drawn, **data)
+    wanted = computes_in_bfloat16(device.type) and subject.stamp.get("precision") != "32-true"
+    bfloat16 = wanted if options.precision == "auto" else options.precision == "bf16"
+    stderr = Console(stderr=True)
+    shown: dict[str, Any] = {"console": stderr, "transient": True, "disable": not stderr.is_terminal}
+    train, test = subject.images(bfloat16, lambda loader: track(loader, "embedding", **shown))
+    with stderr.status("searching, voting and probing"):
+        if train is None:
+            rows = evaluate_zero_shot(test, options.metric)
+        else:
+            rows = evaluate_closed(train, test, options.metric, options.knn, device)
+    ...
+    return 0
