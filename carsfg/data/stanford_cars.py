@@ -1,7 +1,6 @@
 """Stanford Cars as a plain PyTorch dataset: images, labels and boxes read from the annotation files."""
 
 import io
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,8 @@ from carsfg.data.layout import (
     read_annotations,
     read_class_names,
 )
+from carsfg.data.photo import DECODE_ERRORS
 from carsfg.errors import InputError
-
-# what Pillow raises for bytes that are no image, a cut-off one, or a decompression bomb
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 
 
 class StanfordCars(Dataset[dict[str, Any]]):
