@@ -11,10 +11,8 @@ from carsfg.commands.messages import OneLineParser
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from carsfg.data.drawn_cars import DrawnCars
-    from carsfg.retrieval.evaluation import Images, Row
+    from carsfg.retrieval.evaluation import Row
     from carsfg.retrieval.subject import Subject
 
 DEMO = "12,80,20,0"  # as configs/demo.yaml draws them
@@ -46,7 +44,7 @@ def main(args: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="carsfg evaluate",
-        description="Score a checkpoint by its head, k-NN, a linear probe and retrieval, with 95 %% intervals.",
+        description="Score a checkpoint by its head, k-NN, a linear probe and retrieval, with 95 % intervals.",
     )
     parser.add_argument("checkpoint", help="written by `carsfg fit`")
     parser.add_argument("--root", default="data", help="folder of stanford_cars/ (default: %(default)s)")
@@ -81,12 +79,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from carsfg.precision import computes_in_bfloat16
+    from carsfg.hardware import computes_in_bfloat16, device_name, find_device
     from carsfg.report.evaluation import print_evaluation
-    from carsfg.retrieval.evaluation import evaluate_closed, evaluate_zero_shot
+    from carsfg.retrieval.evaluation import evaluate_closed, evaluate_zero_shot, probe_strength
     from carsfg.retrieval.subject import Subject
 
-    device, drawn = _device(options.device), _drawn(options.drawn)
+    device, drawn = find_device(options.device), _drawn(options.drawn)
     names = ("root", "crop", "margin", "cache_dir", "batch_size")
     data = {name: getattr(options, name) for name in names}
     subject = Subject.open(options.checkpoint, device, drawn=drawn, **data)
@@ -97,8 +95,66 @@ def _evaluate(options: argparse.Namespace) -> int:
     train, test = subject.images(bfloat16, lambda loader: track(loader, "embedding", **shown))
     with stderr.status("searching, voting and probing"):
         if train is None:
-            rows = evaluate_zero_shot(test, options.metric)
+            rows, strength = evaluate_zero_shot(test, options.metric), None
         else:
-            rows = evaluate_closed(train, test, options.metric, options.knn, device)
-    ...
+            strength = probe_strength(train, device)
+            rows = evaluate_closed(train, test, options.metric, options.knn, strength, device)
+    facts = _facts(options, subject) | {"probe_strength": strength}
+    facts |= {"device": device_name(device), "precision": "bf16" if bfloat16 else "32 bits"}
+    parts = {"the second half": test} if train is None else {"cars_train": train, "cars_test": test}
+    facts["twins"] = {name: int(images.twin.sum()) for name, images in parts.items()}
+    print_evaluation(rows, facts)
+    if options.json:
+        _write(options.json, rows, facts)
     return 0
+
+
+def _drawn(text: str | None) -> "DrawnCars | None":
+    """Read what follows `--drawn`."""
+    from carsfg.data.drawn_cars import DrawnCars
+
+    if text is None:
+        return None
+    try:
+        classes, train, test, *seed = map(int, text.split(","))
+        return DrawnCars(classes, train, test, *seed)
+    except (ValueError, TypeError):
+        raise InputError(f"--drawn {text}: give CLASSES,TRAIN,TEST or CLASSES,TRAIN,TEST,SEED, as {DEMO}") from None
+
+
+def _facts(options: argparse.Namespace, subject: "Subject") -> dict[str, Any]:
+    """Say what was scored, and how."""
+    from carsfg.retrieval.bootstrap import RESAMPLES, SHARE
+    from carsfg.tasks.fingerprint import fingerprint
+
+    data = subject.data
+    return {
+        "checkpoint": options.checkpoint,
+        "task": type(subject.task).__name__,
+        "fingerprint": fingerprint(subject.task),
+        "protocol": data.protocol,
+        "data": "drawn cars" if data.drawn else "Stanford Cars",
+        "split_hash": data.split_hash,
+        "crop": data.crop,
+        "margin": data.margin,
+        "stamp": subject.stamp,
+        "began_in_unknown": subject.begins_in_unknown,
+        "image_size": subject.task.hparams["image_size"],
+        "metric": options.metric,
+        "knn": options.knn,
+        "batch_size": options.batch_size,
+        "resamples": RESAMPLES,
+        "interval": SHARE,
+    }
+
+
+def _write(file: str, rows: "list[Row]", facts: dict[str, Any]) -> None:
+    """Write everything as JSON; what is not a number becomes null."""
+    listed = [
+        {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
+        for row in rows
+    ]
+    try:
+        Path(file).write_text(json.dumps({**facts, "rows": listed}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror}") from error

@@ -27,8 +27,8 @@ from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError, TrainingError
+from carsfg.hardware import computes_in_bfloat16
 from carsfg.models.backbones import skip_weights
-from carsfg.precision import computes_in_bfloat16
 from carsfg.report.tables import print_retrieval_table, print_test_table
 from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint

@@ -1,13 +1,13 @@
 """The table of `carsfg evaluate`: every figure with its interval, and below it what each of them means."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from carsfg.retrieval.bootstrap import RESAMPLES, SHARE
-from carsfg.retrieval.evaluation import Row
+from carsfg.retrieval.evaluation import WITHOUT_TWINS, Row
 
 TITLES = {
     "head_top_1": "head top-1",
@@ -20,36 +20,39 @@ TITLES = {
     "map_at_r": "MAP@R",
     "map": "mAP",
 }
-NEAREST = {"cosine": "of the highest cosine similarity", "euclidean": "at the smallest Euclidean distance"}
 PROTOCOLS = {
-    "official": "networks, votes and probes learn from all of cars_train; cars_test is scored",
+    "official": "cars_train is learned from, cars_test is scored",
     "closed_train_gallery": "each image of cars_test is searched in all of cars_train",
     "closed_loo": "each image of cars_test is searched among the others",
-    "zero_shot": "each image of the second half of the classes, of both folders, is searched among the others; only for "
-    "checkpoints trained on the first half",
+    "zero_shot": "images of the second half of the classes, of both folders, searched among themselves",
 }
+NO_ZERO_SHOT = "not shown: only for checkpoints trained on the first half of the classes"
+RANKINGS = {
+    "top-k": "an image of the query's class is among the first k (Recall@k)",
+    "precision@10": "share of images of the query's class among the first 10",
+    "R-precision": "the same among the first R, where R images of its class can be found",
+    "MAP@R": "(1/R) sum of precision@i over the ranks i <= R that hold an image of its class",
+    "mAP": "the same over all ranks",
+}
+NEAREST = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
-def print_evaluation(rows: Sequence[Row], title: str, metric: str, knn: int, notes: Iterable[str]) -> None:
-    """Print figures as `value [low, high]` in percent, protocol below protocol, and their definitions.
+def print_evaluation(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
+    """Print figures as `value [low, high]` in percent, protocol below protocol, their definitions, and what was scored.
 
     Args:
         rows: all figures.
-        title: stands above the table.
-        metric: `cosine` or `euclidean`.
-        knn: how many neighbours voted.
-        notes: lines to print last: what made the network, and what it was scored with.
+        facts: what was scored and how, as `carsfg evaluate --json` writes it.
     """
     console = Console(markup=False, highlight=False)
+    title = f"{facts['task']} trained under {facts['protocol']}, scored on {facts['data']}"
     console.print(_table(rows, title))
-    definitions = Table.grid(padding=(0, 2, 0, 0))
-    definitions.add_column(no_wrap=True)
-    definitions.add_column(overflow="fold")
-    for name, meaning in _definitions(rows, metric, knn).items():
-        definitions.add_row(name, meaning)
-    console.print(definitions)
-    for note in notes:
-        console.print(note)
+    below = Table.grid(padding=(0, 2, 0, 0))
+    below.add_column(no_wrap=True)
+    below.add_column(overflow="fold")
+    for name, meaning in (_definitions(rows, facts) | _notes(rows, facts)).items():
+        below.add_row(name, meaning)
+    console.print(below)
 
 
 def _table(rows: Sequence[Row], title: str) -> Table:
@@ -59,12 +62,10 @@ def _table(rows: Sequence[Row], title: str) -> Table:
     table = Table("in %", *columns, title=title, title_justify="left")
     for protocol in dict.fromkeys(row.protocol for row in rows):
         figures = list(dict.fromkeys(row.figure for row in rows if row.protocol == protocol))
-        heads = [cells[column, protocol, figures[0]] for column in columns]
-        table.add_row(protocol, *map(_extent, heads), style="bold")
+        table.add_row(protocol, *(_extent(cells[column, protocol, figures[0]]) for column in columns), style="bold")
         for figure in figures:
-            last = figure == figures[-1]
             shown = [_cell(cells[column, protocol, figure]) for column in columns]
-            table.add_row(f"  {_title(figure)}", *shown, end_section=last)
+            table.add_row(f"  {_title(figure)}", *shown, end_section=figure == figures[-1])
     return table
 
 
@@ -73,34 +74,60 @@ def _title(figure: str) -> str:
 
 
 def _extent(row: Row) -> str:
-    if row.protocol == "official":
-        return f"{row.queries:,} images"
-    return f"{row.queries:,} in {row.gallery:,}"
+    return f"{row.queries:,} images" if row.protocol == "official" else f"{row.queries:,} in {row.gallery:,}"
 
 
 def _cell(row: Row) -> str:
     if math.isnan(row.value):
         return "-"
-    return f"{100 * row.value:.2f} [{100 * row.low:.2f}, {100 * row.high:.2f}]"
+    value, low, high = (f"{100 * one:5.2f}" for one in (row.value, row.low, row.high))
+    return f"{value} [{low}, {high}]"
 
 
-def _definitions(rows: Sequence[Row], metric: str, knn: int) -> Mapping[str, str]:
+def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     """Say what is in the table, and what is not, a line each."""
-    share = f"{100 * SHARE:.0f} % interval of {RESAMPLES:,} resamples of the queries (percentile bootstrap)"
-    definitions = {"value [low, high]": f"mean over the queries, and {share}; network and gallery stay as they are"}
-    shown = {row.protocol for row in rows}
-    definitions |= {name: meaning for name, meaning in PROTOCOLS.items() if name in shown or name == "zero_shot"}
+    shown, knn = {row.protocol for row in rows}, facts["knn"]
+    interval = f"{100 * facts['interval']:.0f} % by percentile bootstrap of the queries, {facts['resamples']:,} times"
+    definitions = {"value [low, high]": f"mean over the queries; {interval}"}
+    definitions |= {name: meaning for name, meaning in PROTOCOLS.items() if name in shown}
+    definitions |= {} if "zero_shot" in shown else {"zero_shot": NO_ZERO_SHOT}
     if "official" in shown:
+        strength = facts["probe_strength"]
         definitions |= {
-            "head top-1": "share of images for whose class the network's own last layer has the largest logit",
-            _title(f"knn_{knn}"): f"the class of most of the {knn} nearest; of equally many, the first in label order",
-            "linear probe": "logistic regression on standardised embeddings, its L2 penalty chosen on a tenth of train",
+            "head top-1": "the network's own last layer has its largest logit for the right class",
+            _title(f"knn_{knn}"): f"most of the {knn} nearest of cars_train are of the right class; ties: first label",
+            "linear probe": f"logistic regression on standardised embeddings; L2 {strength:g}, by hold-out of train",
         }
-    return definitions | {
-        "top-k": "share of queries with an image of their class among the first k (Recall@k)",
-        "precision@10": "share of images of the query's class among the first 10",
-        "R-precision": "the same among the first R, where R images of its class can be found",
-        "MAP@R": "(1/R) sum over ranks i <= R of precision@i where the image at i is of its class, else 0",
-        "mAP": "the same over the whole ranking",
-        "nearest": f"{NEAREST[metric]}; ties by place in the gallery; a query itself is left out by its place",
-    }
+    nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; the query itself excluded by index"
+    return definitions | RANKINGS | {"nearest": nearest}
+
+
+def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
+    """Say what was left out, what made the network, and what scored it."""
+    stamp, begun, here = facts["stamp"], facts["began_in_unknown"], facts["split_hash"]
+    notes = {WITHOUT_TWINS: _twins(facts["twins"]), "nothing to find": _nothing_to_find(rows)}
+    if facts["protocol"] == "zero_shot":
+        notes["no head"] = "nor k-NN nor linear probe: the network knows none of the classes it is tested with"
+        if begun:
+            notes["beware"] = f"began in {begun}, which is not there: if that knew all classes, this is not zero-shot"
+    if facts["protocol"] == "seed_leaky":
+        notes["seed_leaky"] = "its validation figures are of copies of training images; those above are honest"
+    if stamp.get("split_hash", here) != here:
+        notes["other files"] = f"the images or splits (hash {here}) are not those of training ({stamp['split_hash']})"
+    made = f"weights {stamp.get('weights')}, chosen on {stamp.get('chosen_on')}, seed {stamp.get('seed')}"
+    notes["trained"] = f"{made}, {stamp.get('max_epochs')} epochs, {stamp.get('precision')}" if stamp else "no stamp"
+    size = f"{facts['image_size']} pixels, {facts['precision']}, {facts['device']}"
+    return notes | {"scored": f"{size}, {facts['checkpoint']}"}
+
+
+def _twins(counts: Mapping[str, int]) -> str:
+    if not sum(counts.values()):
+        return "no two image files are byte-identical"
+    listed = " and ".join(f"{count} of {name}" for name, count in counts.items())
+    return f"{listed} left out everywhere: another file has the same bytes"
+
+
+def _nothing_to_find(rows: Sequence[Row]) -> str:
+    counts = {(row.protocol, row.images): row.left_out for row in rows if row.left_out}
+    listed = [f"{count} in {protocol}, {images}" for (protocol, images), count in counts.items()]
+    return f"queries left out: {'; '.join(listed)}" if listed else "no query"

@@ -8,7 +8,7 @@ from torch import Tensor
 from carsfg.retrieval.bootstrap import intervals
 from carsfg.retrieval.callback import Embedded, search
 from carsfg.retrieval.metrics import Metric, knn_labels
-from carsfg.retrieval.probe import LinearProbe, choose_strength
+from carsfg.retrieval.probe import FALLBACK, LinearProbe, choose_strength
 
 TOP = (1, 5, 10)
 RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
@@ -70,7 +70,7 @@ class Row:
 
 
 def evaluate_closed(
-    train: Images, test: Images, metric: Metric, knn: int, device: str | torch.device = "cpu"
+    train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device = "cpu"
 ) -> list[Row]:
     """Score a network that learned the test images' classes: by its head, by neighbours, by a probe and by retrieval.
 
@@ -81,12 +81,30 @@ def evaluate_closed(
         test: all images of `cars_test`.
         metric: `cosine` or `euclidean`.
         knn: how many neighbours vote.
+        strength: of the linear probe's penalty; see `probe_strength`.
         device: where the linear probe is fitted.
     """
-    rows = _closed(ALL, train, test, metric, knn, device)
+    rows = _closed(ALL, train, test, metric, knn, strength, device)
     if (train.twin.any() or test.twin.any()) and not (train.twin.all() or test.twin.all()):
-        rows += _closed(WITHOUT_TWINS, train.without_twins(), test.without_twins(), metric, knn, device)
+        fewer = train.without_twins(), test.without_twins()
+        rows += _closed(WITHOUT_TWINS, *fewer, metric, knn, strength, device)
     return rows
+
+
+def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
+    """Choose the strength of the linear probe's penalty on the hold-out of train; twins have no say.
+
+    It is chosen once, so that figures with and without twins differ by the twins alone.
+
+    Args:
+        train: all images of `cars_train`.
+        device: where to fit.
+    """
+    train = train.without_twins()
+    if not len(train.predicted):
+        return FALLBACK
+    points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
+    return choose_strength(points, labels, train.held.to(device), int(labels.max()) + 1)
 
 
 def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
@@ -98,7 +116,7 @@ def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
 
 
 def _closed(
-    images: str, train: Images, test: Images, metric: Metric, knn: int, device: str | torch.device
+    images: str, train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device
 ) -> list[Row]:
     """Compute all figures of one choice of images."""
     gallery, neighbours = _retrieval(images, "closed_train_gallery", test, train, metric, knn)
@@ -106,17 +124,16 @@ def _closed(
     right = {
         "head_top_1": test.predicted == truth,
         f"knn_{knn}": knn_labels(neighbours, train.embedded.labels, knn) == truth,
-        "linear_probe": _probe(train, test, device) == truth,
+        "linear_probe": _probe(train, test, strength, device) == truth,
     }
     among_themselves, _ = _retrieval(images, "closed_loo", test, None, metric)
     return [*_rows(images, "official", right, len(train.predicted), 0), *gallery, *among_themselves]
 
 
-def _probe(train: Images, test: Images, device: str | torch.device) -> Tensor:
+def _probe(train: Images, test: Images, strength: float, device: str | torch.device) -> Tensor:
     """Return what a linear probe, fitted to all of train, takes the test images for, int64 (N,)."""
     points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
     classes = int(torch.cat([train.embedded.labels, test.embedded.labels]).max()) + 1
-    strength = choose_strength(points, labels, train.held.to(device), classes)
     probe = LinearProbe.fit(points, labels, classes, strength)
     return probe(test.embedded.embeddings.to(device)).argmax(1).cpu()
 
@@ -135,6 +152,7 @@ def _retrieval(
 def _rows(images: str, protocol: str, by_query: dict[str, Tensor], gallery: int, left_out: int) -> list[Row]:
     """Make one row of each figure, from its values (Q,)."""
     values = torch.stack([value.double() for value in by_query.values()], 1)
-    ends = intervals(values).T.tolist()
-    counts = (len(values), gallery, left_out)
-    return [Row(images, protocol, name, *three, *counts) for name, three in zip(by_query, ends, strict=True)]
+    return [
+        Row(images, protocol, name, value, low, high, len(values), gallery, left_out)
+        for name, (value, low, high) in zip(by_query, intervals(values).T.tolist(), strict=True)
+    ]

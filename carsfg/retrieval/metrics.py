@@ -5,6 +5,7 @@ query that lies in the gallery itself is left out by its index, never by its dis
 rank i is relevant, and P(i) the share of relevant items among the first i. Queries with R = 0 have no figure.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 Metric = Literal["cosine", "euclidean"]
-CHUNK_BYTES = 64 * 2**20  # of scores, sorted scores and keys that `average_precision` holds at a time
+CHUNK_BYTES = 256 * 2**20  # of scores, sorted scores and keys that `average_precision` holds at a time
 
 
 def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None) -> Tensor:
@@ -75,7 +76,7 @@ def average_precision(
 ) -> Tensor:
     """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
 
-    Queries are taken in chunks, so that at most 64 MiB, or one query's 24 G bytes, are held beside the inputs.
+    Queries are taken in chunks, so that at most 256 MiB, or one query's 24 G bytes, are held beside the inputs.
 
     Args:
         queries: float (Q, D).
@@ -106,9 +107,13 @@ def average_precision_of_scores(
     The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
     """
     result = torch.empty(len(scores), dtype=torch.float64)
-    for label in torch.unique(query_labels):
+
+    def one_class(label: Tensor) -> None:
         rows, relevant = ((labels == label).nonzero().flatten() for labels in (query_labels, gallery_labels))
         result[rows] = _of_one_class(scores[rows], relevant, None if itself is None else itself[rows])
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy sorts without the interpreter's lock
+        list(pool.map(one_class, torch.unique(query_labels)))
     return result
 
 

@@ -55,9 +55,9 @@ class LinearProbe:
             error = functional.cross_entropy(functional.linear(points, weight, bias), labels)
             error = error + strength / 2 * weight.square().sum()
             error.backward()  # type: ignore[no-untyped-call]
-            return float(error)
+            return error.item()
 
-        solver.step(loss)
+        solver.step(loss)  # type: ignore[no-untyped-call]
         return cls(mean, deviation, weight.detach(), bias.detach())
 
     def __call__(self, embeddings: Tensor) -> Tensor:

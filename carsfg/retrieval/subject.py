@@ -51,7 +51,9 @@ class Subject:
         except InputError as error:
             if stamp.get("data") != "drawn cars" or data.get("drawn") is not None:
                 raise
-            raise InputError(f"{path} was trained on drawn cars: say which with --drawn ({error})") from error
+            raise InputError(
+                f"{path} was trained on drawn cars: add --drawn (those of demo.yaml) or --drawn=CLASSES,TRAIN,TEST,SEED"
+            ) from error
         if module.protocol == "zero_shot":
             _check_start(task, module.class_names, path)
         module.prepare_data()
@@ -86,16 +88,17 @@ class Subject:
 
 def _stamp(path: str | Path) -> dict[str, Any]:
     """Read the stamp of a checkpoint."""
-    stamp = read_checkpoint(path)["carsfg"].get("stamp", {})
+    stamp: dict[str, Any] = read_checkpoint(path)["carsfg"].get("stamp", {})
     known = {"protocol": get_args(Protocol), "val": get_args(Validation)}
-    if not isinstance(stamp, dict) or any(stamp.get(key, names[0]) not in names for key, names in known.items()):
+    plain = isinstance(stamp, dict) and isinstance(stamp.get("image_size", 1), int)
+    if not plain or any(stamp.get(key, names[0]) not in names for key, names in known.items()):
         raise InputError(f"{path}: its stamp is damaged, or of another version of carsfg")
     return stamp
 
 
 def _open(task: CarsTask, stamp: Mapping[str, Any], data: dict[str, Any]) -> StanfordCarsDataModule:
     """Open the data as the network was trained on it; its classes tell the protocol where nothing else does."""
-    size = int(stamp.get("image_size", task.hparams["image_size"]))
+    size = stamp.get("image_size", task.hparams["image_size"])
     settings: dict[str, Any] = {**data, "image_size": size, "val": stamp.get("val", "holdout")}
     names = StanfordCarsDataModule(**settings).all_class_names
     half = task.class_names == names[: len(names) // 2]
