@@ -1,0 +1,116 @@
+"""A task as one ONNX graph, preprocessing included, for programs without PyTorch."""
+
+import json
+import logging
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+import carsfg
+from carsfg.errors import InputError
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.fingerprint import fingerprint
+
+AGREE = 1e-4  # between graph and checkpoint, in logits and embeddings
+
+
+class _Graph(nn.Module):
+    """Gives a task's outputs by place, as ONNX does."""
+
+    def __init__(self, task: CarsTask) -> None:
+        super().__init__()
+        self.task = task
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.task(image)
+        return out["logits"], out["embedding"]
+
+
+def export_onnx(task: CarsTask, path: str | Path) -> float:
+    """Write a task as ONNX: `image`, uint8 RGB (B, 3, H, W) of any size, in; `logits`, `embedding` out.
+
+    The graph is run by onnxruntime on random images of three sizes and compared with the task before the file is put
+    into its place. Its metadata hold `class_names` (JSON), `image_size`, `fingerprint` and `carsfg`, the version.
+
+    Args:
+        task: in eval mode, on the CPU.
+        path: the file to write.
+
+    Returns:
+        The largest difference seen.
+
+    Raises:
+        InputError: the extra `export` is not installed, the file cannot be written, or graph and task disagree.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch's exporter needs it
+    except ImportError as error:
+        raise InputError(f"exporting needs {error.name}: pip install 'carsfg[export]'") from None
+    path = Path(path)
+    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+    try:
+        _write(task, beside)
+        model = onnx.load(beside)
+        onnx.helper.set_model_props(model, _facts(task))
+        onnx.save(model, beside)
+        difference = _compare(task, onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"]))
+        if not difference <= AGREE:
+            raise InputError(
+                f"the ONNX graph differs from the checkpoint by {difference:.1e}, more than {AGREE}: not kept"
+            )
+        beside.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return difference
+
+
+def _write(task: CarsTask, path: Path) -> None:
+    size = task.preprocess.image_size
+    example = torch.zeros(2, 3, size + 9, size + 7, dtype=torch.uint8)  # not its own size, so that resizing is traced
+    free = torch.export.Dim.DYNAMIC
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Graph(task),
+            (example,),
+            path,
+            input_names=["image"],
+            output_names=["logits", "embedding"],
+            dynamic_shapes=({0: free, 2: free, 3: free},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+
+
+def _facts(task: CarsTask) -> dict[str, str]:
+    return {
+        "class_names": json.dumps(task.class_names),
+        "image_size": str(task.preprocess.image_size),
+        "fingerprint": fingerprint(task),
+        "carsfg": carsfg.__version__,
+    }
+
+
+@torch.no_grad()
+def _compare(task: CarsTask, session: Any) -> float:
+    """Return the largest difference on random images, of the network's own size, larger and smaller."""
+    size, random = task.preprocess.image_size, np.random.default_rng(0)
+    worst = 0.0
+    for height, width in ((size, size), (2 * size + 5, size + 11), (max(1, size // 2), size)):
+        images: npt.NDArray[np.uint8] = random.integers(0, 256, (3, 3, height, width), np.uint8)
+        expected = task(torch.from_numpy(images))
+        for name, values in zip(("logits", "embedding"), session.run(None, {"image": images}), strict=True):
+            worst = max(worst, float(np.abs(values - expected[name].numpy()).max()))
+    return worst
