@@ -106,17 +106,17 @@ def average_precision_of_scores(
 
     The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
     """
-    result = torch.empty(len(scores), dtype=torch.float64)
-
-    def one_class(label: Tensor) -> None:
-        rows, relevant = ((labels == label).nonzero().flatten() for labels in (query_labels, gallery_labels))
-        result[rows] = _of_one_class(scores[rows], relevant, None if itself is None else itself[rows])
-
+    labels = torch.unique(query_labels)
+    rows = [(query_labels == label).nonzero().flatten() for label in labels]
+    relevant = [(gallery_labels == label).nonzero().flatten() for label in labels]
+    own = [None if itself is None else itself[some] for some in rows]
+    parts = [scores[some] for some in rows]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy sorts without the interpreter's lock
-        list(pool.map(one_class, torch.unique(query_labels)))
-    return result
+        found = list(pool.map(_of_one_class, parts, relevant, own))
+    return torch.cat(found)[torch.cat(rows).argsort()]
 
 
+@torch.inference_mode()  # which threads do not inherit
 def _of_one_class(scores: Tensor, relevant: Tensor, itself: Tensor | None) -> Tensor:
     """Return AP, float64 (B,), of scores (B, G) whose relevant items stand in the same columns (R,)."""
     count = len(relevant) - (itself is not None)
