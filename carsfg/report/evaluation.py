@@ -87,18 +87,18 @@ def _cell(row: Row) -> str:
 def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     """Say what is in the table, and what is not, a line each."""
     shown, knn = {row.protocol for row in rows}, facts["knn"]
-    interval = f"{100 * facts['interval']:.0f} % by percentile bootstrap of the queries, {facts['resamples']:,} times"
-    definitions = {"value [low, high]": f"mean over the queries; {interval}"}
+    interval = f"{100 * facts['interval']:.0f} % interval: percentile bootstrap, {facts['resamples']:,} resamples"
+    definitions = {"value [low, high]": f"mean over queries, and {interval}"}
     definitions |= {name: meaning for name, meaning in PROTOCOLS.items() if name in shown}
     definitions |= {} if "zero_shot" in shown else {"zero_shot": NO_ZERO_SHOT}
     if "official" in shown:
         strength = facts["probe_strength"]
         definitions |= {
             "head top-1": "the network's own last layer has its largest logit for the right class",
-            _title(f"knn_{knn}"): f"most of the {knn} nearest of cars_train are of the right class; ties: first label",
+            _title(f"knn_{knn}"): f"the class of most of the {knn} nearest in cars_train is right; ties: lowest label",
             "linear probe": f"logistic regression on standardised embeddings; L2 {strength:g}, by hold-out of train",
         }
-    nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; the query itself excluded by index"
+    nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; a query itself left out by index"
     return definitions | RANKINGS | {"nearest": nearest}
 
 
@@ -123,8 +123,8 @@ def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
 def _twins(counts: Mapping[str, int]) -> str:
     if not sum(counts.values()):
         return "no two image files are byte-identical"
-    listed = " and ".join(f"{count} of {name}" for name, count in counts.items())
-    return f"{listed} left out everywhere: another file has the same bytes"
+    listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    return f"{listed} left out of all: another file has their bytes"
 
 
 def _nothing_to_find(rows: Sequence[Row]) -> str:
