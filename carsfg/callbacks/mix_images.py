@@ -35,8 +35,10 @@ class MixImages(Callback):
         self.share, self.mixup, self.cutmix, self.until_epoch = share, mixup, cutmix, until_epoch
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Learn how many classes there are."""
+        """Learn how many classes there are, and refuse what cannot learn from blends."""
         assert isinstance(pl_module, CarsTask)  # noqa: S101
+        if pl_module.hparams.get("loss") is not None:
+            raise InputError("metric-learning losses take no mixed images: leave MixImages out")
         classes = len(pl_module.class_names)
         kinds = ((MixUp, self.mixup), (CutMix, self.cutmix))
         self._mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in kinds if alpha > 0]

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from carsfg.errors import InputError
 from carsfg.tasks.base import CarsTask
@@ -24,30 +26,44 @@ class Size:
 class ProgressiveResolution(Callback):
     """Train at a size an epoch; validation, test and all later use stay at the task's own `image_size`.
 
-    No size goes beyond the task's own.
+    No size goes beyond the task's own. A run that ends before the last size begins is warned of.
 
     Args:
         sizes: in order; when their epochs are over, training goes on at the last.
 
     Raises:
-        InputError: no size is given.
+        InputError: no size is given, a number is below 1, or the network takes images of one size alone.
     """
 
     def __init__(self, sizes: list[Size]) -> None:
-        if not sizes:
-            raise InputError("ProgressiveResolution needs at least one size")
+        if not sizes or min(min(size.image_size, size.epochs) for size in sizes) < 1:
+            raise InputError("ProgressiveResolution needs at least one size, and sizes and epochs of 1 or more")
         self.sizes = sizes
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare the sizes with the run and the network."""
+        if pl_module.hparams.get("pooling") == "flatten":
+            raise InputError("ProgressiveResolution: a CNN with model.pooling: flatten takes images of one size alone")
+        begins = sum(size.epochs for size in self.sizes[:-1])
+        if stage == "fit" and 0 <= (trainer.max_epochs or -1) <= begins and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rank_zero_warn(
+                f"ProgressiveResolution: the last size begins in epoch {begins + 1}, the run has {trainer.max_epochs}"
+            )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Set the epoch's size."""
+        self._set(trainer, pl_module)
         assert isinstance(pl_module, CarsTask)  # noqa: S101
-        own: int = pl_module.hparams["image_size"]
-        pl_module.preprocess.image_size = min(own, self._size_in(trainer.current_epoch))
         pl_module.log("image_size", float(pl_module.preprocess.image_size), on_epoch=True, on_step=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go back to the task's own size; validation runs inside the training epoch."""
         self._restore(pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on at the epoch's size, where validation ran in its midst."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._set(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go back to the task's own size."""
@@ -56,6 +72,11 @@ class ProgressiveResolution(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Go back to the task's own size."""
         self._restore(pl_module)
+
+    def _set(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, CarsTask)  # noqa: S101
+        own: int = pl_module.hparams["image_size"]
+        pl_module.preprocess.image_size = min(own, self._size_in(trainer.current_epoch))
 
     def _restore(self, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, CarsTask)  # noqa: S101

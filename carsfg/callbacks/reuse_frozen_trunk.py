@@ -77,9 +77,8 @@ def features_key(trainer: Trainer, task: LightningModule) -> str:
     """Hash all that a trunk's output depends on, as 16 hexadecimal digits."""
     data = getattr(trainer, "datamodule", None)
     device = trainer.strategy.root_device.type  # not the task's: between `fit` and `test` that lies on the CPU
-    facts = [trainer.precision, device, type(task).__name__, task.hparams.get("interpolation")]
-    facts += [cache.path.name for cache in getattr(data, "caches", [])] + [getattr(data, "batch_size", None)]
-    facts += [task.hparams.get("backbone"), task.hparams.get("image_size")]
+    facts = [trainer.precision, device, type(task).__name__, getattr(data, "batch_size", None)]
+    facts += [cache.path.name for cache in getattr(data, "caches", [])]
     return fingerprint(task, ("trunk.", "preprocess."), facts)
 
 

@@ -94,6 +94,8 @@ class CarsCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Take the network's hyper-parameters from a checkpoint to resume or score, if it holds the same task."""
         config = self.config[self.config.subcommand]
+        if self.config.subcommand == "test":
+            config.verbose = False  # our own table follows; Lightning's would show the gallery as if it had been scored
         if not config.get("ckpt_path"):
             if self.config.subcommand != "fit" and not config.model.init_args.get("init_from"):
                 raise InputError(f"`carsfg {self.config.subcommand}` needs a trained network: name --ckpt_path=FILE")
@@ -115,6 +117,11 @@ class CarsCLI(LightningCLI):
                 super().instantiate_classes()
             except Exception as error:
                 raise _mistake_in(error) or error from None
+        if self.config.subcommand != "fit" and not self.resumed_classes and self.model.still_random:
+            raise InputError(
+                f"{self.model.still_random[0]} is not in the checkpoint that init_from names, so there is nothing to "
+                "score: name a checkpoint of the same task with --ckpt_path"
+            )
         if self.resumed_classes:
             check_classes(self.resumed_classes, self.model.hparams["class_names"])
 

@@ -59,7 +59,7 @@ RECIPES: dict[str, Recipe | None] = {
     "crop_flip_rotate": Recipe(crop=(7 / 8, 7 / 8), flip=True, degrees=15),
     # the report's CNN: RandomCrop, HorizontalFlip, ColorJitter
     "crop_flip_jitter": Recipe(crop=(7 / 8, 7 / 8), flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
-    # ours, for training from random weights
+    # ours
     "zoom_flip_rotate_jitter": Recipe(
         crop=(0.75, 1.0), flip=True, degrees=8, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03
     ),

@@ -46,8 +46,8 @@ class StanfordCarsDataModule(LightningDataModule):
         predict: which images `predict` embeds: the `test` or `train` folder, or `both`.
         augment: the recipe for training images, `none` or one of `carsfg.data.augment.RECIPES`.
         batch_size: images a process and step.
-        images_per_class: fill every training batch with so many images of each of its classes, over all processes, as
-            metric-learning losses want it (extra `metric`); None: shuffle.
+        images_per_class: fill every training batch with so many images of each of its classes, as metric-learning
+            losses want it (extra `metric`); None: shuffle.
         num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
         on_device: keep all crops in the device's memory and cut batches there, without any worker; `auto`: on a GPU
             with twice the room.
@@ -77,6 +77,8 @@ class StanfordCarsDataModule(LightningDataModule):
         split_seed: int = 0,
     ) -> None:
         super().__init__()
+        if protocol == "zero_shot" and retrieval != "closed_loo":
+            raise InputError("protocol zero_shot searches the test classes among themselves: leave data.retrieval out")
         if protocol == "seed_leaky" and val != "holdout":
             raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
         if min(batch_size, image_size) < 1 or (num_workers or 0) < 0:
@@ -137,7 +139,7 @@ class StanfordCarsDataModule(LightningDataModule):
         """
         if stage == "validate" and self.val == "none":
             raise InputError("data.val is 'none', so there is nothing to validate on: set data.val: holdout or test")
-        if stage == "fit" and self.val == "test":
+        if stage == "fit":
             self._refuse_selection()
         if self._splits is None:
             datasets, self.caches = self._open_caches()
@@ -154,15 +156,16 @@ class StanfordCarsDataModule(LightningDataModule):
         return self._loader(self.splits.train, augmented=True, shuffled_for=sampler_epoch)
 
     def val_dataloader(self) -> list[Loader]:
-        """Return batches to validate on, then those of the gallery if it is another split."""
+        """Return batches to validate on, then those of the training split if it is the gallery."""
         if self.splits.val is None:
             return []
         leaky = self.protocol == "seed_leaky"
-        return [self._loader(self.splits.val, augmented=leaky), *self._gallery()]
+        learned = np.unique(self.splits.train % len(self.labels))  # each image once, of how many copies ever
+        return [self._loader(self.splits.val, augmented=leaky), *self._gallery(learned)]
 
     def test_dataloader(self) -> list[Loader]:
-        """Return batches to test on, then those of the gallery if it is another split."""
-        return [self._loader(self.splits.test), *self._gallery()]
+        """Return batches to test on, then those of all of `cars_train` if it is the gallery."""
+        return [self._loader(self.splits.test), *self._gallery(np.arange(len(self.caches[0])))]
 
     def predict_dataloader(self) -> Loader:
         """Return batches of `predicted_rows`."""
@@ -186,8 +189,8 @@ class StanfordCarsDataModule(LightningDataModule):
         """
         return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
 
-    def _gallery(self) -> list[Loader]:
-        return [self._loader(self.splits.train)] if self.retrieval == "closed_train_gallery" else []
+    def _gallery(self, rows: Rows) -> list[Loader]:
+        return [self._loader(rows)] if self.retrieval == "closed_train_gallery" else []
 
     def _open_caches(self) -> tuple[list[StanfordCars], list[CropCache]]:
         datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
@@ -205,7 +208,7 @@ class StanfordCarsDataModule(LightningDataModule):
         train = shuffled_for is not None
         balanced = None
         if train and self.images_per_class is not None:
-            balanced = (samples.labels, self.images_per_class, self.batch_size * world)
+            balanced = (samples.labels, self.images_per_class, self.batch_size)
         sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced)
         sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
         return self._load(samples, sampler, train and len(sampler) % self.batch_size == 1)
@@ -250,14 +253,18 @@ class StanfordCarsDataModule(LightningDataModule):
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 
     def _refuse_selection(self) -> None:
-        trainer = self.trainer
-        if trainer is None:
-            return
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, EarlyStopping | Checkpoint) and getattr(callback, "monitor", None):
+        """Refuse to choose on what must not choose, or on what will not be there."""
+        reasons = {
+            "test": "choosing on test images is refused",
+            "none": "there will be nothing to choose on",
+            "holdout": "choosing on copies of training images is refused" if self.protocol == "seed_leaky" else "",
+        }
+        for callback in getattr(self.trainer, "callbacks", []):
+            monitor = getattr(callback, "monitor", None) if isinstance(callback, EarlyStopping | Checkpoint) else None
+            if monitor and reasons[self.val] and not (self.val == "none" and str(monitor).startswith("train/")):
                 raise InputError(
-                    f"{type(callback).__name__} monitors {callback.monitor!r}, but data.val is 'test': "  # type: ignore[union-attr]
-                    "choosing on test images is refused; set data.val: holdout, or keep the last epoch (monitor: null)"
+                    f"{type(callback).__name__} monitors {monitor!r}, but data.val is {self.val!r}, data.protocol "
+                    f"{self.protocol!r}: {reasons[self.val]}; keep the last epoch (monitor: null)"
                 )
 
 

@@ -23,9 +23,9 @@ class EpochSampler(DistributedSampler[Any]):
         seed: of the order.
         rank: this process.
         world_size: number of processes.
-        balanced: labels (N,), images a class and images a batch, over all processes: every batch then holds so many
-            images of each of its classes, as metric-learning losses want it. Source: `MPerClassSampler` of
-            pytorch-metric-learning, which draws them.
+        balanced: labels (N,), images a class and images a batch: every batch of every process then holds so many images
+            of each of its classes, as metric-learning losses want it, which each process computes by itself. Source:
+            `MPerClassSampler` of pytorch-metric-learning, which draws them.
     """
 
     def __init__(
@@ -41,6 +41,11 @@ class EpochSampler(DistributedSampler[Any]):
         self.count = len(dataset)  # type: ignore[arg-type]
         self.balanced = balanced
 
+    @property
+    def _together(self) -> int:
+        """How many images in a row stay on one process: balanced batches stay whole."""
+        return self.balanced[2] if self.shuffle and self.balanced else 1
+
     def __iter__(self) -> Iterator[Any]:
         if self.shuffle and self.balanced:
             order = _balanced_order(*self.balanced, derive_seed(self.seed, self.epoch))
@@ -48,13 +53,14 @@ class EpochSampler(DistributedSampler[Any]):
             order = np.random.default_rng(derive_seed(self.seed, self.epoch)).permutation(self.count)
         else:
             order = np.arange(self.count)
-        for index in order[self.rank :: self.num_replicas][: len(self)].tolist():
+        batch = self._together
+        own = order[: len(order) // batch * batch].reshape(-1, batch)[self.rank :: self.num_replicas].flatten()
+        for index in own[: len(self)].tolist():
             yield self.epoch, index
 
     def __len__(self) -> int:
         if self.shuffle:
-            batch = self.balanced[2] if self.balanced else 1
-            return self.count // batch * batch // self.num_replicas
+            return self.count // (self._together * self.num_replicas) * self._together
         return (self.count - self.rank + self.num_replicas - 1) // self.num_replicas
 
 

@@ -59,10 +59,15 @@ def build_trunk(
         InputError: the name is unknown, or the weights cannot be read, fetched or do not fit.
     """
     if name == CUSTOM:
-        cnn = CustomCNN(**{**(arguments or {}), **({"pooling": pooling} if pooling else {})})
+        try:
+            cnn = CustomCNN(**{**(arguments or {}), **({"pooling": pooling} if pooling else {})})
+        except (TypeError, KeyError) as error:
+            raise InputError(f"{CUSTOM} cannot be built of {dict(arguments or {})}: {error}") from error
         if weights is not None and not weights_are_skipped():
             _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
         return cnn, cnn.width
+    if arguments:
+        raise InputError(f"backbone_args are for {CUSTOM} alone, the backbone is {name!r}: leave them out")
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))

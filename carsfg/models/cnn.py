@@ -79,7 +79,7 @@ class CustomCNN(nn.Module):
         if not widths or len(each) != len(widths) or min(*widths, *each, convolutions, stem) < 1:
             raise InputError("a CNN needs widths, as many units, convolutions and a stem, all of them 1 or more")
         halvings = len(widths) - (pooling != "flatten")
-        side = image_size // stem >> halvings
+        side = ((image_size + 1) // 2 if stem == 2 else image_size // stem) >> halvings  # after padding, or without
         if side < 1:
             raise InputError(f"images of {image_size} pixels are too small for {len(widths)} blocks: set fewer widths")
         kernel = 3 if stem == 2 else stem
@@ -105,8 +105,8 @@ class CustomCNN(nn.Module):
 
 
 def convolution(inputs: int, width: int, kernel: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:
-    """Return a convolution, padded where its kernel is odd, with BatchNorm or else a bias."""
-    padding = kernel // 2 if kernel % 2 else 0
+    """Return a convolution, padded where windows overlap, with BatchNorm or else a bias."""
+    padding = kernel // 2 if stride < kernel else 0
     layer = nn.Conv2d(inputs, width, kernel, stride, padding, bias=not batch_norm)
     return [layer, nn.BatchNorm2d(width)] if batch_norm else [layer]
 

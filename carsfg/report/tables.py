@@ -61,8 +61,7 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
     console.print("  ".join(f"{key} {_percent(figures.get(f'test/{key}'))}" for key in BELOW))
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
-        if stamp["data"] != "Stanford Cars":
-            console.print(f"The report's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
+        _warn_of_other_data(console, stamp)
     chosen = f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}"
     console.print(f"{chosen}, {stamp['max_epochs']} epochs, {stamp['precision']}, {stamp['hardware']}")
 
@@ -98,6 +97,12 @@ def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: 
         console.print(f"{found['left_out']:.0f} queries had nothing to find and are left out of these.")
     if paper is not None:
         console.print(f"* {paper.title}: {RETRIEVAL_MEANING}.")
+        _warn_of_other_data(console, stamp)
+
+
+def _warn_of_other_data(console: Console, stamp: Mapping[str, str | int]) -> None:
+    if stamp["data"] != "Stanford Cars":
+        console.print(f"The report's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
 
 
 def _cells(figures: Mapping[str, float], stage: str) -> list[str]:

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, distributed
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
 from carsfg.retrieval import metrics
 from carsfg.retrieval.gallery import Gallery
 from carsfg.tasks.metrics import weighted_scores
@@ -49,10 +49,11 @@ class Searched:
 class FaissRetrieval(Callback):
     """Search every query in the gallery and log `val/retrieval/...` and `test/retrieval/...`.
 
-    The DataModule's protocol decides what is searched in: the other images of the split, or a second loader's. Figures
-    are means over the queries that have anything relevant to find; `left_out` counts the others. `fit_s` and
-    `predict_s` are the seconds it took to build the index, and to search it for all queries and let k neighbours vote
-    (once for each k of `knn`). All may be monitored. `searched` keeps what the last search found, on the first process.
+    The DataModule's protocol decides what is searched in: the other images of the split, or a second loader's. Ranking
+    figures are means over the queries that have anything relevant to find, `left_out` counts the others; the vote of
+    `knn` is scored on all. `fit_s` and `predict_s` are the seconds it took to build the index, and to search it for all
+    queries and let k neighbours vote (once for each k of `knn`). All may be monitored, at the epochs that are searched.
+    `searched` keeps what the last search found, on the first process.
 
     Args:
         k: for top_k and precision_k.
@@ -71,11 +72,16 @@ class FaissRetrieval(Callback):
         metric: metrics.Metric = "cosine",
         every_n_epochs: int = 1,
     ) -> None:
-        if min(*k, *knn, every_n_epochs) < 1:
+        if not k or not knn or min(*k, *knn, every_n_epochs) < 1:
             raise InputError("FaissRetrieval: k, knn and every_n_epochs must be 1 or more")
         self.k, self.knn, self.metric, self.every_n_epochs = list(k), list(knn), metric, every_n_epochs
         self.searched: Searched | None = None
         self._parts: tuple[list[Embedded], list[Embedded]] = ([], [])  # of the queries, of the gallery
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a second one, whose figures would be averaged with those of the first."""
+        if sum(isinstance(one, FaissRetrieval) for one in trainer.callbacks) > 1:  # type: ignore[attr-defined]
+            raise InputError("there are two FaissRetrieval callbacks, which log under the same names: leave one")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
@@ -170,10 +176,15 @@ def search(
         k: for top_k and precision_k.
         knn: for the k-NN vote.
         metric: `cosine` or `euclidean`.
+
+    Raises:
+        TrainingError: an embedding is not finite.
     """
     itself = torch.arange(len(queries.labels)) if gallery is None else None
     where = queries if gallery is None else gallery
     relevant = metrics.relevant_counts(queries.labels, where.labels, itself)
+    if not all(torch.isfinite(one.embeddings).all() for one in (queries, where)):
+        raise TrainingError("an embedding is not finite: the network has diverged; try a smaller model.lr")
     begun = time.perf_counter()
     index = Gallery.build(where.embeddings, where.labels, metric=metric)
     built = time.perf_counter()

@@ -67,6 +67,8 @@ class Gallery:
             InputError: the numbers of embeddings, labels and paths differ, or are 0; an embedding is not finite; FAISS
                 cannot build such an index.
         """
+        if metric not in METRICS:
+            raise InputError(f"unknown metric {metric!r}: galleries compare by {' or '.join(METRICS)}")
         if len(embeddings) != len(labels) or len(paths) not in (0, len(labels)) or not len(labels):
             counts = f"{len(embeddings)} embeddings, {len(labels)} labels and {len(paths)} paths"
             raise InputError(f"a gallery cannot be built of {counts}")
@@ -161,33 +163,37 @@ class Gallery:
         Raises:
             InputError: something else is there, or it cannot be written.
         """
-        folder = Path(folder)
-        if folder.exists() and not (folder / FACTS).is_file():
-            raise InputError(f"{folder} is there already and is no gallery: name another folder")
+        folder = Path(folder).resolve()  # through links, and with a name
+        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} == {INDEX, FACTS}):
+            raise InputError(f"{folder} is there already and is no gallery, or more than that: name another folder")
         beside, old = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
         try:
             beside.mkdir(parents=True)
             faiss.write_index(self.index, str(beside / INDEX))
-            facts = {
-                "format": FORMAT,
-                "metric": self.metric,
-                "count": len(self),
-                "width": self.width,
-                "checksum": _checksum(beside / INDEX),
-                "stamp": self.stamp,
-                "class_names": self.class_names,
-                "labels": self.labels.tolist(),
-                "paths": self.paths,
-            }
-            (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+            (beside / FACTS).write_text(json.dumps(self._facts(_checksum(beside / INDEX))), encoding="utf-8")
             if folder.exists():
                 folder.replace(old)
             beside.replace(folder)
         except (OSError, RuntimeError) as error:
-            raise InputError(f"cannot write a gallery to {folder}: {error}") from error
+            if old.exists():
+                old.replace(folder)
+            raise InputError(f"cannot write a gallery to {folder}: {_faiss_said(error)}") from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
+
+    def _facts(self, checksum: str) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "metric": self.metric,
+            "count": len(self),
+            "width": self.width,
+            "checksum": checksum,
+            "stamp": self.stamp,
+            "class_names": self.class_names,
+            "labels": self.labels.tolist(),
+            "paths": self.paths,
+        }
 
     @classmethod
     def load(cls, folder: str | Path, mmap: bool = False) -> "Gallery":
@@ -200,22 +206,41 @@ class Gallery:
         try:
             facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise InputError(f"no gallery in {folder}: `carsfg predict` and `carsfg index` write one") from None
-        except (OSError, ValueError) as error:
+            raise InputError(f"no gallery in {folder}: `carsfg predict` writes one") from None
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"cannot read the gallery in {folder}: {FACTS} is damaged ({error})") from error
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             raise InputError(f"the gallery in {folder} is not of format {FORMAT}: build it anew")
+        if not _are_sound(facts):
+            raise InputError(f"the gallery in {folder} is damaged: {FACTS} does not hold together")
         try:
             if _checksum(folder / INDEX) != facts["checksum"]:
                 raise InputError(f"the gallery in {folder} is damaged: {INDEX} is not the one it was saved with")
             index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-            labels, sizes = torch.tensor(facts["labels"], dtype=torch.int64), (facts["count"], facts["width"])
-            gallery = cls(index, labels, facts["paths"], facts["class_names"], facts["metric"], facts["stamp"])
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(f"cannot read the gallery in {folder}: {error}") from error
-        if (index.ntotal, index.d) != sizes or len(labels) != index.ntotal or gallery.metric not in METRICS:
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"cannot read the gallery in {folder}: {_faiss_said(error)}") from error
+        if (index.ntotal, index.d, index.metric_type) != (facts["count"], facts["width"], METRICS[facts["metric"]]):
             raise InputError(f"the gallery in {folder} is damaged: its index and its list of images do not match")
-        return gallery
+        labels = torch.tensor(facts["labels"], dtype=torch.int64)
+        return cls(index, labels, facts["paths"], facts["class_names"], facts["metric"], facts["stamp"])
+
+
+def _are_sound(facts: dict[str, Any]) -> bool:
+    """Whether what a file says is of the right kinds, and fits together."""
+    lists = [facts.get(name) for name in ("labels", "paths", "class_names")]
+    if not all(isinstance(one, list) for one in lists) or not isinstance(facts.get("stamp"), dict):
+        return False
+    labels, paths, names = lists
+    numbers = all(type(label) is int and 0 <= label < (len(names) or 2**31) for label in labels)  # type: ignore[arg-type, union-attr]
+    words = all(isinstance(word, str) for word in [*paths, *names])  # type: ignore[misc]
+    inside = not any(".." in word.split("/") for word in paths) if words else False  # type: ignore[union-attr]
+    counts = len(labels) == facts.get("count") and len(paths) in (0, len(labels))  # type: ignore[arg-type]
+    return numbers and inside and counts and facts.get("metric") in [*METRICS]
+
+
+def _faiss_said(error: Exception) -> str:
+    """Return what is wrong, without the C++ around it."""
+    return str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition("failed: ")[2]
 
 
 def _checksum(path: Path) -> str:

@@ -16,7 +16,7 @@ from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.loading import init_from
 from carsfg.tasks.metrics import ClassificationMetrics
-from carsfg.tasks.optimizers import check_names, make_optimizer, make_scheduler
+from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
 
 Batch = dict[str, Tensor]
 
@@ -54,6 +54,8 @@ class CarsTask(LightningModule):
     trunk: nn.Module
     # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
     frozen_modules: list[nn.Module]
+    # what `init_from` did not bring, by name
+    still_random: list[str]
     # parameter groups prepared by a callback; None: one group of all that learns
     optimizer_groups: list[dict[str, Any]] | None
 
@@ -85,7 +87,7 @@ class CarsTask(LightningModule):
         self.save_hyperparameters(logger=False)  # `RunStamp` logs them, without the list of class names
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
-        self.frozen_modules, self.optimizer_groups = [], None
+        self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
@@ -133,10 +135,13 @@ class CarsTask(LightningModule):
         embedding = self.embed({"image": images})
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
-    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss, a scalar, and logits (B, C): cross-entropy, unless a task does otherwise."""
+    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the loss, a scalar, logits (B, C), and parts of the loss to be logged under `train/`.
+
+        It is the cross-entropy, unless a task does otherwise; a part called `loss` is logged in its place.
+        """
         logits = self.classify(embedding)
-        return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits
+        return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits, {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log it, and the accuracy, as the epoch's mean.
@@ -145,14 +150,14 @@ class CarsTask(LightningModule):
             TrainingError: the loss is not a number any more.
         """
         labels = batch["label"]
-        loss, logits = self.loss(self.embed(batch), labels)
+        loss, logits, parts = self.loss(self.embed(batch), labels)
         look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # now and then: on a GPU looking means waiting
         if look and not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
         truth = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images, the one they are most of
         top1 = (logits.detach().argmax(1) == truth).float().mean()
         self.log("loss", loss, prog_bar=True, logger=False)
-        epoch = {"train/loss": loss, "train/top1": top1}
+        epoch = {"train/loss": loss, "train/top1": top1} | {f"train/{name}": part for name, part in parts.items()}
         self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
@@ -167,6 +172,16 @@ class CarsTask(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
+
+    def on_train_start(self) -> None:
+        """Refuse to go on with a schedule made for a run of another length.
+
+        Raises:
+            InputError: a checkpoint brought one.
+        """
+        scheduler = self.lr_schedulers()
+        if scheduler is not None:
+            check_length(scheduler, self.hparams, self.trainer)
 
     def on_train_epoch_start(self) -> None:
         """Seed what is random in the network from run, epoch and process, so that a resumed run repeats itself."""

@@ -63,7 +63,10 @@ class EmbeddingExtractor(CarsTask):
         if start is not None and not weights_are_skipped():
             backbone, backbone_args, weights = *_network_in(read_checkpoint(start)["hyper_parameters"]), None
             self.hparams["backbone"], self.hparams["backbone_args"] = backbone, backbone_args
-        trunk, width = build_trunk(backbone, weights, pooling, backbone_args)
+        if loss is None and (loss_args is not None or loss_lr is not None):
+            raise InputError("model.loss_args and model.loss_lr are of a metric-learning loss: name one as model.loss")
+        size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
+        trunk, width = build_trunk(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)
         self.assemble(trunk, projection or width, dropout, freeze)
         self.criterion = (
@@ -75,8 +78,10 @@ class EmbeddingExtractor(CarsTask):
         embedding = self.projection(feature)
         return functional.normalize(embedding.float(), dim=1) if self.hparams["normalize"] else embedding
 
-    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss, a scalar, and the head's logits (B, C).
+    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return the loss, a scalar, the head's logits (B, C), and its parts.
+
+        With a metric-learning loss that is logged as `train/metric_loss`, and the head's cross-entropy as `train/loss`.
 
         Raises:
             InputError: images were mixed, which metric-learning losses cannot take.
@@ -85,9 +90,10 @@ class EmbeddingExtractor(CarsTask):
             return super().loss(embedding, labels)
         if labels.ndim > 1:
             raise InputError("metric-learning losses take no mixed images: leave MixImages out")
-        beside, logits = super().loss(embedding.detach(), labels)
+        beside, logits, _ = super().loss(embedding.detach(), labels)
         with torch.autocast(embedding.device.type, enabled=False):
-            return self.criterion(embedding.float(), labels) + beside, logits
+            own = self.criterion(embedding.float(), labels)
+        return own + beside, logits, {"loss": beside, "metric_loss": own}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return what learns; the loss's own weights in a group of their own if they have their own rate."""

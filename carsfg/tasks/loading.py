@@ -74,9 +74,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:
-    """Copy the trunk of a checkpoint into a task, and the head where it fits and both know the same classes.
+    """Copy the trunk of a checkpoint into a task, its projection where that fits, and then its head too.
 
-    A pooling that the checkpoint has not stays as it is.
+    The head is taken where both know the same classes. A pooling that the checkpoint has not stays as it is. What was
+    not found there is listed in the task's `still_random`.
 
     Raises:
         InputError: the checkpoint cannot be read, or its trunk does not fit.
@@ -90,6 +91,15 @@ def init_from(task: "CarsTask", path: str | None) -> None:
     if needed - trunk.keys() or any(key not in own or own[key].shape != value.shape for key, value in trunk.items()):
         theirs = checkpoint["hyper_parameters"].get("backbone") or f"{checkpoint['carsfg'].get('task')}'s"
         raise InputError(f"cannot start from {path}: its trunk ({theirs}) is not of this network's shape")
-    head = {key: value for key, value in state.items() if key.startswith("head.") and value.shape == own[key].shape}
+    fitting = dict(trunk)
     same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
-    task.load_state_dict(trunk | (head if same_classes else {}), strict=False)
+    for part, wanted in (("projection.", True), ("head.", same_classes)):
+        values = {key: value for key, value in state.items() if key.startswith(part)}
+        mine = {key: value.shape for key, value in own.items() if key.startswith(part)}
+        if wanted and {key: value.shape for key, value in values.items()} == mine:
+            fitting |= values
+        elif part == "projection.":
+            same_classes = False  # a head on another projection would be worth nothing
+    task.load_state_dict(fitting, strict=False)
+    learned = ("trunk.", "projection.", "head.")
+    task.still_random = sorted({key for key in own if key.startswith(learned)} - fitting.keys())

@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import torch
 from torch import nn
 
 from carsfg.errors import InputError
@@ -28,8 +29,17 @@ def make_loss(name: str, classes: int, width: int, arguments: dict[str, Any] | N
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise InputError(f"unknown loss {name!r}: pytorch_metric_learning.losses has no such class")
     sizes = {"num_classes": classes, "embedding_size": width}
-    known = {key: value for key, value in sizes.items() if key in inspect.signature(found).parameters}
+    taken = {name for cls in found.__mro__ for name in inspect.signature(cls.__init__).parameters}  # type: ignore[misc]
     try:
-        return found(**known, **(arguments or {}))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"loss {name}: {error}") from error
+        loss = found(**{key: value for key, value in sizes.items() if key in taken}, **(arguments or {}))
+        _try(loss, classes, width)
+    except Exception as error:  # of any kind, from deep inside
+        raise InputError(f"loss {name} with {arguments or {}}: {type(error).__name__}: {error}") from error
+    return loss
+
+
+def _try(loss: nn.Module, classes: int, width: int) -> None:
+    """Compute a loss once, since some complain about their arguments only then."""
+    labels = torch.arange(8) % min(4, classes)
+    with torch.random.fork_rng(devices=[]):
+        loss(torch.randn(8, width), labels)

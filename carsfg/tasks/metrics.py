@@ -79,7 +79,7 @@ class ClassificationMetrics(nn.Module):
 
 def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
     """Return `top1` and the class-weighted precision, recall and F1 of predicted labels (N,) against labels (N,)."""
-    count = int(torch.cat([predicted, labels]).max()) + 1
+    count = max(2, int(torch.cat([predicted, labels]).max()) + 1)  # torchmetrics knows no single class
     kinds = {"precision": multiclass_precision, "recall": multiclass_recall, "f1": multiclass_f1_score}
     scores = {f"{name}_weighted": one(predicted, labels, count, average="weighted") for name, one in kinds.items()}
     top1 = (predicted == labels).float().mean()

@@ -1,5 +1,6 @@
 """Optimisers and learning rate schedules by name, with the lengths that only the trainer knows."""
 
+import math
 from typing import Any
 
 import torch
@@ -49,11 +50,39 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
         interval = "step"
         arguments.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
         if trainer is not None and not arguments.keys() & {"total_steps", "epochs"}:
-            arguments["total_steps"] = int(trainer.estimated_stepping_batches)
+            arguments["total_steps"] = length_of(trainer, interval)
     if trainer is not None and name == "CosineAnnealingLR" and "T_max" not in arguments:
-        arguments["T_max"] = int(trainer.estimated_stepping_batches) if interval == "step" else trainer.max_epochs
+        arguments["T_max"] = length_of(trainer, interval)
     scheduler = _make("scheduler", torch.optim.lr_scheduler, name, optimizer, **arguments)
     return {"scheduler": scheduler, "interval": interval}
+
+
+def length_of(trainer: Trainer, interval: str) -> int:
+    """Return how many epochs, or steps, a run lasts.
+
+    Raises:
+        InputError: it has no end that is known beforehand.
+    """
+    length = trainer.estimated_stepping_batches if interval == "step" else (trainer.max_epochs or -1)
+    if not 0 < length < math.inf:
+        raise InputError("a schedule over the whole run needs its length: set trainer.max_epochs, or another scheduler")
+    return int(length)
+
+
+def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
+    """Compare the length of a schedule that a checkpoint brought with that of the run.
+
+    Raises:
+        InputError: the run is resumed with another length, for which its schedule was not made.
+    """
+    lasts = {"OneCycleLR": ("total_steps", "step"), "CosineAnnealingLR": ("T_max", hp["scheduler_interval"])}
+    name, interval = lasts.get(type(scheduler).__name__, ("", ""))
+    told = {"total_steps", "epochs", "T_max"} & set(hp["scheduler_args"] or {})
+    if name and not told and getattr(scheduler, name) != length_of(trainer, interval):
+        raise InputError(
+            f"the checkpoint's {type(scheduler).__name__} was made for {getattr(scheduler, name)} {interval}s, this "
+            f"run lasts {length_of(trainer, interval)}: resume with the trainer.max_epochs and data it began with"
+        )
 
 
 def _named(kind: str, module: Any, name: str) -> Any:

@@ -82,6 +82,31 @@ def test_nothing_else_is_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
+def test_a_gallery_with_somebody_s_notes_in_it_is_kept(tmp_path: Path) -> None:
+    gallery().save(tmp_path / "cars")
+    (tmp_path / "cars/notes.txt").write_text("the best so far")
+    with pytest.raises(InputError, match="or more than that"):
+        gallery().save(tmp_path / "cars")
+    assert (tmp_path / "cars/notes.txt").exists()
+
+
+def test_a_failed_swap_brings_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery().save(tmp_path / "cars")
+    replace, calls = Path.replace, []
+
+    def second_fails(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == 2:
+            raise OSError("boom")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", second_fails)
+    with pytest.raises(InputError, match="boom"):
+        gallery().save(tmp_path / "cars")
+    assert len(Gallery.load(tmp_path / "cars")) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["cars"]
+
+
 def test_an_interrupted_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gallery().save(tmp_path / "cars")
 
@@ -111,9 +136,20 @@ def test_no_gallery_there(tmp_path: Path) -> None:
         ({"format": 2}, "is not of format 1: build it anew"),
         ({"checksum": "0" * 32}, r"index\.faiss is not the one it was saved with"),
         ({"width": 3}, "its index and its list of images do not match"),
-        ({"labels": [0, 1]}, "its index and its list of images do not match"),
-        ({"metric": "hamming"}, "its index and its list of images do not match"),
-        ({"labels": "many"}, "cannot read the gallery"),
+        ({"metric": "euclidean"}, "its index and its list of images do not match"),
+        ({"labels": [0, 1]}, "does not hold together"),
+        ({"labels": [0, 1, 2, 0, 3]}, "does not hold together"),
+        ({"labels": [0, 1, 2, 0, -1]}, "does not hold together"),
+        ({"labels": [0, 1, 2, 0, 0.7]}, "does not hold together"),
+        ({"labels": [[0], [1], [2], [0], [1]]}, "does not hold together"),
+        ({"labels": "many"}, "does not hold together"),
+        ({"metric": "hamming"}, "does not hold together"),
+        ({"metric": ["cosine"]}, "does not hold together"),
+        ({"paths": ["a", "b", "c", "d", "../../e"]}, "does not hold together"),
+        ({"paths": [1, 2, 3, 4, 5]}, "does not hold together"),
+        ({"paths": None}, "does not hold together"),
+        ({"class_names": {}}, "does not hold together"),
+        ({"stamp": None}, "does not hold together"),
     ],
 )
 def test_facts_that_do_not_fit(change: dict[str, Any], words: str, tmp_path: Path) -> None:

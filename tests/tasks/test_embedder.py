@@ -59,7 +59,8 @@ def test_every_loss_learns(loss: str | None, make_cars: MakeCars, make_trainer: 
 def test_the_head_does_not_change_what_a_metric_loss_learns() -> None:
     task = extractor(loss="ProxyAnchorLoss")
     embedding, labels = torch.randn(4, 16, requires_grad=True), torch.arange(4)
-    whole, _ = task.loss(embedding, labels)
+    whole, _, parts = task.loss(embedding, labels)
+    assert whole == parts["loss"] + parts["metric_loss"]
     (own,) = torch.autograd.grad(whole, embedding)
     assert task.criterion is not None
     (expected,) = torch.autograd.grad(task.criterion(embedding, labels), embedding)
@@ -122,7 +123,7 @@ def test_a_checkpoint_brings_it_back(
     ("kwargs", "words"),
     [
         ({"loss": "ArcFase"}, "unknown loss 'ArcFase': pytorch_metric_learning.losses has no such class"),
-        ({"loss": "ArcFaceLoss", "loss_args": {"margn": 3}}, "loss ArcFaceLoss: .*margn"),
+        ({"loss": "ArcFaceLoss", "loss_args": {"margn": 3}}, "loss ArcFaceLoss with .*margn"),
         ({"projection": 0}, "model.projection is 0: give a width"),
         ({"backbone": "resnet1"}, "unknown backbone 'resnet1'"),
     ],
@@ -130,6 +131,20 @@ def test_a_checkpoint_brings_it_back(
 def test_what_cannot_be_built(kwargs: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         extractor(**{"backbone_args": None, "backbone": "resnet18", **kwargs})
+
+
+@pytest.mark.parametrize("loss", ["SubCenterArcFaceLoss", "CosFaceLoss", "TripletMarginLoss"])
+def test_losses_however_they_name_their_sizes(loss: str) -> None:
+    assert extractor(loss=loss).criterion is not None
+
+
+def test_arguments_that_would_be_ignored() -> None:
+    with pytest.raises(InputError, match=r"name one as model\.loss"):
+        extractor(loss_lr=0.1)
+    with pytest.raises(InputError, match="backbone_args are for custom_cnn alone"):
+        extractor(backbone="resnet18")
+    with pytest.raises(InputError, match="custom_cnn cannot be built of"):
+        extractor(backbone_args={"foo": 1})
 
 
 def test_metric_losses_take_no_mixed_images(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
