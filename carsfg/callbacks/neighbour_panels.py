@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +76,7 @@ class NeighbourPanels(Callback):
         """Show it."""
         self._show(trainer, "test")
 
-    def _show(self, trainer: Trainer, split: str) -> None:
+    def _show(self, trainer: Trainer, split: Literal["val", "test"]) -> None:
         retrieval, data = self._retrieval, self._data
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if retrieval is None or retrieval.searched is None or not isinstance(data, StanfordCarsDataModule):
@@ -113,13 +113,14 @@ class View:
     gallery_rows: Rows
 
     @classmethod
-    def of(cls, searched: Searched, data: StanfordCarsDataModule, split: str) -> "View":
+    def of(cls, searched: Searched, data: StanfordCarsDataModule, split: Literal["val", "test"]) -> "View":
         """Find the images of a search in the split `val` or `test`."""
         rows = data.splits.test if split == "test" else data.splits.val
         assert rows is not None  # noqa: S101
         query_rows = gallery_rows = rows[searched.queries.indices.numpy()]
-        if searched.gallery is not None:
-            gallery_rows = data.splits.train[searched.gallery.indices.numpy()]
+        gallery = data.gallery_rows(split)
+        if gallery is not None and searched.gallery is not None:
+            gallery_rows = gallery[searched.gallery.indices.numpy()]
         return cls(searched, data, data.all_class_names, query_rows, gallery_rows)
 
     def found(self, place: int, most: int) -> Found:

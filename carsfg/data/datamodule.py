@@ -160,12 +160,11 @@ class StanfordCarsDataModule(LightningDataModule):
         if self.splits.val is None:
             return []
         leaky = self.protocol == "seed_leaky"
-        learned = np.unique(self.splits.train % len(self.labels))  # each image once, of how many copies ever
-        return [self._loader(self.splits.val, augmented=leaky), *self._gallery(learned)]
+        return [self._loader(self.splits.val, augmented=leaky), *self._gallery("val")]
 
     def test_dataloader(self) -> list[Loader]:
         """Return batches to test on, then those of all of `cars_train` if it is the gallery."""
-        return [self._loader(self.splits.test), *self._gallery(np.arange(len(self.caches[0])))]
+        return [self._loader(self.splits.test), *self._gallery("test")]
 
     def predict_dataloader(self) -> Loader:
         """Return batches of `predicted_rows`."""
@@ -189,8 +188,18 @@ class StanfordCarsDataModule(LightningDataModule):
         """
         return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
 
-    def _gallery(self, rows: Rows) -> list[Loader]:
-        return [self._loader(rows)] if self.retrieval == "closed_train_gallery" else []
+    def gallery_rows(self, split: Literal["val", "test"]) -> Rows | None:
+        """The rows that images of a split are searched in, each image once; None: the split itself.
+
+        Test images are searched in all of `cars_train`, those of the hold-out in what was learned from.
+        """
+        if self.retrieval != "closed_train_gallery":
+            return None
+        return np.arange(len(self.caches[0])) if split == "test" else np.unique(self.splits.train % len(self.labels))
+
+    def _gallery(self, split: Literal["val", "test"]) -> list[Loader]:
+        rows = self.gallery_rows(split)
+        return [] if rows is None else [self._loader(rows)]
 
     def _open_caches(self) -> tuple[list[StanfordCars], list[CropCache]]:
         datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]

@@ -40,6 +40,23 @@ def test_the_last_size_lasts_and_none_goes_beyond_the_task_s_own(
     assert trainer.callback_metrics["image_size"] == 40
 
 
+def test_validation_within_an_epoch(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    task, seen = make_task(image_size=40), []
+    embed = task.embed_images
+    task.embed_images = lambda images: (seen.append(images.shape[-1]), embed(images))[1]  # type: ignore[method-assign, func-returns-value]
+    sizes = ProgressiveResolution([Size(32, 1)])
+    steps: dict[str, Any] = {"limit_train_batches": 4, "limit_val_batches": 1, "val_check_interval": 2}
+    make_trainer(callbacks=[sizes], **steps).fit(task, make_cars())
+    assert seen == [32, 32, 40, 32, 32, 40]
+
+
+def test_a_run_too_short_for_its_sizes(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    sizes = ProgressiveResolution([Size(24, 3), Size(32, 1)])
+    trainer = make_trainer(max_epochs=3, callbacks=[sizes], limit_train_batches=1, limit_val_batches=0)
+    with pytest.warns(UserWarning, match="the last size begins in epoch 4, the run has 3"):
+        trainer.fit(make_task(), make_cars())
+
+
 def test_a_broken_off_run_leaves_the_task_at_its_own_size(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
@@ -50,6 +67,7 @@ def test_a_broken_off_run_leaves_the_task_at_its_own_size(
     assert task.preprocess.image_size == 40
 
 
-def test_no_size() -> None:
-    with pytest.raises(InputError, match="at least one size"):
-        ProgressiveResolution([])
+@pytest.mark.parametrize("sizes", [[], [Size(0, 1)], [Size(32, -5)]])
+def test_sizes_that_do_not_exist(sizes: list[Size]) -> None:
+    with pytest.raises(InputError, match="at least one size, and sizes and epochs of 1 or more"):
+        ProgressiveResolution(sizes)

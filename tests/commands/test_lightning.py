@@ -262,6 +262,43 @@ def test_selecting_on_test_images_is_refused(fit: Fit, capsys: pytest.CaptureFix
     assert "choosing on test images is refused" in one_line(capsys)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data.val=none"], "there will be nothing to choose on"),
+        (["--data.protocol=seed_leaky"], "choosing on copies of training images is refused"),
+    ],
+)
+def test_selecting_where_nothing_can_choose(
+    words: Sequence[str], said: str, fit: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: val/top1}}"
+    assert fit(f"--trainer.callbacks={checkpoint}", *words) == 2
+    assert said in one_line(capsys)
+
+
+def test_a_schedule_made_for_another_length(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = ["--model.scheduler=CosineAnnealingLR"]
+    assert fit("--trainer.max_epochs=1", *schedule) == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit(f"--ckpt_path={checkpoint}", "--trainer.max_epochs=3", *schedule) == 2
+    assert "CosineAnnealingLR was made for 1 epochs, this run lasts 3" in one_line(capsys)
+
+
+def test_a_schedule_over_a_run_without_end(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model.scheduler=OneCycleLR", "--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:09") == 2
+    assert "needs its length: set trainer.max_epochs" in one_line(capsys)
+
+
+def test_what_stayed_random_is_not_scored(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.max_epochs=1") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit(f"--model.init_from={checkpoint}", verb="test") == 0
+    words = ["--model=carsfg.EmbeddingExtractor", "--model.projection=8", "--model.image_size=32"]
+    assert fit(*words, f"--model.init_from={checkpoint}", verb="test") == 2
+    assert "head.bias is not in the checkpoint" in one_line(capsys)
+
+
 def test_a_checkpoint_of_other_classes_is_refused(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--trainer.max_epochs=1") == 0
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))

@@ -156,3 +156,19 @@ def test_crops_by_row_whatever_the_loaders_give(root: Path) -> None:
     crops = data.crops(np.array([59, 3, 3 + 2 * 60]))  # of both folders; the last is a stored copy
     assert crops.dtype == np.uint8
     np.testing.assert_array_equal(crops, every[[59, 3, 3]])
+
+
+def test_test_images_are_searched_in_all_of_train_and_the_holdout_in_what_was_learned(root: Path) -> None:
+    data = ready(root, retrieval="closed_train_gallery")
+    counts = [
+        sum(len(batch["label"]) for batch in loaders[1]) for loaders in (data.test_dataloader(), data.val_dataloader())
+    ]
+    assert counts == [40, len(data.splits.train)]
+    leaky = ready(root, retrieval="closed_train_gallery", protocol="seed_leaky").gallery_rows("val")
+    assert leaky is not None
+    assert leaky.tolist() == list(range(40))  # each image once, of however many copies
+
+
+def test_zero_shot_has_a_gallery_of_its_own(root: Path) -> None:
+    with pytest.raises(InputError, match=r"leave data\.retrieval out"):
+        ready(root, protocol="zero_shot", retrieval="closed_train_gallery")

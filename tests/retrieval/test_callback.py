@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.multiprocessing.spawn import spawn
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
 from carsfg.retrieval.callback import Embedded, FaissRetrieval, gather, retrieval_figures
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
@@ -114,7 +114,25 @@ def test_a_checkpoint_can_be_chosen_by_it(
     assert 0 <= float(best.best_model_score) <= 1
 
 
-@pytest.mark.parametrize("kwargs", [{"k": [0]}, {"knn": [3, -1]}, {"every_n_epochs": 0}])
+def test_a_second_one_is_refused(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match="two FaissRetrieval callbacks"):
+        make_trainer(callbacks=[FaissRetrieval(), FaissRetrieval(metric="euclidean")]).fit(make_task(), make_cars())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_diverged_network_is_said(value: float) -> None:
+    queries, gallery = embedded([0, value], [7, 8]), embedded([1, 2], [7, 8])
+    for searched, where in ((queries, gallery), (gallery, queries), (queries, None)):
+        with pytest.raises(TrainingError, match="an embedding is not finite"):
+            retrieval_figures(searched, where, [1], [1], "euclidean")
+
+
+def test_a_single_image_of_a_single_class() -> None:
+    figures = retrieval_figures(embedded([0], [0]), embedded([1], [0]), [1], [1], "cosine")
+    assert (figures["top_1"], figures["knn_1"], figures["map"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("kwargs", [{"k": []}, {"knn": []}, {"k": [0]}, {"knn": [3, -1]}, {"every_n_epochs": 0}])
 def test_numbers_out_of_range(kwargs: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="must be 1 or more"):
         FaissRetrieval(**kwargs)

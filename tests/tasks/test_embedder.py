@@ -99,6 +99,17 @@ def test_starts_from_any_checkpoint_without_naming_its_network(
     torch.testing.assert_close(carsfg.load(again)(IMAGES)["embedding"], task.eval()(IMAGES)["embedding"])
 
 
+def test_starts_with_the_projection_of_its_own_kind(
+    make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    first = extractor(projection=8)
+    path = saved(first, make_trainer(limit_train_batches=1), make_cars(), tmp_path / "first.ckpt")
+    same, wider = (EmbeddingExtractor(class_names=NAMES, image_size=32, init_from=path, projection=p) for p in (8, 16))
+    torch.testing.assert_close(same.eval()(IMAGES), first.eval()(IMAGES))
+    assert same.still_random == []
+    assert wider.still_random == ["head.bias", "head.weight", "projection.bias", "projection.weight"]
+
+
 def test_starts_with_another_pooling_and_a_projection(
     make_cars: MakeCars, make_trainer: MakeTrainer, make_task: MakeTask, tmp_path: Path
 ) -> None:

@@ -1,0 +1,44 @@
+"""Equal where embeddings of equal images are."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from carsfg.tasks.cnn import CarCNN
+from carsfg.tasks.embedder import EmbeddingExtractor
+from carsfg.tasks.fingerprint import fingerprint
+from tests.conftest import NAMES
+
+NETWORK: dict[str, Any] = {"class_names": NAMES, "widths": [8, 8], "stem": 2, "image_size": 32}
+
+
+def cnn(**kwargs: Any) -> str:
+    torch.manual_seed(0)
+    return fingerprint(CarCNN(**{**NETWORK, **kwargs}))
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.5}, {"dropout": 0.5}, {"label_smoothing": 0.1}, {"class_names": NAMES[:3]}]
+)
+def test_what_changes_no_embedding(change: dict[str, Any]) -> None:
+    assert cnn(**change) == cnn()
+
+
+@pytest.mark.parametrize("change", [{"residual": True}, {"pooling": "max"}, {"image_size": 48}, {"std": [1, 1, 1]}])
+def test_what_changes_embeddings(change: dict[str, Any]) -> None:
+    assert cnn(**change) != cnn()
+
+
+def test_weights_count() -> None:
+    torch.manual_seed(1)
+    assert fingerprint(CarCNN(**NETWORK)) != cnn()
+
+
+def test_a_pooling_that_is_not_said_is_the_average() -> None:
+    prints = {}
+    for pooling in (None, "average", "max"):
+        torch.manual_seed(0)
+        arguments: dict[str, Any] = {"backbone": "resnet18", "weights": None, "pooling": pooling}
+        prints[pooling] = fingerprint(EmbeddingExtractor(class_names=NAMES, **arguments))
+    assert prints[None] == prints["average"] != prints["max"]
