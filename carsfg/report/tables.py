@@ -43,10 +43,7 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
         figures: by key, such as `test/top1`, as fractions.
         stamp: what made the run; see `carsfg.callbacks.stamp`.
     """
-    table = Table(title=f"{experiment}: test, protocol {stamp['protocol']} on {stamp['data']}", title_justify="left")
-    table.add_column("")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
+    table = _table(f"{experiment}: test, protocol {stamp['protocol']} on {stamp['data']}", COLUMNS)
     paper = PAPER.get(experiment)
     if paper is not None:
         cells = [getattr(paper, key) for key in COLUMNS]
@@ -78,10 +75,7 @@ def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: 
     if not found:
         return
     where = f"{stamp['retrieval']} by {stamp['metric']} on {stamp['data']}"
-    table = Table(title=f"{experiment}: k-NN and retrieval, {where}", title_justify="left")
-    table.add_column("")
-    for title in VOTE.values():
-        table.add_column(title, justify="right")
+    table = _table(f"{experiment}: k-NN and retrieval, {where}", VOTE)
     paper = RETRIEVAL.get(experiment)
     if paper is not None:
         cells = [getattr(paper, key) for key in VOTE]
@@ -98,6 +92,14 @@ def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: 
     if paper is not None:
         console.print(f"* {paper.title}: {RETRIEVAL_MEANING}.")
         _warn_of_other_data(console, stamp)
+
+
+def _table(title: str, columns: Mapping[str, str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in columns.values():
+        table.add_column(name, justify="right")
+    return table
 
 
 def _warn_of_other_data(console: Console, stamp: Mapping[str, str | int]) -> None:
