@@ -90,7 +90,7 @@ def average_precision(
     offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None  # nearest is where q.g - |g|^2 / 2 is most
     result = torch.empty(len(queries), dtype=torch.float64)
     step = max(1, CHUNK_BYTES // (24 * len(gallery)))
-    for rows in torch.split(torch.argsort(query_labels, stable=True), step):  # so that few classes meet in a chunk
+    for rows in torch.split(torch.arange(len(queries)), step):
         scores = queries[rows] @ gallery.T
         if offset is not None:
             scores -= offset
@@ -106,37 +106,41 @@ def average_precision_of_scores(
 
     The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
     """
-    labels = torch.unique(query_labels)
-    rows = [(query_labels == label).nonzero().flatten() for label in labels]
-    relevant = [(gallery_labels == label).nonzero().flatten() for label in labels]
-    own = [None if itself is None else itself[some] for some in rows]
-    parts = [scores[some] for some in rows]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy sorts without the interpreter's lock
-        found = list(pool.map(_of_one_class, parts, relevant, own))
-    return torch.cat(found)[torch.cat(rows).argsort()]
-
-
-@torch.inference_mode()  # which threads do not inherit
-def _of_one_class(scores: Tensor, relevant: Tensor, itself: Tensor | None) -> Tensor:
-    """Return AP, float64 (B,), of scores (B, G) whose relevant items stand in the same columns (R,)."""
-    count = len(relevant) - (itself is not None)
-    if count < 1:
-        return torch.full((len(scores),), torch.nan, dtype=torch.float64)
+    columns, there = _relevant_columns(query_labels, gallery_labels)
     if itself is not None:
-        scores.scatter_(1, itself[:, None], -torch.inf)  # above nothing, and last among the relevant
-    ranks, tied = _ranks(scores, relevant)
+        scores = scores.scatter(1, itself[:, None], -torch.inf)  # above nothing, and last among the relevant
+    count = there.sum(1) - int(itself is not None)
+    counted = torch.arange(columns.shape[1]) < count[:, None]
+    ranks, tied = _ranks(scores, columns, there)
+    tied = (tied & counted).any(1)
     if tied.any():
-        ranks[tied] = _ranks(_order_keys(scores[tied]), relevant)[0]
-    found = torch.arange(1, count + 1, dtype=torch.float64)
-    return (found / ranks[:, :count]).sum(1) / count
+        ranks[tied] = _ranks(_order_keys(scores[tied]), columns[tied], there[tied])[0]
+    found = torch.arange(1, columns.shape[1] + 1, dtype=torch.float64)
+    return torch.where(counted, found / ranks, 0).sum(1) / torch.where(count > 0, count, torch.nan)
 
 
-def _ranks(scores: Tensor, relevant: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the ranks (B, R) of the relevant columns, best first, and which rows (B,) have ties among them."""
-    ours = scores[:, relevant].sort(1, descending=True).values
-    ascending = torch.from_numpy(np.sort(scores.numpy(), 1))  # numpy's sort has vector instructions, torch's has not
+def _relevant_columns(query_labels: Tensor, gallery_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return gallery indices of each query's relevant items, int64 (Q, largest R), and which of them exist."""
+    classes = int(torch.cat([query_labels, gallery_labels]).max()) + 1
+    counts = torch.bincount(gallery_labels, minlength=classes)
+    places = torch.arange(max(1, int(counts.max())))
+    first = (counts.cumsum(0) - counts)[query_labels, None]
+    last = len(gallery_labels) - 1
+    columns = gallery_labels.argsort(stable=True)[(first + places).clamp(max=last)]
+    return columns, places < counts[query_labels, None]
+
+
+def _ranks(scores: Tensor, columns: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ranks of the relevant columns (Q, R), best first, and which of them are tied with something."""
+    lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
+    ours = scores.gather(1, columns).masked_fill(~there, lowest).sort(1, descending=True).values
+    rows = np.array_split(scores.numpy(), torch.get_num_threads())
+    with ThreadPoolExecutor(
+        len(rows)
+    ) as pool:  # numpy sorts with vector instructions, and without the interpreter's lock
+        ascending = torch.from_numpy(np.concatenate(list(pool.map(np.sort, rows))))
     up_to, below = (torch.searchsorted(ascending, ours, right=right) for right in (True, False))
-    return scores.shape[1] + 1 - up_to, (up_to - below > 1).any(1)
+    return scores.shape[1] + 1 - up_to, up_to - below > 1
 
 
 def _order_keys(scores: Tensor) -> Tensor:
