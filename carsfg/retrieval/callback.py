@@ -76,6 +76,7 @@ class FaissRetrieval(Callback):
             raise InputError("FaissRetrieval: k, knn and every_n_epochs must be 1 or more")
         self.k, self.knn, self.metric, self.every_n_epochs = list(k), list(knn), metric, every_n_epochs
         self.searched: Searched | None = None
+        self._due = False
         self._parts: tuple[list[Embedded], list[Embedded]] = ([], [])  # of the queries, of the gallery
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -84,14 +85,15 @@ class FaissRetrieval(Callback):
             raise InputError("there are two FaissRetrieval callbacks, which log under the same names: leave one")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
-        self.searched, self._parts = None, ([], [])
+        """Begin anew, if this epoch is searched."""
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.state.fn != TrainerFn.FITTING
+        self._start(due and not trainer.sanity_checking)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin anew."""
-        self.searched, self._parts = None, ([], [])
+        self._start(True)
 
-    def on_validation_batch_end(
+    def on_validation_batch_end(  # noqa: D102
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -100,22 +102,11 @@ class FaissRetrieval(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the batch's embeddings."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.state.fn != TrainerFn.FITTING
-        if due and not trainer.sanity_checking:
-            self._keep(outputs, batch, dataloader_idx)
+        if self._due:
+            own = (outputs["embedding"].detach().float(), batch["label"], batch["index"])
+            self._parts[dataloader_idx].append(Embedded(*(one.cpu() for one in own)))
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the batch's embeddings."""
-        self._keep(outputs, batch, dataloader_idx)
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Compute and log."""
@@ -125,9 +116,8 @@ class FaissRetrieval(Callback):
         """Compute and log."""
         self._log(trainer, pl_module, "test")
 
-    def _keep(self, outputs: Any, batch: Any, dataloader_idx: int) -> None:
-        one = Embedded(outputs["embedding"].detach().float().cpu(), batch["label"].cpu(), batch["index"].cpu())
-        self._parts[dataloader_idx].append(one)
+    def _start(self, due: bool) -> None:
+        self.searched, self._due, self._parts = None, due, ([], [])
 
     def _log(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not self._parts[0]:
@@ -156,13 +146,6 @@ def gather(parts: Sequence[Embedded]) -> Embedded:
     first[1:] = indices[order].diff() > 0
     keep = order[first]
     return Embedded(embeddings[keep], labels[keep], indices[keep])
-
-
-def retrieval_figures(
-    queries: Embedded, gallery: Embedded | None, k: Sequence[int], knn: Sequence[int], metric: metrics.Metric
-) -> dict[str, float]:
-    """Compute all figures; see `search`."""
-    return search(queries, gallery, k, knn, metric).figures
 
 
 def search(

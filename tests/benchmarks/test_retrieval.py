@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.retrieval import RetrievalMAP
 
 from carsfg.retrieval import metrics
-from carsfg.retrieval.callback import Embedded, retrieval_figures
+from carsfg.retrieval.callback import Embedded, search
 from carsfg.retrieval.gallery import Gallery
 from tests.benchmarks.conftest import Pair, seconds
 
@@ -40,7 +40,7 @@ def test_all_figures_beside_the_product_of_the_embeddings(sets: tuple[Embedded, 
             part @ gallery.embeddings.T
 
     def figures() -> None:
-        retrieval_figures(queries, gallery, [1, 5, 10], [3, 10], "cosine")
+        search(queries, gallery, [1, 5, 10], [3, 10], "cosine")
 
     figures()
     ratio = median(seconds(figures) / seconds(product) for _ in range(5))

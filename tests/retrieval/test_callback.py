@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.multiprocessing.spawn import spawn
 
 from carsfg.errors import InputError, TrainingError
-from carsfg.retrieval.callback import Embedded, FaissRetrieval, gather, retrieval_figures
+from carsfg.retrieval.callback import Embedded, FaissRetrieval, gather, search
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
@@ -28,7 +28,7 @@ def embedded(points: list[float], labels: list[int], indices: list[int] | None =
 
 def test_figures_by_hand_in_a_gallery_of_its_own() -> None:
     queries, gallery = embedded([0, 10, 3], [7, 8, 9]), embedded([1, 2, 9, 20], [7, 8, 8, 7])
-    figures = retrieval_figures(queries, gallery, [1, 2], [1, 3], "euclidean")
+    figures = search(queries, gallery, [1, 2], [1, 3], "euclidean").figures
     del figures["fit_s"], figures["predict_s"]
     # query 0 finds 7 8 8 7, query 1 finds 8 8 7 7 (9, 2, 1, 20), query 2 has nothing to find; by 3 votes 8, 8, 8
     expected = {"top_1": 1, "top_2": 1, "precision_2": (1 + 2) / 4, "r_precision": (1 + 2) / 4, "left_out": 1}
@@ -39,7 +39,7 @@ def test_figures_by_hand_in_a_gallery_of_its_own() -> None:
 
 
 def test_figures_by_hand_among_themselves() -> None:
-    figures = retrieval_figures(embedded([0, 0, 1, 5], [7, 8, 7, 8]), None, [1], [1], "euclidean")
+    figures = search(embedded([0, 0, 1, 5], [7, 8, 7, 8]), None, [1], [1], "euclidean").figures
     # each finds its twin or neighbour first, of the other class, but the third; 7: 8 7 8, 8: 7 7 8, 7: 7 8 8, 8: 7 7 8
     assert figures["top_1"] == pytest.approx(1 / 4)
     assert figures["map"] == pytest.approx((1 / 2 + 1 / 3 + 1 + 1 / 3) / 4, abs=1e-6)
@@ -67,7 +67,7 @@ def test_any_task_by_either_protocol(
     trainer.test(task, cars, verbose=False)
     tested = {key: float(value) for key, value in trainer.callback_metrics.items() if "retrieval" in key}
     queries, gallery = (outputs(task, loader) for loader in (cars.test_dataloader()[0], cars.test_dataloader()[-1]))
-    own = retrieval_figures(queries, None if retrieval == "closed_loo" else gallery, [1, 5, 10], [3, 10], "cosine")
+    own = search(queries, None if retrieval == "closed_loo" else gallery, [1, 5, 10], [3, 10], "cosine").figures
     for key in KEYS - {"fit_s", "predict_s"}:
         assert tested[f"test/retrieval/{key}"] == pytest.approx(own[key], abs=1e-6)
 
@@ -124,11 +124,11 @@ def test_a_diverged_network_is_said(value: float) -> None:
     queries, gallery = embedded([0, value], [7, 8]), embedded([1, 2], [7, 8])
     for searched, where in ((queries, gallery), (gallery, queries), (queries, None)):
         with pytest.raises(TrainingError, match="an embedding is not finite"):
-            retrieval_figures(searched, where, [1], [1], "euclidean")
+            search(searched, where, [1], [1], "euclidean")
 
 
 def test_a_single_image_of_a_single_class() -> None:
-    figures = retrieval_figures(embedded([0], [0]), embedded([1], [0]), [1], [1], "cosine")
+    figures = search(embedded([0], [0]), embedded([1], [0]), [1], [1], "cosine").figures
     assert (figures["top_1"], figures["knn_1"], figures["map"]) == (1, 1, 1)
 
 
@@ -152,7 +152,7 @@ def of_process(rank: int, folder: str) -> None:
     if rank == 1:
         mine = torch.cat([mine, torch.tensor([0, 2, 4])])
     parts = [Embedded(whole.embeddings[i], whole.labels[i], whole.indices[i]) for i in torch.split(mine, 50)]
-    figures = retrieval_figures(gather(parts), None, [1, 5, 10], [3, 10], "cosine")
+    figures = search(gather(parts), None, [1, 5, 10], [3, 10], "cosine").figures
     if rank == 0:
         torch.save(figures, f"{folder}/figures.pt")
 
@@ -161,7 +161,7 @@ def of_process(rank: int, folder: str) -> None:
 def test_two_processes_give_the_figures_of_one(tmp_path: Path) -> None:
     spawn(of_process, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     figures = torch.load(tmp_path / "figures.pt", weights_only=True)
-    expected = retrieval_figures(random_embeddings(), None, [1, 5, 10], [3, 10], "cosine")
+    expected = search(random_embeddings(), None, [1, 5, 10], [3, 10], "cosine").figures
     for key in KEYS - {"fit_s", "predict_s"}:
         assert figures[key] == expected[key]
 
