@@ -18,8 +18,9 @@ from carsfg.data.names import parse
 from carsfg.data.splits import Rows
 from carsfg.errors import InputError
 from carsfg.report.neighbours import Found, neighbour_figure
-from carsfg.retrieval.callback import FaissRetrieval, Searched
+from carsfg.retrieval.callback import FaissRetrieval
 from carsfg.retrieval.metrics import Metric, prepare
+from carsfg.retrieval.search import Searched
 
 TITLES = {
     "best": "the best of {} queries by average precision, one a class",

@@ -1,49 +1,16 @@
 """Retrieval figures after any validation or test of any task."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, distributed
+from torch import distributed
 
-from carsfg.errors import InputError, TrainingError
+from carsfg.errors import InputError
 from carsfg.retrieval import metrics
-from carsfg.retrieval.gallery import Gallery
-from carsfg.tasks.metrics import weighted_scores
-
-
-@dataclass
-class Embedded:
-    """Embeddings (N, D), labels (N,) and indices (N,) of a loader's images, by index, each once."""
-
-    embeddings: Tensor
-    labels: Tensor
-    indices: Tensor
-
-
-@dataclass
-class Searched:
-    """What a search found.
-
-    Attributes:
-        queries: what was searched for.
-        gallery: what was searched in; None: the queries themselves.
-        neighbours: int64 (Q, K), places in the gallery, nearest first; -1 stands for none.
-        average_precision: float64 (Q,); not a number where there is nothing to find.
-        figures: means over the queries, by name.
-        by_query: float (Q - left out,), what some of them are the means of: of each query with anything to find.
-    """
-
-    queries: Embedded
-    gallery: Embedded | None
-    neighbours: Tensor
-    average_precision: Tensor
-    figures: dict[str, float]
-    by_query: dict[str, Tensor] = field(default_factory=dict)
+from carsfg.retrieval.search import Embedded, Searched, search
 
 
 class FaissRetrieval(Callback):
@@ -51,8 +18,9 @@ class FaissRetrieval(Callback):
 
     The DataModule's protocol decides what is searched in: the other images of the split, or a second loader's. Ranking
     figures are means over the queries that have anything relevant to find, `left_out` counts the others; the vote of
-    `knn` is scored on all. `fit_s` and `predict_s` are the seconds it took to build the index, and to search it for all
-    queries and let k neighbours vote (once for each k of `knn`). All may be monitored, at the epochs that are searched.
+    `knn` is scored on all. `fit_s` and `predict_s` are the seconds it took to prepare the gallery, and to find the
+    neighbours of all queries and let them vote (once for each k of `knn`). All may be monitored, at the epochs that are
+    searched.
     `searched` keeps what the last search found, on the first process.
 
     Args:
@@ -146,45 +114,3 @@ def gather(parts: Sequence[Embedded]) -> Embedded:
     first[1:] = indices[order].diff() > 0
     keep = order[first]
     return Embedded(embeddings[keep], labels[keep], indices[keep])
-
-
-def search(
-    queries: Embedded, gallery: Embedded | None, k: Sequence[int], knn: Sequence[int], metric: metrics.Metric
-) -> Searched:
-    """Search for every query and compute all figures.
-
-    Args:
-        queries: what is searched for.
-        gallery: what is searched in; None: the queries themselves, each without itself.
-        k: for top_k and precision_k.
-        knn: for the k-NN vote.
-        metric: `cosine` or `euclidean`.
-
-    Raises:
-        TrainingError: an embedding is not finite.
-    """
-    itself = torch.arange(len(queries.labels)) if gallery is None else None
-    where = queries if gallery is None else gallery
-    relevant = metrics.relevant_counts(queries.labels, where.labels, itself)
-    if not all(torch.isfinite(one.embeddings).all() for one in (queries, where)):
-        raise TrainingError("an embedding is not finite: the network has diverged; try a smaller model.lr")
-    begun = time.perf_counter()
-    index = Gallery.build(where.embeddings, where.labels, metric=metric)
-    built = time.perf_counter()
-    _, neighbours = index.search(queries.embeddings, max(*k, *knn, int(relevant.max())), itself)
-    votes = {n: metrics.knn_labels(neighbours, where.labels, n) for n in knn}
-    seconds = {"fit_s": built - begun, "predict_s": time.perf_counter() - built}
-    some = relevant > 0
-    hits, counts = metrics.find_hits(neighbours, queries.labels, where.labels)[some], relevant[some]
-    by_query = {f"top_{n}": metrics.top_k(hits, n) for n in k}
-    by_query |= {f"precision_{n}": metrics.precision_at_k(hits, n) for n in k if n > 1}
-    by_query |= {"r_precision": metrics.r_precision(hits, counts), "map_at_r": metrics.map_at_r(hits, counts)}
-    arguments = (queries.embeddings, where.embeddings, queries.labels, where.labels, itself, metric)
-    average_precision = metrics.average_precision(*arguments)
-    by_query["map"] = average_precision[some]
-    figures = {key: float(value.double().mean()) for key, value in by_query.items()}
-    for n, labels in votes.items():
-        scores = weighted_scores(labels, queries.labels)
-        figures |= {f"knn_{n}": scores.pop("top1")} | {f"knn_{n}_{key}": value for key, value in scores.items()}
-    figures |= {"left_out": float((~some).sum()), **seconds}
-    return Searched(queries, gallery, neighbours, average_precision, figures, by_query)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from carsfg.data.samples import Batch
-from carsfg.retrieval.callback import Embedded
+from carsfg.retrieval.search import Embedded
 from carsfg.tasks.base import CarsTask
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from carsfg.retrieval.bootstrap import intervals
-from carsfg.retrieval.callback import Embedded, search
 from carsfg.retrieval.metrics import Metric, knn_labels
 from carsfg.retrieval.probe import FALLBACK, LinearProbe, choose_strength
+from carsfg.retrieval.search import Embedded, search
 
 TOP = (1, 5, 10)
 RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")

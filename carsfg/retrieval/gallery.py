@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,34 +115,16 @@ class Gallery:
             )
         vectors = prepare(queries, self.metric)
         wanted = min(k + (itself is not None), len(self))
-        scores, indices = self._search(vectors, wanted)
+        scores, indices = _settle(lambda rows, count: self._faiss(vectors[rows], count), wanted, len(self))
         if itself is not None:
             others = torch.sort((indices == itself[:, None]).byte(), dim=1, stable=True).indices  # itself to the end
             places = others[:, : min(k, len(self) - 1)]
             scores, indices = scores.gather(1, places), indices.gather(1, places)
-        missing = k - scores.shape[1]
-        pad = torch.nn.functional.pad
-        return pad(scores, (0, missing), value=-torch.inf), pad(indices, (0, missing), value=-1)
-
-    def _search(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Search for one more than is wanted, and for twice as many wherever a tie lies on the last place."""
-        fetched = min(k + 1, len(self))
-        scores, indices = self._faiss(vectors, fetched)
-        last, beyond = scores[:, k - 1], scores[:, -1]
-        while fetched < len(self) and (cut := (last == beyond) & torch.isfinite(last)).any():
-            fetched = min(2 * fetched, len(self))
-            again = self._faiss(vectors[cut], fetched)
-            scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
-            beyond[cut] = again[0][:, -1]
-        return scores[:, :k], indices[:, :k]
+        return _pad(scores, indices, k)
 
     def _faiss(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
         distances, found = (torch.from_numpy(one) for one in self.index.search(vectors.numpy(), k))
-        scores = distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()
-        scores[found < 0] = -torch.inf
-        found, order = found.sort(1)
-        scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
-        return scores, found.gather(1, order)
+        return (distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()), found
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.
@@ -223,6 +205,58 @@ class Gallery:
             raise InputError(f"the gallery in {folder} is damaged: its index and its list of images do not match")
         labels = torch.tensor(facts["labels"], dtype=torch.int64)
         return cls(index, labels, facts["paths"], facts["class_names"], facts["metric"], facts["stamp"])
+
+
+def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Find the k highest of given scores by FAISS's heaps, ties by gallery index; see `metrics.score_chunks`.
+
+    Args:
+        scores: float32 (Q, G); what has -inf is not found.
+        k: how many.
+
+    Returns:
+        Scores, float32 (Q, k), and gallery indices, int64 (Q, k); where there are no more, -inf and -1.
+    """
+
+    def fetch(rows: slice | Tensor, count: int) -> tuple[Tensor, Tensor]:
+        some = scores[rows].contiguous()
+        found, indices = torch.empty(len(some), count), torch.empty(len(some), count, dtype=torch.int64)
+        heaps = faiss.float_minheap_array_t()
+        heaps.nh, heaps.k = found.shape
+        heaps.val, heaps.ids = faiss.swig_ptr(found.numpy()), faiss.swig_ptr(indices.numpy())
+        heaps.heapify()
+        heaps.addn(some.shape[1], faiss.swig_ptr(some.numpy()))
+        heaps.reorder()
+        return found, indices
+
+    return _pad(*_settle(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
+
+
+def _settle(fetch: Callable[[slice | Tensor, int], tuple[Tensor, Tensor]], k: int, most: int) -> tuple[Tensor, Tensor]:
+    """Fetch one more than is wanted, and twice as many for the queries with a tie on the last place."""
+    fetched = min(k + 1, most)
+    scores, indices = _by_score_then_index(*fetch(slice(None), fetched))
+    last, beyond = scores[:, k - 1], scores[:, -1]
+    while fetched < most and (cut := (last == beyond) & torch.isfinite(last)).any():
+        fetched = min(2 * fetched, most)
+        again = _by_score_then_index(*fetch(cut, fetched))
+        scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
+        beyond[cut] = again[0][:, -1]
+    return scores[:, :k], indices[:, :k]
+
+
+def _by_score_then_index(scores: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Order what FAISS found, which may give less than was asked for: -1."""
+    scores[indices < 0] = -torch.inf
+    indices, order = indices.sort(1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return scores, indices.gather(1, order)
+
+
+def _pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Fill up to k places."""
+    missing, pad = k - scores.shape[1], torch.nn.functional.pad
+    return pad(scores, (0, missing), value=-torch.inf), pad(indices, (0, missing), value=-1)
 
 
 def _are_sound(facts: dict[str, Any]) -> bool:

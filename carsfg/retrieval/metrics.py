@@ -5,6 +5,7 @@ query that lies in the gallery itself is left out by its index, never by its dis
 rank i is relevant, and P(i) the share of relevant items among the first i. Queries with R = 0 have no figure.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 Metric = Literal["cosine", "euclidean"]
-CHUNK_BYTES = 256 * 2**20  # of scores, sorted scores and keys that `average_precision` holds at a time
+CHUNK_BYTES = 256 * 2**20  # of scores, sorted scores and keys that are held at a time
 
 
 def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None) -> Tensor:
@@ -66,50 +67,43 @@ def map_at_r(hits: Tensor, relevant: Tensor) -> Tensor:
     return (first * first.cumsum(1) / ranks).sum(1) / relevant
 
 
-def average_precision(
-    queries: Tensor,
-    gallery: Tensor,
-    query_labels: Tensor,
-    gallery_labels: Tensor,
-    itself: Tensor | None = None,
-    metric: Metric = "cosine",
-) -> Tensor:
-    """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
+def score_chunks(
+    queries: Tensor, gallery: Tensor, itself: Tensor | None = None, metric: Metric = "cosine"
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield rows of the queries, int64 (B,), and their scores with all of the gallery, float32 (B, G).
 
-    Queries are taken in chunks, so that at most 256 MiB, or one query's 24 G bytes, are held beside the inputs.
+    A score is the cosine similarity, or q.g - |g|^2 / 2, which is highest where the Euclidean distance is least. That
+    of a query with itself is -inf: it is not in the ranking. Scores, and what `average_precision_of_scores` makes of
+    them, take at most 256 MiB, or 24 G bytes if that is more, beside the inputs.
 
     Args:
-        queries: float (Q, D).
-        gallery: float (G, D).
-        query_labels: int64 (Q,).
-        gallery_labels: int64 (G,).
+        queries: float32 (Q, D), as `prepare` gives them.
+        gallery: float32 (G, D), likewise.
         itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
         metric: `cosine` or `euclidean`.
     """
-    queries, gallery = prepare(queries, metric), prepare(gallery, metric)
-    offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None  # nearest is where q.g - |g|^2 / 2 is most
-    result = torch.empty(len(queries), dtype=torch.float64)
+    offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None
     step = max(1, CHUNK_BYTES // (24 * len(gallery)))
     for rows in torch.split(torch.arange(len(queries)), step):
         scores = queries[rows] @ gallery.T
         if offset is not None:
             scores -= offset
-        own = None if itself is None else itself[rows]
-        result[rows] = average_precision_of_scores(scores, query_labels[rows], gallery_labels, own)
-    return result
+        yield rows, scores if itself is None else scores.scatter_(1, itself[rows, None], -torch.inf)
 
 
-def average_precision_of_scores(
-    scores: Tensor, query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None
-) -> Tensor:
-    """Return AP, float64 (Q,), of given scores (Q, G), the higher the nearer; see `average_precision`.
+def average_precision_of_scores(scores: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
+    """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
 
     The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
+
+    Args:
+        scores: float32 (Q, G), the higher the nearer; what has -inf is not in the ranking.
+        query_labels: int64 (Q,).
+        gallery_labels: int64 (G,).
     """
     columns, there = _relevant_columns(query_labels, gallery_labels)
-    if itself is not None:
-        scores = scores.scatter(1, itself[:, None], -torch.inf)  # above nothing, and last among the relevant
-    count = there.sum(1) - int(itself is not None)
+    there &= scores.gather(1, columns) > -torch.inf
+    count = there.sum(1)
     counted = torch.arange(columns.shape[1]) < count[:, None]
     ranks, tied = _ranks(scores, columns, there)
     tied = (tied & counted).any(1)
@@ -134,13 +128,13 @@ def _ranks(scores: Tensor, columns: Tensor, there: Tensor) -> tuple[Tensor, Tens
     """Return the ranks of the relevant columns (Q, R), best first, and which of them are tied with something."""
     lowest = -torch.inf if scores.is_floating_point() else torch.iinfo(scores.dtype).min
     ours = scores.gather(1, columns).masked_fill(~there, lowest).sort(1, descending=True).values
-    rows = np.array_split(scores.numpy(), torch.get_num_threads())
-    with ThreadPoolExecutor(
-        len(rows)
-    ) as pool:  # numpy sorts with vector instructions, and without the interpreter's lock
-        ascending = torch.from_numpy(np.concatenate(list(pool.map(np.sort, rows))))
-    up_to, below = (torch.searchsorted(ascending, ours, right=right) for right in (True, False))
-    return scores.shape[1] + 1 - up_to, up_to - below > 1
+    ascending = scores.clone()
+    parts = np.array_split(ascending.numpy(), torch.get_num_threads())
+    with ThreadPoolExecutor(len(parts)) as pool:  # numpy sorts with vector instructions, without the interpreter's lock
+        list(pool.map(np.ndarray.sort, parts))
+    up_to = torch.searchsorted(ascending, ours, right=True)
+    tied = (up_to > 1) & (ascending.gather(1, (up_to - 2).clamp(min=0)) == ours)
+    return scores.shape[1] + 1 - up_to, tied
 
 
 def _order_keys(scores: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from PIL import Image
 from carsfg.callbacks.neighbour_panels import NeighbourPanels, View, narrow, pick, thumbnail
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
-from carsfg.retrieval.callback import Embedded, FaissRetrieval, Searched
+from carsfg.retrieval.callback import FaissRetrieval
+from carsfg.retrieval.search import Embedded, Searched
 from tests.callbacks.test_confusion_matrix import images
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 

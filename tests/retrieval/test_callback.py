@@ -11,39 +11,16 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.multiprocessing.spawn import spawn
 
-from carsfg.errors import InputError, TrainingError
-from carsfg.retrieval.callback import Embedded, FaissRetrieval, gather, search
+from carsfg.errors import InputError
+from carsfg.retrieval.callback import FaissRetrieval, gather
+from carsfg.retrieval.search import Embedded, search
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.retrieval.test_search import embedded
 
 RANKED = {"top_1", "top_5", "top_10", "precision_5", "precision_10", "r_precision", "map_at_r", "map"}
 SCORES = ("", "_precision_weighted", "_recall_weighted", "_f1_weighted")
 KEYS = RANKED | {f"knn_{n}{score}" for n in (3, 10) for score in SCORES} | {"left_out", "fit_s", "predict_s"}
-
-
-def embedded(points: list[float], labels: list[int], indices: list[int] | None = None) -> Embedded:
-    places = torch.arange(len(labels)) if indices is None else torch.tensor(indices)
-    return Embedded(torch.tensor(points)[:, None], torch.tensor(labels), places)
-
-
-def test_figures_by_hand_in_a_gallery_of_its_own() -> None:
-    queries, gallery = embedded([0, 10, 3], [7, 8, 9]), embedded([1, 2, 9, 20], [7, 8, 8, 7])
-    figures = search(queries, gallery, [1, 2], [1, 3], "euclidean").figures
-    del figures["fit_s"], figures["predict_s"]
-    # query 0 finds 7 8 8 7, query 1 finds 8 8 7 7 (9, 2, 1, 20), query 2 has nothing to find; by 3 votes 8, 8, 8
-    expected = {"top_1": 1, "top_2": 1, "precision_2": (1 + 2) / 4, "r_precision": (1 + 2) / 4, "left_out": 1}
-    expected |= {"map_at_r": (0.5 + 1) / 2, "map": ((1 + 2 / 4) / 2 + 1) / 2, "knn_1": 2 / 3, "knn_3": 1 / 3}
-    assert {key: figures[key] for key in expected} == pytest.approx(expected)
-    assert figures["knn_3_precision_weighted"] == pytest.approx(1 / 9)  # 8 is right one time in three, the others never
-    assert figures["knn_3_f1_weighted"] == pytest.approx(1 / 6)
-
-
-def test_figures_by_hand_among_themselves() -> None:
-    figures = search(embedded([0, 0, 1, 5], [7, 8, 7, 8]), None, [1], [1], "euclidean").figures
-    # each finds its twin or neighbour first, of the other class, but the third; 7: 8 7 8, 8: 7 7 8, 7: 7 8 8, 8: 7 7 8
-    assert figures["top_1"] == pytest.approx(1 / 4)
-    assert figures["map"] == pytest.approx((1 / 2 + 1 / 3 + 1 + 1 / 3) / 4, abs=1e-6)
-    assert figures["left_out"] == 0
 
 
 def test_each_image_counts_once_and_in_its_order() -> None:
@@ -117,19 +94,6 @@ def test_a_checkpoint_can_be_chosen_by_it(
 def test_a_second_one_is_refused(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     with pytest.raises(InputError, match="two FaissRetrieval callbacks"):
         make_trainer(callbacks=[FaissRetrieval(), FaissRetrieval(metric="euclidean")]).fit(make_task(), make_cars())
-
-
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_diverged_network_is_said(value: float) -> None:
-    queries, gallery = embedded([0, value], [7, 8]), embedded([1, 2], [7, 8])
-    for searched, where in ((queries, gallery), (gallery, queries), (queries, None)):
-        with pytest.raises(TrainingError, match="an embedding is not finite"):
-            search(searched, where, [1], [1], "euclidean")
-
-
-def test_a_single_image_of_a_single_class() -> None:
-    figures = search(embedded([0], [0]), embedded([1], [0]), [1], [1], "cosine").figures
-    assert (figures["top_1"], figures["knn_1"], figures["map"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("kwargs", [{"k": []}, {"knn": []}, {"k": [0]}, {"knn": [3, -1]}, {"every_n_epochs": 0}])

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from carsfg.errors import InputError
-from carsfg.retrieval.gallery import Gallery
+from carsfg.retrieval.gallery import Gallery, nearest
+from carsfg.retrieval.metrics import score_chunks
 
 POINTS = torch.tensor([[0.0, 3], [4, 0], [0, -2], [1, 0], [5, 5]])
 LABELS = torch.tensor([2, 0, 2, 0, 1])
@@ -45,6 +46,26 @@ def test_ties_on_the_last_place_go_to_the_smaller_index() -> None:
     assert same.search(torch.ones(2, 4), 5)[1].tolist() == [[0, 1, 2, 3, 4]] * 2
     others = same.search(torch.ones(2, 4), 5, torch.tensor([2, 250]))[1]
     assert others.tolist() == [[0, 1, 3, 4, 5], [0, 1, 2, 3, 4]]
+
+
+def test_the_nearest_of_given_scores() -> None:
+    """Ties by index, also past the last place; what has -inf is never found."""
+    scores = torch.tensor([[1.0, 3, 3, 2], [5, 5, 5, 5], [-torch.inf, -1e30, 0, -torch.inf]])
+    assert nearest(scores, 2)[1].tolist() == [[1, 2], [0, 1], [2, 1]]
+    found, places = nearest(scores, 5)
+    assert places.tolist() == [[1, 2, 3, 0, -1], [0, 1, 2, 3, -1], [2, 1, -1, -1, -1]]
+    assert found[2].tolist() == pytest.approx([0, -1e30] + 3 * [-torch.inf])
+
+
+def test_the_nearest_are_those_of_the_search() -> None:
+    """On whole numbers, which are full of ties and free of rounding."""
+    points = torch.randint(-2, 3, (400, 5), generator=torch.Generator().manual_seed(0)).float()
+    own = torch.arange(400)
+    distances, expected = Gallery.build(points, own, metric="euclidean").search(points, 30, own)
+    ((_, scores),) = score_chunks(points, points, own, "euclidean")
+    found, places = nearest(scores, 30)
+    assert torch.equal(places, expected)
+    torch.testing.assert_close(2 * found - points.square().sum(1, keepdim=True), -distances.square())
 
 
 def test_an_approximate_index() -> None:
