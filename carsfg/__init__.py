@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from carsfg.main import main as main
     from carsfg.retrieval.callback import FaissRetrieval as FaissRetrieval
     from carsfg.retrieval.gallery import Gallery as Gallery
+    from carsfg.retrieval.visual_search import VisualSearch as VisualSearch
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
     from carsfg.tasks.cnn import CarCNN as CarCNN
     from carsfg.tasks.embedder import EmbeddingExtractor as EmbeddingExtractor
@@ -27,6 +28,7 @@ _HOME = {
     "Gallery": "carsfg.retrieval.gallery",
     "StanfordCars": "carsfg.data.stanford_cars",
     "StanfordCarsDataModule": "carsfg.data.datamodule",
+    "VisualSearch": "carsfg.retrieval.visual_search",
     "load": "carsfg.tasks.loading",
     "main": "carsfg.main",
 }
@@ -39,6 +41,7 @@ __all__ = [
     "Gallery",
     "StanfordCars",
     "StanfordCarsDataModule",
+    "VisualSearch",
     "__version__",
     "load",
     "main",

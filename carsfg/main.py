@@ -16,6 +16,8 @@ VERBS = {
     "test": ("lightning", "score a checkpoint on the test split"),
     "predict": ("lightning", "embed and classify the test split with a checkpoint"),
     "evaluate": ("evaluate", "score a checkpoint by head, neighbours and linear probe, under every protocol"),
+    "index": ("index", "make a gallery of a folder of images"),
+    "search": ("search", "find the cars of a gallery that are most similar to a photo"),
     "export": ("export", "write a checkpoint as ONNX"),
     "data": ("data", "check the data, draw cars, or say where to get the data"),
 }

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from PIL import Image
 from torch import Tensor
 
 from carsfg.callbacks.stamp import RunStamp
 from carsfg.retrieval.callback import FaissRetrieval
 from carsfg.retrieval.gallery import Gallery
+from carsfg.retrieval.known import calibrate
 from carsfg.retrieval.metrics import Metric
+from carsfg.retrieval.thumbnails import Thumbnails, encode
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
@@ -45,25 +48,31 @@ class GalleryWriter(BasePredictionWriter):
             files = [folder / f"predictions-{rank}.pt" for rank in range(trainer.world_size)]
             parts = [torch.load(file, weights_only=True) for file in files]
             whole = {key: torch.cat([one[key] for one in parts]) for key in part}
+            assert isinstance(pl_module, CarsTask)  # noqa: S101
             gallery = _gallery(trainer, pl_module, whole)
-            gallery.save(folder / "gallery")
+            gallery.save(folder / "gallery", pl_module)
             print(f"a gallery of {len(gallery)} images: {folder / 'gallery'}")  # noqa: T201
 
 
-def _gallery(trainer: Trainer, task: LightningModule, whole: dict[str, Tensor]) -> Gallery:
+def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gallery:
     """Build the gallery of all predictions, in the order of the images."""
-    assert isinstance(task, CarsTask)  # noqa: S101
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     order = whole["index"].argsort()
     rows = data.predicted_rows[whole["index"][order].numpy()]
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     metric: Metric = next((one.metric for one in callbacks if isinstance(one, FaissRetrieval)), "cosine")
     stamp = next((one.stamp for one in callbacks if isinstance(one, RunStamp)), {})
-    return Gallery.build(
-        whole["embedding"][order],
+    embeddings = whole["embedding"][order].float()
+    gallery = Gallery.build(
+        embeddings,
         torch.from_numpy(data.labels[rows]),
         [Path(os.path.relpath(data.paths[row], data.root)).as_posix() for row in rows],
         data.all_class_names,
         metric,
         stamp={**stamp, "fingerprint": fingerprint(task)},
     )
+    gallery.known = calibrate(gallery, embeddings, itself=True)
+    gallery.thumbnails = Thumbnails.of(
+        [encode(Image.fromarray(data.crops(rows[[place]])[0])) for place in range(len(rows))]
+    )
+    return gallery

@@ -32,7 +32,8 @@ class Found:
         average_precision: of the search; not a number where there was nothing to find.
         images: the K nearest, nearest first, uint8 (K, S, S, 3).
         names: their K classes.
-        right: for each of the K whether it is of the query's class.
+        right: for each of the K whether it is of the query's class; None where nobody knows.
+        note: what to write on the query's left, instead of its average precision.
     """
 
     image: Pixels
@@ -40,13 +41,14 @@ class Found:
     average_precision: float
     images: Pixels
     names: Sequence[str]
-    right: Sequence[bool]
+    right: Sequence[bool] | None
+    note: str | None = None
 
 
 def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
     """Draw each query and, beside it, what was found: right ones framed in green, wrong ones dashed in red.
 
-    A tick or a cross says the same without colours.
+    A tick or a cross says the same without colours. Where nobody knows what is right, there are neither.
 
     Args:
         rows: the queries; they may have found different numbers of images.
@@ -60,7 +62,8 @@ def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     axes = figure.add_axes((0, 0, 1, 1))  # one for all images, in pixels
     axes.text(12, 12, title, fontsize=13, va="top")
-    axes.text(12, 38, "\u2713 same class as the query    \u2717 another class    AP: average precision", va="top")
+    if any(row.right is not None for row in rows):
+        axes.text(12, 38, "\u2713 same class as the query    \u2717 another class    AP: average precision", va="top")
     for place, row in enumerate(rows):
         _draw_row(axes, TOP + DOWN * place, row)
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -72,9 +75,12 @@ def _draw_row(axes: Axes, y: float, row: Found) -> None:
     axes.text(LEFT - 12, y + SIDE / 2, _score(row), ha="right", va="center", linespacing=1.5)
     _draw_image(axes, LEFT, y, row.image, row.name, weight="bold")
     _draw_frame(axes, LEFT, y, edgecolor="0.25", linewidth=1.5)
-    for column, (image, name, right) in enumerate(zip(row.images, row.names, row.right, strict=True)):
+    for column, (image, name) in enumerate(zip(row.images, row.names, strict=True)):
         x = LEFT + QUERY + ACROSS * column
         _draw_image(axes, x, y, image, name)
+        if row.right is None:
+            continue
+        right = row.right[column]
         if right:
             _draw_frame(axes, x, y, edgecolor=RIGHT, linewidth=3)
         else:
@@ -86,6 +92,8 @@ def _draw_row(axes: Axes, y: float, row: Found) -> None:
 
 def _score(row: Found) -> str:
     """Say what the search is worth: over the whole ranking, and in what is shown."""
+    if row.note is not None or row.right is None:
+        return row.note or ""
     if math.isnan(row.average_precision):
         return "nothing\nto find"
     return f"AP {row.average_precision:.3f}\n{sum(row.right)} of {len(row.right)} right"

@@ -1,23 +1,29 @@
 """The gallery: embeddings in a FAISS index, with labels, image paths, class names, and what made them."""
 
-import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import faiss
 import torch
 from torch import Tensor
 
 from carsfg.errors import InputError
+from carsfg.retrieval import gallery_facts
 from carsfg.retrieval.metrics import Metric, prepare
+from carsfg.retrieval.selection import pad, settle
+from carsfg.retrieval.thumbnails import Thumbnails
+from carsfg.tasks.loading import save_network
 
-FORMAT = 1
-INDEX, FACTS = "index.faiss", "gallery.json"
+if TYPE_CHECKING:
+    from carsfg.tasks.base import CarsTask
+
+TRAINED = 100_000  # embeddings that an approximate index learns its cells from
+INDEX, NETWORK, THUMBNAILS = "index.faiss", "network.ckpt", "thumbnails.bin"
 METRICS = {"cosine": faiss.METRIC_INNER_PRODUCT, "euclidean": faiss.METRIC_L2}
 
 
@@ -32,6 +38,8 @@ class Gallery:
         class_names: in label order.
         metric: how embeddings are compared.
         stamp: what made the embeddings, as plain strings and numbers.
+        known: ascending scores of known cars with what is nearest to them; see `carsfg.retrieval.known`.
+        thumbnails: of the N images.
     """
 
     index: Any
@@ -40,6 +48,8 @@ class Gallery:
     class_names: list[str]
     metric: Metric
     stamp: dict[str, str | int]
+    known: list[float] = field(default_factory=list)
+    thumbnails: Thumbnails | None = None
 
     @classmethod
     def build(
@@ -77,7 +87,8 @@ class Gallery:
             raise InputError("an embedding is not finite: the network that made it has diverged")
         try:
             index = faiss.index_factory(vectors.shape[1], factory, METRICS[metric])
-            index.train(vectors.numpy())
+            sample = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:TRAINED]
+            index.train(vectors[sample.sort().values].numpy())
             index.add(vectors.numpy())
         except (RuntimeError, AssertionError) as error:
             said = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
@@ -115,16 +126,30 @@ class Gallery:
             )
         vectors = prepare(queries, self.metric)
         wanted = min(k + (itself is not None), len(self))
-        scores, indices = _settle(lambda rows, count: self._faiss(vectors[rows], count), wanted, len(self))
+        scores, indices = settle(lambda rows, count: self._faiss(vectors[rows], count), wanted, len(self))
         if itself is not None:
             others = torch.sort((indices == itself[:, None]).byte(), dim=1, stable=True).indices  # itself to the end
             places = others[:, : min(k, len(self) - 1)]
             scores, indices = scores.gather(1, places), indices.gather(1, places)
-        return _pad(scores, indices, k)
+        return pad(scores, indices, k)
 
     def _faiss(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
         distances, found = (torch.from_numpy(one) for one in self.index.search(vectors.numpy(), k))
         return (distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()), found
+
+    def look_at(self, effort: int) -> None:
+        """Set how much of an approximate index is looked at: `nprobe` lists, or `efSearch` nodes of a graph.
+
+        Raises:
+            InputError: the index has no such thing: it is exact, or of a kind that carsfg does not know.
+        """
+        for name in ("nprobe", "efSearch"):
+            try:
+                faiss.ParameterSpace().set_index_parameter(self.index, name, effort)
+                return
+            except RuntimeError:
+                continue
+        raise InputError("how far to look can be set for IVF and HNSW indexes alone")
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.
@@ -139,20 +164,23 @@ class Gallery:
                 "the checkpoint it was made with, or build it anew"
             )
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, network: "CarsTask | None" = None) -> None:
         """Write the gallery to a folder, beside it first; a gallery that is there already is replaced.
+
+        Args:
+            folder: where to.
+            network: what the images were embedded with; it is written too, so that photos can be searched for.
 
         Raises:
             InputError: something else is there, or it cannot be written.
         """
         folder = Path(folder).resolve()  # through links, and with a name
-        if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} == {INDEX, FACTS}):
+        if folder.exists() and not _is_replaceable(folder):
             raise InputError(f"{folder} is there already and is no gallery, or more than that: name another folder")
         beside, old = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
         try:
             beside.mkdir(parents=True)
-            faiss.write_index(self.index, str(beside / INDEX))
-            (beside / FACTS).write_text(json.dumps(self._facts(_checksum(beside / INDEX))), encoding="utf-8")
+            self._write(beside, network)
             if folder.exists():
                 folder.replace(old)
             beside.replace(folder)
@@ -164,18 +192,26 @@ class Gallery:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
-    def _facts(self, checksum: str) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
+    def _write(self, folder: Path, network: "CarsTask | None") -> None:
+        faiss.write_index(self.index, str(folder / INDEX))
+        if network is not None:
+            save_network(network, folder / NETWORK, self.stamp)
+        if self.thumbnails is not None:
+            self.thumbnails.save(folder / THUMBNAILS)
+        facts = {
+            "format": gallery_facts.FORMAT,
             "metric": self.metric,
             "count": len(self),
             "width": self.width,
-            "checksum": checksum,
+            "checksum": gallery_facts.checksum(folder / INDEX),
             "stamp": self.stamp,
             "class_names": self.class_names,
             "labels": self.labels.tolist(),
             "paths": self.paths,
+            "known": self.known,
+            "thumbnails": self.thumbnails and self.thumbnails.offsets,
         }
+        (folder / gallery_facts.FILE).write_text(json.dumps(facts), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path, mmap: bool = False) -> "Gallery":
@@ -185,26 +221,20 @@ class Gallery:
             InputError: there is none, it is damaged, or another version of carsfg wrote it.
         """
         folder = Path(folder)
+        facts, thumbnails = gallery_facts.read_facts(folder), None
         try:
-            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"no gallery in {folder}: `carsfg predict` writes one") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"cannot read the gallery in {folder}: {FACTS} is damaged ({error})") from error
-        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-            raise InputError(f"the gallery in {folder} is not of format {FORMAT}: build it anew")
-        if not _are_sound(facts):
-            raise InputError(f"the gallery in {folder} is damaged: {FACTS} does not hold together")
-        try:
-            if _checksum(folder / INDEX) != facts["checksum"]:
+            if gallery_facts.checksum(folder / INDEX) != facts["checksum"]:
                 raise InputError(f"the gallery in {folder} is damaged: {INDEX} is not the one it was saved with")
             index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-        except (OSError, RuntimeError) as error:
+            if facts["thumbnails"] is not None:
+                thumbnails = Thumbnails.open(folder / THUMBNAILS, facts["thumbnails"])
+        except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"cannot read the gallery in {folder}: {_faiss_said(error)}") from error
         if (index.ntotal, index.d, index.metric_type) != (facts["count"], facts["width"], METRICS[facts["metric"]]):
             raise InputError(f"the gallery in {folder} is damaged: its index and its list of images do not match")
         labels = torch.tensor(facts["labels"], dtype=torch.int64)
-        return cls(index, labels, facts["paths"], facts["class_names"], facts["metric"], facts["stamp"])
+        plain = {name: facts[name] for name in ("paths", "class_names", "metric", "stamp", "known")}
+        return cls(index=index, labels=labels, thumbnails=thumbnails, **plain)
 
 
 def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -229,54 +259,17 @@ def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         heaps.reorder()
         return found, indices
 
-    return _pad(*_settle(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
+    return pad(*settle(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
 
 
-def _settle(fetch: Callable[[slice | Tensor, int], tuple[Tensor, Tensor]], k: int, most: int) -> tuple[Tensor, Tensor]:
-    """Fetch one more than is wanted, and twice as many for the queries with a tie on the last place."""
-    fetched = min(k + 1, most)
-    scores, indices = _by_score_then_index(*fetch(slice(None), fetched))
-    last, beyond = scores[:, k - 1], scores[:, -1]
-    while fetched < most and (cut := (last == beyond) & torch.isfinite(last)).any():
-        fetched = min(2 * fetched, most)
-        again = _by_score_then_index(*fetch(cut, fetched))
-        scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
-        beyond[cut] = again[0][:, -1]
-    return scores[:, :k], indices[:, :k]
-
-
-def _by_score_then_index(scores: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """Order what FAISS found, which may give less than was asked for: -1."""
-    scores[indices < 0] = -torch.inf
-    indices, order = indices.sort(1)
-    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
-    return scores, indices.gather(1, order)
-
-
-def _pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Fill up to k places."""
-    missing, pad = k - scores.shape[1], torch.nn.functional.pad
-    return pad(scores, (0, missing), value=-torch.inf), pad(indices, (0, missing), value=-1)
-
-
-def _are_sound(facts: dict[str, Any]) -> bool:
-    """Whether what a file says is of the right kinds, and fits together."""
-    lists = [facts.get(name) for name in ("labels", "paths", "class_names")]
-    if not all(isinstance(one, list) for one in lists) or not isinstance(facts.get("stamp"), dict):
+def _is_replaceable(folder: Path) -> bool:
+    """Whether a folder is a gallery, and nothing else."""
+    if not folder.is_dir():
         return False
-    labels, paths, names = lists
-    numbers = all(type(label) is int and 0 <= label < (len(names) or 2**31) for label in labels)  # type: ignore[arg-type, union-attr]
-    words = all(isinstance(word, str) for word in [*paths, *names])  # type: ignore[misc]
-    inside = not any(".." in word.split("/") for word in paths) if words else False  # type: ignore[union-attr]
-    counts = len(labels) == facts.get("count") and len(paths) in (0, len(labels))  # type: ignore[arg-type]
-    return numbers and inside and counts and facts.get("metric") in [*METRICS]
+    names = {path.name for path in folder.iterdir()}
+    return {INDEX, gallery_facts.FILE} <= names <= {INDEX, gallery_facts.FILE, NETWORK, THUMBNAILS}
 
 
 def _faiss_said(error: Exception) -> str:
     """Return what is wrong, without the C++ around it."""
     return str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition("failed: ")[2]
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 
 from carsfg.data.crops import twins
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.splits import Protocol, Validation, holdout
+from carsfg.data.splits import holdout
 from carsfg.errors import InputError
 from carsfg.retrieval.embed import embed
 from carsfg.retrieval.evaluation import Images
 from carsfg.tasks.base import CarsTask, check_classes
-from carsfg.tasks.loading import load, read_checkpoint
+from carsfg.tasks.loading import load, read_checkpoint, read_stamp
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Subject:
                 one that had learned the classes it is to be tested with.
         """
         task = load(path, device)
-        stamp = _stamp(path)
+        stamp = read_stamp(path)
         try:
             module = _open(task, stamp, data)
         except InputError as error:
@@ -84,16 +84,6 @@ class Subject:
             return None, Images(*embed(self.task, track(data.test_dataloader()[0]), bfloat16), twin[rows], held[rows])
         everything = Images(*embed(self.task, track(data.every_image_dataloader()), bfloat16), twin, held)
         return everything.take(slice(first)), everything.take(slice(first, None))
-
-
-def _stamp(path: str | Path) -> dict[str, Any]:
-    """Read the stamp of a checkpoint."""
-    stamp: dict[str, Any] = read_checkpoint(path)["carsfg"].get("stamp", {})
-    known = {"protocol": get_args(Protocol), "val": get_args(Validation)}
-    plain = isinstance(stamp, dict) and isinstance(stamp.get("image_size", 1), int)
-    if not plain or any(stamp.get(key, names[0]) not in names for key, names in known.items()):
-        raise InputError(f"{path}: its stamp is damaged, or of another version of carsfg")
-    return stamp
 
 
 def _open(task: CarsTask, stamp: Mapping[str, Any], data: dict[str, Any]) -> StanfordCarsDataModule:

@@ -1,11 +1,13 @@
 """Checkpoints: reading one safely, loading the task it holds, and starting from its trunk."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
+from carsfg.data.splits import Protocol, Validation
 from carsfg.errors import InputError
 from carsfg.models.backbones import read_plain, skip_weights, weights_are_skipped
 
@@ -30,6 +32,20 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(f"{path} is not a carsfg checkpoint")
     return checkpoint
+
+
+def read_stamp(path: str | Path) -> dict[str, Any]:
+    """Read what made a checkpoint, as `carsfg.callbacks.stamp` has it; nothing where it was trained without.
+
+    Raises:
+        InputError: the file cannot be read, or its stamp is damaged.
+    """
+    stamp = read_checkpoint(path)["carsfg"].get("stamp", {})
+    known = {"protocol": get_args(Protocol), "val": get_args(Validation)}
+    plain = isinstance(stamp, dict) and isinstance(stamp.get("image_size", 1), int)
+    if not plain or any(stamp.get(key, names[0]) not in names for key, names in known.items()):
+        raise InputError(f"{path}: its stamp is damaged, or of another version of carsfg")
+    return dict(stamp)
 
 
 def import_task(name: str) -> "type[CarsTask]":
@@ -71,6 +87,16 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
     except (TypeError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version of carsfg: {' '.join(str(error).split())[:200]}") from error
     return task.to(memory_format=torch.channels_last).to(device).eval()  # laid out as in training
+
+
+def save_network(task: "CarsTask", path: str | Path, stamp: Mapping[str, str | int]) -> None:
+    """Write what `load` needs of a task, and nothing of its training.
+
+    Raises:
+        OSError, RuntimeError: it cannot be written.
+    """
+    parts = {"hyper_parameters": dict(task.hparams), "state_dict": task.state_dict()}
+    torch.save({**parts, "carsfg": {"task": type(task).__name__, "stamp": dict(stamp)}}, path)
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:

@@ -149,7 +149,7 @@ def test_images_are_those_that_were_searched(
         np.testing.assert_array_equal(found.image, queries[place])
         np.testing.assert_array_equal(found.images, gallery[retrieval.searched.neighbours[place, :5]])
         assert found.name == NAMES[int(retrieval.searched.queries.labels[place])]
-        assert list(found.right) == [name == found.name for name in found.names]
+        assert found.right == [name == found.name for name in found.names]
 
 
 def test_indices_are_places_in_the_split(make_cars: MakeCars) -> None:

@@ -154,7 +154,7 @@ def test_no_gallery_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "is not of format 1: build it anew"),
+        ({"format": 1}, "is not of format 2: build it anew"),
         ({"checksum": "0" * 32}, r"index\.faiss is not the one it was saved with"),
         ({"width": 3}, "its index and its list of images do not match"),
         ({"metric": "euclidean"}, "its index and its list of images do not match"),

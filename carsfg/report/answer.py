@@ -1,0 +1,66 @@
+"""What a visual search found: as lines in a terminal, and as a picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+from rich.console import Console
+from rich.table import Table
+
+from carsfg.report.neighbours import SIDE, Found, Pixels, neighbour_figure
+from carsfg.retrieval.thumbnails import Thumbnails
+from carsfg.retrieval.visual_search import Answer, Share
+
+
+def print_answer(name: str, answer: Answer) -> None:
+    """Print the matches, the vote, the head's classes and whether it is a known car."""
+    console = Console(markup=False, highlight=False)
+    console.print(name, style="bold")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for match in answer.matches:
+        kind = " / ".join(str(part) for part in (match.make, match.body, match.year) if part)
+        where = "\n" + match.path if match.path else ""
+        table.add_row(str(match.rank), f"{match.similarity:.3f}", match.name + where, kind)
+    console.print(table)
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
+    lines.add_row("classifier", _shares(answer.classes))
+    if answer.known is not None:
+        lines.add_row("known car?", known_sentence(answer))
+    lines.add_row("time", ", ".join(f"{part} {1000 * took:.0f} ms" for part, took in answer.seconds.items()))
+    console.print(lines)
+
+
+def known_sentence(answer: Answer) -> str:
+    """Say how usual it is for a known car to lie so far from its nearest."""
+    assert answer.known is not None  # noqa: S101
+    if answer.is_known:
+        return f"likely: {100 * answer.known:.0f} % of known cars lie no nearer to what is most like them"
+    return f"unlikely: only {100 * answer.known:.1f} % of known cars lie so far from what is most like them"
+
+
+def answer_figure(rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: Thumbnails) -> Figure:
+    """Draw each photo beside the images found for it, each with its class and similarity.
+
+    Args:
+        rows: name, RGB picture and answer of each photo.
+        thumbnails: of the gallery.
+    """
+    return neighbour_figure([_found(*row, thumbnails) for row in rows], "photos and the most similar cars")
+
+
+def _found(name: str, image: Image.Image, answer: Answer, thumbnails: Thumbnails) -> Found:
+    note = "" if answer.known is None else f"known car?\n{'likely' if answer.is_known else 'unlikely'}"
+    images = [_square(thumbnails[match.place]) for match in answer.matches]
+    names = [f"{match.similarity:.3f}  {match.name}" for match in answer.matches]
+    return Found(_square(image), name, np.nan, np.stack(images), names, None, note)
+
+
+def _square(image: Image.Image) -> Pixels:
+    """Fit an image into a white square."""
+    return np.asarray(ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), color="white"))
+
+
+def _shares(shares: Sequence[Share]) -> str:
+    return ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in shares if one.share >= 0.005)

@@ -1,0 +1,44 @@
+"""The nearest of what an index or a heap brings: by score, ties by gallery index, whatever it does with ties itself."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Fetch = Callable[[slice | Tensor, int], tuple[Tensor, Tensor]]
+
+
+def settle(fetch: Fetch, k: int, most: int) -> tuple[Tensor, Tensor]:
+    """Fetch one more than is wanted, and twice as many for the queries with a tie on the last place.
+
+    Args:
+        fetch: gives scores and gallery indices (B, n) of some of the queries, their n best in any order; -1 where
+            there are no more.
+        k: how many are wanted, at most `most`.
+        most: how many there are.
+
+    Returns:
+        Scores, float32 (Q, k), and gallery indices, int64 (Q, k), best first; where there are no more, -inf and -1.
+    """
+    fetched = min(k + 1, most)
+    scores, indices = _by_score_then_index(*fetch(slice(None), fetched))
+    last, beyond = scores[:, k - 1], scores[:, -1]
+    while fetched < most and (cut := (last == beyond) & torch.isfinite(last)).any():
+        fetched = min(2 * fetched, most)
+        again = _by_score_then_index(*fetch(cut, fetched))
+        scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
+        beyond[cut] = again[0][:, -1]
+    return scores[:, :k], indices[:, :k]
+
+
+def pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Fill up to k places with -inf and -1."""
+    missing, fill = k - scores.shape[1], torch.nn.functional.pad
+    return fill(scores, (0, missing), value=-torch.inf), fill(indices, (0, missing), value=-1)
+
+
+def _by_score_then_index(scores: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    scores[indices < 0] = -torch.inf
+    indices, order = indices.sort(1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return scores, indices.gather(1, order)
