@@ -53,6 +53,15 @@ def draw_scene(model: CarModel, number: int, rng: Generator) -> tuple[Image.Imag
     return (picture.convert("L") if rng.random() < _GREY else picture), (x1, y1, x2, y2)
 
 
+def draw_backdrop(rng: Generator) -> Image.Image:
+    """Draw a picture without a car, "RGB", of the size and light that those with one have."""
+    width, height = int(rng.integers(180, 281)), int(rng.integers(140, 181))
+    canvas = Image.new("RGB", (width * _FINE, height * _FINE))
+    foot = int(canvas.height * rng.uniform(0.6, 0.95))
+    _backdrop(ImageDraw.Draw(canvas), rng, canvas.size, foot, rng.random(len(_PRIMES)))
+    return _lit(canvas.reduce(_FINE), rng)
+
+
 def _colour(rng: Generator, light: bool, strong: float = 0.8, hue: float | None = None) -> Colour:
     """Any hue; light or dark, mirrored about mid-grey, so that an even mix of both has no brightness of its own."""
     level = rng.uniform(17, 115)
