@@ -1,4 +1,4 @@
-"""Trunks: torchvision classification networks by name, without their head."""
+"""Trunks: torchvision's classification networks, and timm's, by name, without their head."""
 
 import contextlib
 import difflib
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from carsfg.errors import InputError
 from carsfg.models.cnn import CustomCNN
 from carsfg.models.pooling import Pooling, with_pooling
+from carsfg.models.timm_trunks import PREFIX, build_timm_trunk
 
 CUSTOM = "custom_cnn"  # the name of what is no torchvision network
 
@@ -43,12 +44,14 @@ def build_trunk(
     pooling: Pooling | None = None,
     arguments: Mapping[str, Any] | None = None,
 ) -> tuple[nn.Module, int]:
-    """Build a torchvision classification network without its head, or a CustomCNN.
+    """Build a classification network without its head, or a CustomCNN.
 
     Args:
-        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`, or `custom_cnn`.
+        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`; `timm:` and timm's name; or
+            `custom_cnn`.
         weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V2`, fetched once and kept in torch's hub folder),
-            the path of a state_dict of the network (with or without its head), or None for random weights.
+            `DEFAULT` of timm's networks, the path of a state_dict of the network (with or without its head), or None
+            for random weights.
         pooling: how the last maps become the embedding; None: in the network's own way.
         arguments: of `carsfg.models.cnn.CustomCNN`.
 
@@ -68,8 +71,16 @@ def build_trunk(
         return cnn, cnn.width
     if arguments:
         raise InputError(f"backbone_args are for {CUSTOM} alone, the backbone is {name!r}: leave them out")
+    if name.startswith(PREFIX):
+        fetch = weights == "DEFAULT" and not weights_are_skipped()
+        network, width, head_keys = build_timm_trunk(name.removeprefix(PREFIX), fetch)
+        if weights not in (None, "DEFAULT") and not weights_are_skipped():
+            _load_into(network, read_state_dict(Path(weights)), head_keys, f"weights {weights!r} for {name}")
+        return with_pooling(network, pooling) if pooling else network, width
     if name not in torchvision.models.list_models(module=torchvision.models):
-        raise InputError(f"unknown backbone {name!r}{_close_to(name)}; any torchvision classification network will do")
+        raise InputError(
+            f"unknown backbone {name!r}{_close_to(name)}; torchvision's classification networks and timm:NAME will do"
+        )
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
     if weights is not None and not weights_are_skipped():

@@ -13,6 +13,7 @@ from torch.nn import functional
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from carsfg.models.timm_trunks import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.loading import init_from
 from carsfg.tasks.metrics import ClassificationMetrics
@@ -101,10 +102,13 @@ class CarsTask(LightningModule):
             freeze: keep the trunk as it is, its BatchNorm statistics included.
 
         Raises:
-            InputError: `dropout` is no probability, or `init_from` does not fit.
+            InputError: `dropout` is no probability, `init_from` does not fit, or pretrained weights want another
+                normalisation.
         """
         if not 0 <= dropout <= 1:
             raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
+        options = self.hparams
+        check_normalisation(options.get("backbone", ""), options.get("weights"), options["mean"], options["std"])
         self.trunk, self.dropout = trunk, nn.Dropout(dropout)
         self.head = nn.Linear(width, len(self.class_names))
         if freeze:

@@ -12,8 +12,8 @@ class CarClassifier(CarsTask):
     The embedding is the trunk's output, before dropout and head.
 
     Args:
-        backbone: a torchvision classification network, such as `resnet50` or `densenet121`.
-        weights: a torchvision weights name (`DEFAULT`), the path of a state_dict, or None for random weights.
+        backbone: a torchvision classification network, such as `resnet50` or `densenet121`, or `timm:NAME`.
+        weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
         freeze: train the head alone; the trunk, its BatchNorm statistics included, stays as it is.
         dropout: probability of dropout before the head.
         **kwargs: arguments of `CarsTask`.

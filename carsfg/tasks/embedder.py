@@ -23,9 +23,9 @@ class EmbeddingExtractor(CarsTask):
     can be told apart by a line.
 
     Args:
-        backbone: a torchvision classification network, or `custom_cnn`; `init_from` decides, where it is given.
+        backbone: as in `carsfg.models.backbones.build_trunk`; `init_from` decides, where it is given.
         backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, likewise.
-        weights: a torchvision weights name (`DEFAULT`), the path of a state_dict, or None for random weights.
+        weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
         freeze: keep the trunk as it is.
         pooling: `average`, `max` or generalised mean (`gem`); None: the network's own.
         projection: width of a linear layer after the trunk; None for none.
