@@ -18,6 +18,8 @@ VERBS = {
     "evaluate": ("evaluate", "score a checkpoint by head, neighbours and linear probe, under every protocol"),
     "index": ("index", "make a gallery of a folder of images"),
     "search": ("search", "find the cars of a gallery that are most similar to a photo"),
+    "app": ("app", "the same in the browser"),
+    "report": ("report", "put all tested runs on one page, beside the report's figures"),
     "export": ("export", "write a checkpoint as ONNX"),
     "data": ("data", "check the data, draw cars, or say where to get the data"),
 }

@@ -19,7 +19,8 @@ from carsfg.tasks.base import CarsTask
 class ConfusionMatrix(Callback):
     """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
 
-    A test writes `per_class.csv` into the run's folder as well: class, images, correct, accuracy = correct / images.
+    A test writes two tables into the run's folder as well: `per_class.csv` (class, images, correct, accuracy = correct
+    / images) and `confusions.csv` (class, predicted, images: all pairs that have any).
 
     Args:
         every_n_epochs: draw it after every so many epochs as well; 0 for the last alone.
@@ -77,17 +78,22 @@ class ConfusionMatrix(Callback):
         if not trainer.is_global_zero:
             return
         if split == "test" and folder and trainer.loggers:  # else the folder is the working folder
-            _write_per_class(Path(folder), counts, task.hparams["class_names"])
+            _write_tables(Path(folder), counts, task.hparams["class_names"])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 figure = confusion_figure(counts, task.hparams["class_names"], split)
                 logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.current_epoch, close=False)
 
 
-def _write_per_class(folder: Path, counts: Tensor, class_names: Sequence[str]) -> None:
+def _write_tables(folder: Path, counts: Tensor, names: Sequence[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "per_class.csv").open("w", newline="") as file:
+    with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "images", "correct", "accuracy"])
-        for name, images, correct in zip(class_names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True):
+        for name, images, correct in zip(names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True):
             writer.writerow([name, images, correct, correct / images if images else ""])
+    with (folder / "confusions.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "predicted", "images"])
+        for truth, predicted in counts.nonzero().tolist():
+            writer.writerow([names[truth], names[predicted], int(counts[truth, predicted])])

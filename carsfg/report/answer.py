@@ -12,6 +12,8 @@ from carsfg.report.neighbours import SIDE, Found, Pixels, neighbour_figure
 from carsfg.retrieval.thumbnails import Thumbnails
 from carsfg.retrieval.visual_search import Answer, Share
 
+LEAST = 0.005  # shares below are not shown: they would read 0 %
+
 
 def print_answer(name: str, answer: Answer) -> None:
     """Print the matches, the vote, the head's classes and whether it is a known car."""
@@ -27,7 +29,7 @@ def print_answer(name: str, answer: Answer) -> None:
     lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
     lines.add_row("classifier", _shares(answer.classes))
     if answer.known is not None:
-        lines.add_row("known car?", known_sentence(answer))
+        lines.add_row("known car?", f"{'likely' if answer.is_known else 'unlikely'}: {known_sentence(answer)}")
     lines.add_row("time", ", ".join(f"{part} {1000 * took:.0f} ms" for part, took in answer.seconds.items()))
     console.print(lines)
 
@@ -36,8 +38,8 @@ def known_sentence(answer: Answer) -> str:
     """Say how usual it is for a known car to lie so far from its nearest."""
     assert answer.known is not None  # noqa: S101
     if answer.is_known:
-        return f"likely: {100 * answer.known:.0f} % of known cars lie no nearer to what is most like them"
-    return f"unlikely: only {100 * answer.known:.1f} % of known cars lie so far from what is most like them"
+        return f"{100 * answer.known:.0f} % of known cars lie no nearer to what is most like them"
+    return f"only {100 * answer.known:.1f} % of known cars lie so far from what is most like them"
 
 
 def answer_figure(rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: Thumbnails) -> Figure:
@@ -63,4 +65,4 @@ def _square(image: Image.Image) -> Pixels:
 
 
 def _shares(shares: Sequence[Share]) -> str:
-    return ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in shares if one.share >= 0.005)
+    return ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in shares if one.share >= LEAST)

@@ -1,0 +1,118 @@
+"""Reading finished runs: what made them, their curves, their test figures and their mistakes."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from carsfg.errors import InputError
+
+NOT_MIXED_BY = ("seed", "hardware", "versions")  # runs that differ in these alone are repetitions of each other
+Confusions = dict[tuple[str, str], int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that was tested.
+
+    Attributes:
+        name: its folder, below the log folder.
+        experiment: the config's name, such as `tl_exp3`.
+        stamp: its hyper-parameters, and what `carsfg.callbacks.stamp` adds.
+        curves: (epoch, value) of each logged key, such as `val/top1`, epochs from 1.
+        test: last value of each `test/...` key, and of each `val/...` key.
+        confusions: images by true and predicted class; empty where the run was tested by an older version.
+    """
+
+    name: str
+    experiment: str
+    stamp: dict[str, Any]
+    curves: dict[str, list[tuple[int, float]]]
+    test: dict[str, float]
+    confusions: Confusions = field(default_factory=dict)
+
+
+def read_runs(folder: str | Path) -> list[Run]:
+    """Read all runs below a folder that were tested, sorted by name.
+
+    Raises:
+        InputError: there is no such folder, none of its runs was tested, or a file of one is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}")
+    runs = [_read(path.parent, folder) for path in sorted(folder.rglob("metrics.csv"))]
+    tested = [run for run in runs if "test/top1" in run.test or "test/retrieval/top_1" in run.test]
+    if not tested:
+        raise InputError(f"no run below {folder} was tested: `carsfg fit` leaves such runs in lightning_logs")
+    return tested
+
+
+def group(runs: Iterable[Run]) -> list[list[Run]]:
+    """Put repetitions together: runs of one experiment whose stamps differ in seed, hardware or versions alone."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        made = {key: value for key, value in run.stamp.items() if key not in NOT_MIXED_BY}
+        groups.setdefault(repr((run.experiment, sorted(made.items(), key=str))), []).append(run)
+    return list(groups.values())
+
+
+def mean_of(repetitions: list[Run], key: str) -> tuple[float, float] | None:
+    """Return the mean of a test figure and, of several seeds, its standard deviation (else not a number)."""
+    values = [run.test[key] for run in repetitions if key in run.test]
+    if not values:
+        return None
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, math.nan
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _read(folder: Path, root: Path) -> Run:
+    name = folder.relative_to(root).as_posix()
+    parts = [part for part in Path(name).parts if not part.startswith("version_") and part != "reference"]
+    stamp = _yaml(folder / "hparams.yaml")
+    experiment = parts[0] if parts else root.name
+    curves: dict[str, list[tuple[int, float]]] = {}
+    last: dict[str, float] = {}
+    try:
+        with (folder / "metrics.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                for key, value in row.items():
+                    if value and key not in ("epoch", "step"):
+                        last[key] = float(value)
+                        if row["epoch"]:
+                            curves.setdefault(key, []).append((int(row["epoch"]) + 1, last[key]))
+        return Run(name, experiment, stamp, curves, last, _confusions(folder / "confusions.csv"))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"{folder}: its files are damaged ({error})") from error
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _confusions(path: Path) -> Confusions:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(file)}
+
+
+def per_class(confusions: Mapping[tuple[str, str], int]) -> dict[str, tuple[int, int]]:
+    """Return of each class how many of its images were right, and how many there are."""
+    counts: dict[str, tuple[int, int]] = {}
+    for (truth, predicted), images in confusions.items():
+        right, all_of_it = counts.get(truth, (0, 0))
+        counts[truth] = right + images * (truth == predicted), all_of_it + images
+    return counts
