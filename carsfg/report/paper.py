@@ -49,7 +49,8 @@ PAPER = {
     ),
     "cnn_exp3": PaperRow(
         "Advanced CNN + Aug", 1.1026, 72.17, 72.26, 72.99, 72.26,
-        "a leak: scored on augmented copies of training images, no test image among them; see cnn_seed_leaky", leaked=True,
+        "a leak: scored on augmented copies of training images, no test image among them; see cnn_seed_leaky",
+        leaked=True,
     ),
 }  # fmt: skip
 PAPER["cnn_seed_leaky"] = PAPER["cnn_exp3"]

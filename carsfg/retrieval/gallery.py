@@ -105,37 +105,63 @@ class Gallery:
         """D of the embeddings."""
         return int(self.index.d)
 
-    def search(self, queries: Tensor, k: int, itself: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def search(
+        self, queries: Tensor, k: int, itself: Tensor | None = None, among: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Find the k nearest items of each query, by score, ties by gallery index.
 
         Args:
             queries: float (Q, D).
             k: how many.
             itself: int64 (Q,), each query's place in the gallery, which is left out; None where queries are not in it.
+            among: bool (N,), the items to search; all by default. Not together with `itself`.
 
         Returns:
             Scores, float32 (Q, k): cosine similarity, or the Euclidean distance below zero. Gallery indices, int64
             (Q, k). Where the gallery has no more, -inf and -1.
 
         Raises:
-            InputError: the queries are not as wide as the gallery.
+            InputError: the queries are not as wide as the gallery, or such an index cannot search among some.
         """
         if queries.shape[1] != self.width:
             raise InputError(
                 f"queries are {queries.shape[1]} wide, the gallery {self.width}: it was made by another network"
             )
-        vectors = prepare(queries, self.metric)
-        wanted = min(k + (itself is not None), len(self))
-        scores, indices = settle(lambda rows, count: self._faiss(vectors[rows], count), wanted, len(self))
+        vectors, most = prepare(queries, self.metric), len(self) if among is None else int(among.sum())
+        chosen = None if among is None else self._choose(among)
+        wanted = min(k + (itself is not None), most)
+        if not wanted:
+            return pad(torch.empty(len(vectors), 0), torch.empty(len(vectors), 0, dtype=torch.int64), k)
+        scores, indices = settle(lambda rows, count: self._faiss(vectors[rows], count, chosen), wanted, most)
         if itself is not None:
             others = torch.sort((indices == itself[:, None]).byte(), dim=1, stable=True).indices  # itself to the end
-            places = others[:, : min(k, len(self) - 1)]
+            places = others[:, : min(k, most - 1)]
             scores, indices = scores.gather(1, places), indices.gather(1, places)
         return pad(scores, indices, k)
 
-    def _faiss(self, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        distances, found = (torch.from_numpy(one) for one in self.index.search(vectors.numpy(), k))
+    def _faiss(self, vectors: Tensor, k: int, chosen: Any) -> tuple[Tensor, Tensor]:
+        try:
+            distances, found = map(torch.from_numpy, self.index.search(vectors.numpy(), k, params=chosen))
+        except RuntimeError as error:
+            raise InputError(f"this gallery's index cannot search like that: {_faiss_said(error)}") from error
         return (distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()), found
+
+    def _choose(self, among: Tensor) -> Any:
+        """Make FAISS's parameters of a search among some items; an approximate index looks as far as it did."""
+        kinds: Any = faiss  # whose stubs know no keywords
+        some = kinds.IDSelectorBatch(among.nonzero().flatten().numpy())
+        if isinstance(self.index, faiss.IndexIVF):
+            return kinds.SearchParametersIVF(sel=some, nprobe=self.index.nprobe)
+        if isinstance(self.index, faiss.IndexHNSW):
+            return kinds.SearchParametersHNSW(sel=some, efSearch=self.index.hnsw.efSearch)
+        return kinds.SearchParameters(sel=some)
+
+    def vector(self, place: int) -> Tensor | None:
+        """Return the embedding of an item, float (D,), as the index keeps it; None where it cannot give it back."""
+        try:
+            return torch.from_numpy(self.index.reconstruct(place))
+        except RuntimeError:
+            return None
 
     def look_at(self, effort: int) -> None:
         """Set how much of an approximate index is looked at: `nprobe` lists, or `efSearch` nodes of a graph.

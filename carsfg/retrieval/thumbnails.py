@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE, QUALITY = 160, 80  # pixels of the longer side, and of JPEG: about 7 KB each
+SIDE, QUALITY = 224, 80  # pixels of the longer side, and of JPEG: about 11 KB each
 
 
 class Thumbnails:
@@ -55,7 +55,7 @@ class Thumbnails:
         return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def __getitem__(self, index: int) -> Image.Image:
-        """Decode one, as RGB of at most 160 x 160 pixels."""
+        """Decode one, as RGB of at most 224 x 224 pixels."""
         return Image.open(io.BytesIO(self.jpeg(index)), formats=("JPEG",)).convert("RGB")
 
 

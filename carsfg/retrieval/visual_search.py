@@ -124,13 +124,34 @@ class VisualSearch:
             raise InputError(f"there is no network in the gallery {folder}: name its checkpoint")
         return cls(load(network, device), gallery)
 
-    def search(self, photo: str | Path | bytes | Image.Image, k: int = 10, box: Box | None = None) -> Answer:
+    def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
+        """Return which images of the gallery, bool (N,), are of such cars; None: any.
+
+        Raises:
+            InputError: there is no such car in the gallery.
+        """
+        wanted = {"make": make, "body": body, "year": year}
+        fits = [all(one in (None, getattr(car, part)) for part, one in wanted.items()) for car in self.cars]
+        chosen = torch.tensor(fits, dtype=torch.bool)[self.gallery.labels] if fits else torch.zeros(0, dtype=torch.bool)
+        if not chosen.any():
+            said = ", ".join(f"{part} {one}" for part, one in wanted.items() if one is not None)
+            raise InputError(f"there is no car of {said} in the gallery")
+        return chosen
+
+    def search(
+        self,
+        photo: str | Path | bytes | Image.Image,
+        k: int = 10,
+        box: Box | None = None,
+        among: torch.Tensor | None = None,
+    ) -> Answer:
         """Find the most similar images of the gallery.
 
         Args:
             photo: a file's path or bytes, or an upright RGB image.
             k: how many to find, and to let vote.
             box: the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            among: bool (N,), images of the gallery to search; all by default.
 
         Raises:
             InputError: the photo cannot be used, the box leaves it, or k is less than 1.
@@ -143,7 +164,7 @@ class VisualSearch:
         decoded = time.perf_counter()
         embedding, probabilities = self._embed(pixels)
         embedded = time.perf_counter()
-        scores, places = self.gallery.search(embedding, k)
+        scores, places = self.gallery.search(embedding, k, among=among)
         searched = time.perf_counter()
         matches = [
             self._match(rank, score, place)
@@ -158,7 +179,7 @@ class VisualSearch:
                 Share(self.task.class_names[label], share)
                 for share, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
-            known=known_p(matches[0].similarity, self.gallery.known) if self.gallery.known else None,
+            known=self._known(embedding) if self.gallery.known else None,
             seconds={"decode": decoded - begun, "embed": embedded - decoded, "search": searched - embedded},
         )
 
@@ -169,6 +190,10 @@ class VisualSearch:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             out = self.task(pixels[None].to(device))
         return out["embedding"].float().cpu(), out["logits"][0].float().softmax(0).cpu()
+
+    def _known(self, embedding: torch.Tensor) -> float:
+        """Compare with all of the gallery, whatever is searched."""
+        return known_p(float(self.gallery.search(embedding, 1)[0]), self.gallery.known)
 
     def _match(self, rank: int, similarity: float, place: int) -> Match:
         gallery = self.gallery

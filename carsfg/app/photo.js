@@ -1,0 +1,154 @@
+// The photo and its crop box. What is sent: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": not decoded here}.
+const LONGEST = 1280, MOST = 20 * 2 ** 20, STEP = 0.02, SMALLEST = 0.04;
+const one = (name) => element.querySelector(name);
+const all = (name, hidden) => element.querySelectorAll(name).forEach((node) => { node.hidden = hidden; });
+const stage = one(".stage"), photo = one(".photo"), box = one(".box"), live = one(".live");
+let image = null, raw = false, corners = [0, 0, 1, 1], drag = null, waiting = null;
+
+function say(words) { one(".message").textContent = words; }
+
+function draw() {
+  const [x0, y0, x1, y1] = corners.map((corner) => 100 * corner);
+  box.style.cssText = `left:${x0}%;top:${y0}%;width:${x1 - x0}%;height:${y1 - y0}%`;
+}
+
+function send(delay = 0) {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    props.value = JSON.stringify({ image, box: corners, raw });
+    trigger("search");
+  }, delay);
+}
+
+function show(url, notDecoded = false, search = true) {
+  image = url; raw = notDecoded; corners = [0, 0, 1, 1];
+  if (!notDecoded) photo.src = url;
+  one(".empty").hidden = true;
+  stage.hidden = notDecoded;
+  all(".tools", false);
+  draw();
+  if (search) send();
+}
+
+async function load(file) {
+  say("");
+  if (!file) return;
+  if (file.size > MOST) return say(`${file.name} has ${Math.round(file.size / 2 ** 20)} MB: photos of up to 20 MB are taken.`);
+  try {
+    const bitmap = await createImageBitmap(file); // upright by its EXIF data, which goes no further
+    const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+    const canvas = document.createElement("canvas");
+    canvas.width = Math.max(1, Math.round(bitmap.width * scale));
+    canvas.height = Math.max(1, Math.round(bitmap.height * scale));
+    const pen = canvas.getContext("2d");
+    pen.fillStyle = "white";
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    show(canvas.toDataURL("image/jpeg", 0.92));
+  } catch { // not one of the browser's formats: the server may know it, or says what is wrong
+    const reader = new FileReader();
+    reader.onload = () => show(reader.result, true);
+    reader.readAsDataURL(file);
+  }
+}
+
+async function openCamera() {
+  const phone = matchMedia("(pointer: coarse)").matches;
+  if (phone || !navigator.mediaDevices?.getUserMedia) return one(".capture").click();
+  try {
+    live.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+    await live.play();
+    live.hidden = one(".shoot").hidden = false;
+    one(".shot").focus();
+  } catch {
+    say("The camera cannot be used: allow it in the browser, or choose a photo.");
+  }
+}
+
+function closeCamera() {
+  live.srcObject?.getTracks().forEach((track) => track.stop());
+  live.hidden = one(".shoot").hidden = true;
+}
+
+one(".shot").onclick = () => {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [live.videoWidth, live.videoHeight];
+  canvas.getContext("2d").drawImage(live, 0, 0);
+  closeCamera();
+  canvas.toBlob((blob) => load(new File([blob], "photo.jpg")), "image/jpeg", 0.92);
+};
+one(".stop").onclick = closeCamera;
+one(".whole").onclick = () => { corners = [0, 0, 1, 1]; draw(); send(); };
+element.querySelectorAll(".choose").forEach((node) => { node.onclick = () => one(".file").click(); });
+element.querySelectorAll(".camera").forEach((node) => { node.onclick = openCamera; });
+element.querySelectorAll("input").forEach((node) => { node.onchange = () => { load(node.files[0]); node.value = ""; }; });
+
+element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("over"); });
+element.addEventListener("dragleave", () => element.classList.remove("over"));
+element.addEventListener("drop", (event) => {
+  event.preventDefault();
+  element.classList.remove("over");
+  load(event.dataTransfer.files[0]);
+});
+document.addEventListener("paste", (event) => {
+  const file = [...event.clipboardData.files].find((item) => item.type.startsWith("image/"));
+  if (file) load(file);
+});
+window.addEventListener("carsfg-search", (event) => { // a result or an example was clicked
+  say("");
+  show(event.detail);
+  element.scrollIntoView({ behavior: "smooth", block: "nearest" });
+});
+
+function place(event) {
+  const area = stage.getBoundingClientRect();
+  const inside = (value) => Math.min(1, Math.max(0, value));
+  return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
+}
+
+function fitted([x0, y0, x1, y1]) { // inside the photo, and of some size
+  const [width, height] = [Math.max(SMALLEST, x1 - x0), Math.max(SMALLEST, y1 - y0)];
+  const left = Math.min(Math.max(0, x0), 1 - width), top = Math.min(Math.max(0, y0), 1 - height);
+  return [Math.max(0, left), Math.max(0, top), Math.min(1, left + width), Math.min(1, top + height)];
+}
+
+stage.addEventListener("pointerdown", (event) => {
+  if (event.button) return;
+  const whole = corners.join() === "0,0,1,1";
+  const kind = event.target.dataset.corner ?? (event.target === box && !whole ? "move" : "new");
+  drag = { kind, from: place(event), corners: [...corners] };
+  stage.setPointerCapture(event.pointerId);
+});
+stage.addEventListener("pointermove", (event) => {
+  if (!drag) return;
+  const [x, y] = place(event), [dx, dy] = [x - drag.from[0], y - drag.from[1]];
+  const [x0, y0, x1, y1] = drag.corners;
+  if (drag.kind === "move") corners = fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
+  else {
+    const [west, north] = [drag.kind.includes("w"), drag.kind.includes("n")];
+    const fixed = drag.kind === "new" ? drag.from : [west ? x1 : x0, north ? y1 : y0];
+    corners = fitted([Math.min(fixed[0], x), Math.min(fixed[1], y), Math.max(fixed[0], x), Math.max(fixed[1], y)]);
+  }
+  draw();
+});
+stage.addEventListener("pointerup", () => {
+  if (drag && drag.corners.join() !== corners.join()) send();
+  drag = null;
+});
+box.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+  if (event.key === "Escape") corners = [0, 0, 1, 1];
+  else if (!step) return;
+  else {
+    const [x0, y0, x1, y1] = corners, still = event.shiftKey ? 0 : 1;
+    corners = fitted([x0 + still * step[0], y0 + still * step[1], x1 + step[0], y1 + step[1]]);
+  }
+  event.preventDefault();
+  draw();
+  send(400);
+});
+
+watch("value", () => { // the server decoded what the browser could not
+  const value = JSON.parse(props.value || "{}");
+  if (value.image && value.image !== image) show(value.image, false, false);
+});
