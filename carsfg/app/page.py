@@ -30,6 +30,18 @@ body, gradio-app { background: #f8fafc !important; }
 .gradio-container { max-width: 1280px !important; }
 h1 { font-size: 26px; margin: 8px 0 0; color: #0f172a; }
 footer { display: none !important; }
+#filters .form, #filters .block { border: 0; background: none; box-shadow: none; }
+#filters { padding: 0 12px; }
+#filters .block, #filters .wrap, #filters .wrap-inner { padding: 0; background: none; border: 0; box-shadow: none; }
+#filters .form { gap: 8px; }
+#filters span { color: #0f172a; }
+#filters .secondary-wrap { background: #fff; border: 1px solid #475569; border-radius: 8px; padding: 4px 8px; }
+@media (max-width: 700px) { .gradio-container main { padding: 12px 4px !important; } }
+#filters .secondary-wrap:focus-within { outline: 3px solid #1d4ed8; outline-offset: 2px; }
+#found [data-testid=status-tracker]:not(.hide)::after { content: "Searching \\2026"; background: #1d4ed8; color: #fff;
+  border-radius: 8px; padding: 8px 20px; position: sticky; top: 12px; font-weight: 600; animation: wait 1s alternate infinite; }
+#found [data-testid=status-tracker] > * { display: none; }
+@keyframes wait { to { opacity: .6; } }
 """
 SCRIPT = "() => document.body.classList.remove('dark')"  # the page has one set of colours
 
@@ -94,7 +106,14 @@ def _about(search: VisualSearch) -> str:
 def _choices(search: VisualSearch, part: str) -> gr.Dropdown:
     found = {getattr(car, part) for car in search.cars} - {None, ""}
     choices = [ANY, *map(str, sorted(found))]
-    return gr.Dropdown(choices, value=ANY, label=part.capitalize(), min_width=90, filterable=len(choices) > MANY)
+    return gr.Dropdown(
+        choices,
+        value=ANY,
+        label=part.capitalize(),
+        scale=2 if part == "make" else 1,
+        min_width=90,
+        filterable=len(choices) > MANY,
+    )
 
 
 def _examples(search: VisualSearch) -> str:

@@ -1,9 +1,10 @@
-// The photo and its crop box. What is sent: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": not decoded here}.
-const LONGEST = 1280, MOST = 20 * 2 ** 20, STEP = 0.02, SMALLEST = 0.04;
+// The photo and its crop box. What is sent: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": not decoded here,
+// "number": of the question}.
+const LONGEST = 1280, MOST = 20 * 2 ** 20, STEP = 0.02, SMALLEST = 0.06, WHOLE = [0, 0, 1, 1];
 const one = (name) => element.querySelector(name);
 const all = (name, hidden) => element.querySelectorAll(name).forEach((node) => { node.hidden = hidden; });
 const stage = one(".stage"), photo = one(".photo"), box = one(".box"), live = one(".live");
-let image = null, raw = false, corners = [0, 0, 1, 1], drag = null, waiting = null;
+let image = null, raw = false, corners = WHOLE, drag = null, waiting = null, loads = 0, number = 0;
 
 function say(words) { one(".message").textContent = words; }
 
@@ -14,26 +15,39 @@ function draw() {
 
 function send(delay = 0) {
   clearTimeout(waiting);
+  number += 1;
   waiting = setTimeout(() => {
-    props.value = JSON.stringify({ image, box: corners, raw });
+    props.value = JSON.stringify({ image, box: corners, raw, number });
     trigger("search");
   }, delay);
 }
 
-function show(url, notDecoded = false, search = true) {
-  image = url; raw = notDecoded; corners = [0, 0, 1, 1];
-  if (!notDecoded) photo.src = url;
-  one(".empty").hidden = true;
-  stage.hidden = notDecoded;
-  all(".tools", false);
+function take(url, isRaw) { // what the browser cannot decode is not shown until the server sends it back
+  [image, raw, corners] = [url, isRaw, WHOLE];
+  if (isRaw) photo.removeAttribute("src");
+  else photo.src = url;
+  one(".empty").hidden = !isRaw;
+  stage.hidden = isRaw;
+  all(".tools", isRaw);
+  closeCamera();
   draw();
-  if (search) send();
 }
+
+photo.onload = () => { stage.style.maxWidth = `${70 * photo.naturalWidth / photo.naturalHeight}vh`; };
 
 async function load(file) {
   say("");
   if (!file) return;
   if (file.size > MOST) return say(`${file.name} has ${Math.round(file.size / 2 ** 20)} MB: photos of up to 20 MB are taken.`);
+  const mine = loads += 1;
+  const [url, isRaw] = await decode(file);
+  if (mine !== loads) return; // another photo was faster
+  if (isRaw) say(`${file.name} cannot be shown by this browser: the server has a look.`);
+  take(url, isRaw);
+  send();
+}
+
+async function decode(file) {
   try {
     const bitmap = await createImageBitmap(file); // upright by its EXIF data, which goes no further
     const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
@@ -44,11 +58,11 @@ async function load(file) {
     pen.fillStyle = "white";
     pen.fillRect(0, 0, canvas.width, canvas.height);
     pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    show(canvas.toDataURL("image/jpeg", 0.92));
+    bitmap.close();
+    return [canvas.toDataURL("image/jpeg", 0.92), false];
   } catch { // not one of the browser's formats: the server may know it, or says what is wrong
     const reader = new FileReader();
-    reader.onload = () => show(reader.result, true);
-    reader.readAsDataURL(file);
+    return new Promise((done) => { reader.onloadend = () => done([reader.result ?? "", true]); reader.readAsDataURL(file); });
   }
 }
 
@@ -78,14 +92,15 @@ one(".shot").onclick = () => {
   canvas.toBlob((blob) => load(new File([blob], "photo.jpg")), "image/jpeg", 0.92);
 };
 one(".stop").onclick = closeCamera;
-one(".whole").onclick = () => { corners = [0, 0, 1, 1]; draw(); send(); };
+one(".whole").onclick = () => change(WHOLE);
 element.querySelectorAll(".choose").forEach((node) => { node.onclick = () => one(".file").click(); });
 element.querySelectorAll(".camera").forEach((node) => { node.onclick = openCamera; });
 element.querySelectorAll("input").forEach((node) => { node.onchange = () => { load(node.files[0]); node.value = ""; }; });
 
-element.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("over"); });
-element.addEventListener("dragleave", () => element.classList.remove("over"));
-element.addEventListener("drop", (event) => {
+// anywhere on the page: beside it the browser would leave for the file itself
+document.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("over"); });
+document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) element.classList.remove("over"); });
+document.addEventListener("drop", (event) => {
   event.preventDefault();
   element.classList.remove("over");
   load(event.dataTransfer.files[0]);
@@ -96,14 +111,31 @@ document.addEventListener("paste", (event) => {
 });
 window.addEventListener("carsfg-search", (event) => { // a result or an example was clicked
   say("");
-  show(event.detail);
+  loads += 1;
+  take(event.detail, false);
+  send();
   element.scrollIntoView({ behavior: "smooth", block: "nearest" });
+});
+window.addEventListener("carsfg-found", ({ detail }) => {
+  one(".status").textContent = detail.words ?? "";
+  if (!raw) return;
+  say("");
+  if (!detail.preview || Number(detail.number) !== number) return; // of an older photo
+  take(detail.preview, false);
+  props.value = JSON.stringify({ image, box: corners, raw, number });
 });
 
 function place(event) {
   const area = stage.getBoundingClientRect();
   const inside = (value) => Math.min(1, Math.max(0, value));
   return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
+}
+
+function change(wanted, delay = 0) {
+  if (wanted.join() === corners.join()) return;
+  corners = wanted;
+  draw();
+  send(delay);
 }
 
 function fitted([x0, y0, x1, y1]) { // inside the photo, and of some size
@@ -114,15 +146,16 @@ function fitted([x0, y0, x1, y1]) { // inside the photo, and of some size
 
 stage.addEventListener("pointerdown", (event) => {
   if (event.button) return;
-  const whole = corners.join() === "0,0,1,1";
+  const whole = corners.join() === WHOLE.join();
   const kind = event.target.dataset.corner ?? (event.target === box && !whole ? "move" : "new");
-  drag = { kind, from: place(event), corners: [...corners] };
+  drag = { kind, from: place(event), corners };
   stage.setPointerCapture(event.pointerId);
 });
 stage.addEventListener("pointermove", (event) => {
   if (!drag) return;
   const [x, y] = place(event), [dx, dy] = [x - drag.from[0], y - drag.from[1]];
   const [x0, y0, x1, y1] = drag.corners;
+  if (drag.kind === "new" && Math.hypot(dx, dy) < STEP) return; // a click
   if (drag.kind === "move") corners = fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
   else {
     const [west, north] = [drag.kind.includes("w"), drag.kind.includes("n")];
@@ -131,24 +164,16 @@ stage.addEventListener("pointermove", (event) => {
   }
   draw();
 });
-stage.addEventListener("pointerup", () => {
+function drop() {
   if (drag && drag.corners.join() !== corners.join()) send();
   drag = null;
-});
+}
+stage.addEventListener("pointerup", drop);
+stage.addEventListener("pointercancel", drop);
 box.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
-  if (event.key === "Escape") corners = [0, 0, 1, 1];
-  else if (!step) return;
-  else {
-    const [x0, y0, x1, y1] = corners, still = event.shiftKey ? 0 : 1;
-    corners = fitted([x0 + still * step[0], y0 + still * step[1], x1 + step[0], y1 + step[1]]);
-  }
+  if (!step && event.key !== "Escape") return;
   event.preventDefault();
-  draw();
-  send(400);
-});
-
-watch("value", () => { // the server decoded what the browser could not
-  const value = JSON.parse(props.value || "{}");
-  if (value.image && value.image !== image) show(value.image, false, false);
+  const [x0, y0, x1, y1] = corners, [dx, dy] = step ?? [0, 0], still = event.shiftKey ? 0 : 1;
+  change(step ? fitted([x0 + still * dx, y0 + still * dy, x1 + dx, y1 + dy]) : WHOLE, 400);
 });

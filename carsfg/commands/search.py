@@ -35,8 +35,10 @@ def main(args: list[str]) -> int:
         options = _parser().parse_args(args)
     except SystemExit as end:  # argparse, after --help
         return int(end.code or 0)
+    from carsfg.data.photos import is_folder
+
     box = None if options.box is None else _box(options.box)
-    if box is not None and (len(options.photos) > 1 or options.photos[0] == "-" or Path(options.photos[0]).is_dir()):
+    if box is not None and (len(options.photos) > 1 or options.photos[0] == "-" or is_folder(options.photos[0])):
         raise InputError("--box belongs to one photo: name one")
     if options.k < 1:
         raise InputError("-k must be 1 or more")
@@ -79,6 +81,8 @@ def _search(options: argparse.Namespace, box: "Box | None") -> int:
     failed = 0
     for name in _photos(options.photos):
         try:
+            if isinstance(name, InputError):
+                raise name
             answer = search.search(name, options.k, box)
         except InputError as error:
             print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
@@ -97,22 +101,21 @@ def _search(options: argparse.Namespace, box: "Box | None") -> int:
     return 2 if failed else 0
 
 
-def _photos(words: list[str]) -> Iterator[str]:
+def _photos(words: list[str]) -> "Iterator[str | InputError]":
     """Give the photos' paths: folders stand for all images below them, - for the lines of standard input.
 
-    Raises:
-        InputError: a folder has no images.
+    In place of a folder without images, say so.
     """
-    from carsfg.data.photos import list_images
+    from carsfg.data.photos import is_folder, list_images
 
     for word in words:
         if word == "-":
             yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
-        elif Path(word).is_dir():
+        elif is_folder(word):
             found = list_images(Path(word))
-            if not found:
-                raise InputError(f"no image in {word}")
             yield from map(str, found)
+            if not found:
+                yield InputError(f"no image in {word}")
         else:
             yield word
 

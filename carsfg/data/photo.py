@@ -77,8 +77,8 @@ def _read(path: Path, name: str) -> bytes:
             size = path.stat().st_size / 2**20
             raise InputError(f"{name} has {size:.0f} MB: photos of up to {MOST_BYTES // 2**20} MB are taken")
         return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {name}: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
+        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', error)}") from None
 
 
 def _check_size(image: Image.Image, name: str) -> None:

@@ -1,5 +1,6 @@
 """A folder of images with their classes: Stanford Cars by its annotations, any other by its sub-folders."""
 
+import os.path
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class Photos:
             InputError: there is no such folder, no image in it, its annotations are damaged, or it has no splits.
         """
         folder = Path(folder)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise InputError(f"there is no folder {folder}")
         if _is_stanford_cars(folder):
             names: tuple[Split, ...] = ("train", "test") if split is None else (split,)
@@ -99,6 +100,11 @@ class Photos:
                 return error
 
         return in_threads(decode, len(self), "indexing", progress)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there; what cannot even be looked at is none."""
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for names too long and folders closed to us
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -1,10 +1,11 @@
 """What a visual search found: as lines in a terminal, and as a picture."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
@@ -17,13 +18,15 @@ LEAST = 0.005  # shares below are not shown: they would read 0 %
 
 def print_answer(name: str, answer: Answer) -> None:
     """Print the matches, the vote, the head's classes and whether it is a known car."""
-    console = Console(markup=False, highlight=False)
-    console.print(name, style="bold")
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = 10_000  # a file has no edge to break paths at
+    console.print(_plain(name), style="bold")
     table = Table.grid(padding=(0, 2, 0, 0))
     for match in answer.matches:
         kind = " / ".join(str(part) for part in (match.make, match.body, match.year) if part)
-        where = "\n" + match.path if match.path else ""
-        table.add_row(str(match.rank), f"{match.similarity:.3f}", match.name + where, kind)
+        where = "\n" + _plain(match.path) if match.path else ""
+        table.add_row(str(match.rank), f"{match.similarity:.3f}", _plain(match.name) + where, _plain(kind))
     console.print(table)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
@@ -55,14 +58,23 @@ def answer_figure(rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: T
 def _found(name: str, image: Image.Image, answer: Answer, thumbnails: Thumbnails) -> Found:
     note = "" if answer.known is None else f"known car?\n{'likely' if answer.is_known else 'unlikely'}"
     images = [_square(thumbnails[match.place]) for match in answer.matches]
-    names = [f"{match.similarity:.3f}  {match.name}" for match in answer.matches]
-    return Found(_square(image), name, np.nan, np.stack(images), names, None, note)
+    names = [f"{match.similarity:.3f}  {_plain(match.name)}" for match in answer.matches]
+    found = np.stack(images) if images else np.empty((0, SIDE, SIDE, 3), np.uint8)
+    return Found(_square(image), _plain(name), np.nan, found, names, None, note)
 
 
 def _square(image: Image.Image) -> Pixels:
-    """Fit an image into a white square."""
-    return np.asarray(ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), color="white"))
+    """Fit an image into a white square; Pillow's own `pad` may make a thin one 0 pixels wide."""
+    width, height = (max(1, round(side * SIDE / max(image.size))) for side in image.size)
+    square = Image.new("RGB", (SIDE, SIDE), "white")
+    square.paste(image.convert("RGB").resize((width, height)), ((SIDE - width) // 2, (SIDE - height) // 2))
+    return np.asarray(square)
+
+
+def _plain(name: str) -> str:
+    """Show what of a file's name is no text as question marks."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _shares(shares: Sequence[Share]) -> str:
-    return ", ".join(f"{one.name} {100 * one.share:.0f} %" for one in shares if one.share >= LEAST)
+    return ", ".join(f"{_plain(one.name)} {100 * one.share:.0f} %" for one in shares if one.share >= LEAST)

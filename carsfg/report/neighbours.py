@@ -103,7 +103,8 @@ def _draw_image(axes: Axes, x: float, y: float, image: Pixels, name: str, weight
     """Draw an image whose upper left corner is at x, y, and its class below."""
     axes.imshow(image, extent=(x, x + SIDE, y + SIDE, y), aspect="auto")
     lines = textwrap.wrap(name, LINE, max_lines=LINES, placeholder=" \u2026")
-    axes.text(x + SIDE / 2, y + SIDE + 7, "\n".join(lines), fontsize=9, ha="center", va="top", weight=weight)
+    style: dict[str, Any] = {"ha": "center", "va": "top", "weight": weight, "parse_math": False}  # names have dollars
+    axes.text(x + SIDE / 2, y + SIDE + 7, "\n".join(lines), fontsize=9, **style)
 
 
 def _draw_frame(axes: Axes, x: float, y: float, **style: Any) -> None:

@@ -40,7 +40,7 @@ class Summary:
         """Return the table as Markdown, notes below."""
         cells = [self.columns, ["---"] * len(self.columns), *self.rows]
         lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-        return "\n".join([*lines, "", *self.notes])
+        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
 
     def html(self) -> str:
         """Return the table as HTML, notes below."""
@@ -66,7 +66,7 @@ def _classification(title: str, prefix: str, runs: Sequence[Run]) -> Summary:
         paper, stated = PAPER.get(experiment), ""
         if paper is not None:
             stated = f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
-            notes.append(f"{experiment}, paper: {paper.meaning}.")
+            notes.append(f"{experiment}, paper ({paper.title}): {paper.meaning}.")
         for same in groups:
             table.rows.append([experiment, _network(same[0]), stated, *_scores(same, paper), *_made(same)])
         if not groups:

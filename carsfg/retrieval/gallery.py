@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import faiss
 import torch
 from torch import Tensor
 
 from carsfg.errors import InputError
 from carsfg.retrieval import gallery_facts
+from carsfg.retrieval.index import METRICS, faiss_said, make_index, read_index, search_index, vector_of, write_index
 from carsfg.retrieval.metrics import Metric, prepare
 from carsfg.retrieval.selection import pad, settle
 from carsfg.retrieval.thumbnails import Thumbnails
@@ -22,9 +22,7 @@ from carsfg.tasks.loading import save_network
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
 
-TRAINED = 100_000  # embeddings that an approximate index learns its cells from
 INDEX, NETWORK, THUMBNAILS = "index.faiss", "network.ckpt", "thumbnails.bin"
-METRICS = {"cosine": faiss.METRIC_INNER_PRODUCT, "euclidean": faiss.METRIC_L2}
 
 
 @dataclass
@@ -85,16 +83,7 @@ class Gallery:
         vectors = prepare(embeddings, metric)
         if not torch.isfinite(vectors).all():
             raise InputError("an embedding is not finite: the network that made it has diverged")
-        try:
-            index = faiss.index_factory(vectors.shape[1], factory, METRICS[metric])
-            sample = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:TRAINED]
-            index.train(vectors[sample.sort().values].numpy())
-            index.add(vectors.numpy())
-        except (RuntimeError, AssertionError) as error:
-            said = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
-            raise InputError(
-                f"no index {factory!r} of {len(vectors)} x {vectors.shape[1]} embeddings: {said}"
-            ) from error
+        index = make_index(vectors, factory, metric)
         return cls(index, labels.cpu().long(), list(paths), list(class_names), metric, dict(stamp or {}))
 
     def __len__(self) -> int:
@@ -128,54 +117,24 @@ class Gallery:
                 f"queries are {queries.shape[1]} wide, the gallery {self.width}: it was made by another network"
             )
         vectors, most = prepare(queries, self.metric), len(self) if among is None else int(among.sum())
-        chosen = None if among is None else self._choose(among)
         wanted = min(k + (itself is not None), most)
         if not wanted:
             return pad(torch.empty(len(vectors), 0), torch.empty(len(vectors), 0, dtype=torch.int64), k)
-        scores, indices = settle(lambda rows, count: self._faiss(vectors[rows], count, chosen), wanted, most)
+
+        def fetch(rows: slice | Tensor, count: int) -> tuple[Tensor, Tensor]:
+            distances, found = search_index(self.index, vectors[rows], count, among)
+            return (distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()), found
+
+        scores, indices = settle(fetch, wanted, most)
         if itself is not None:
             others = torch.sort((indices == itself[:, None]).byte(), dim=1, stable=True).indices  # itself to the end
             places = others[:, : min(k, most - 1)]
             scores, indices = scores.gather(1, places), indices.gather(1, places)
         return pad(scores, indices, k)
 
-    def _faiss(self, vectors: Tensor, k: int, chosen: Any) -> tuple[Tensor, Tensor]:
-        try:
-            distances, found = map(torch.from_numpy, self.index.search(vectors.numpy(), k, params=chosen))
-        except RuntimeError as error:
-            raise InputError(f"this gallery's index cannot search like that: {_faiss_said(error)}") from error
-        return (distances if self.metric == "cosine" else -distances.clamp(min=0).sqrt()), found
-
-    def _choose(self, among: Tensor) -> Any:
-        """Make FAISS's parameters of a search among some items; an approximate index looks as far as it did."""
-        kinds: Any = faiss  # whose stubs know no keywords
-        some = kinds.IDSelectorBatch(among.nonzero().flatten().numpy())
-        if isinstance(self.index, faiss.IndexIVF):
-            return kinds.SearchParametersIVF(sel=some, nprobe=self.index.nprobe)
-        if isinstance(self.index, faiss.IndexHNSW):
-            return kinds.SearchParametersHNSW(sel=some, efSearch=self.index.hnsw.efSearch)
-        return kinds.SearchParameters(sel=some)
-
     def vector(self, place: int) -> Tensor | None:
         """Return the embedding of an item, float (D,), as the index keeps it; None where it cannot give it back."""
-        try:
-            return torch.from_numpy(self.index.reconstruct(place))
-        except RuntimeError:
-            return None
-
-    def look_at(self, effort: int) -> None:
-        """Set how much of an approximate index is looked at: `nprobe` lists, or `efSearch` nodes of a graph.
-
-        Raises:
-            InputError: the index has no such thing: it is exact, or of a kind that carsfg does not know.
-        """
-        for name in ("nprobe", "efSearch"):
-            try:
-                faiss.ParameterSpace().set_index_parameter(self.index, name, effort)
-                return
-            except RuntimeError:
-                continue
-        raise InputError("how far to look can be set for IVF and HNSW indexes alone")
+        return vector_of(self.index, place)
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.
@@ -213,13 +172,13 @@ class Gallery:
         except (OSError, RuntimeError) as error:
             if old.exists():
                 old.replace(folder)
-            raise InputError(f"cannot write a gallery to {folder}: {_faiss_said(error)}") from error
+            raise InputError(f"cannot write a gallery to {folder}: {faiss_said(error)}") from error
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.rmtree(old, ignore_errors=True)
 
     def _write(self, folder: Path, network: "CarsTask | None") -> None:
-        faiss.write_index(self.index, str(folder / INDEX))
+        write_index(self.index, folder / INDEX)
         if network is not None:
             save_network(network, folder / NETWORK, self.stamp)
         if self.thumbnails is not None:
@@ -251,41 +210,16 @@ class Gallery:
         try:
             if gallery_facts.checksum(folder / INDEX) != facts["checksum"]:
                 raise InputError(f"the gallery in {folder} is damaged: {INDEX} is not the one it was saved with")
-            index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+            index = read_index(folder / INDEX, mmap)
             if facts["thumbnails"] is not None:
                 thumbnails = Thumbnails.open(folder / THUMBNAILS, facts["thumbnails"])
         except (OSError, RuntimeError, ValueError) as error:
-            raise InputError(f"cannot read the gallery in {folder}: {_faiss_said(error)}") from error
+            raise InputError(f"cannot read the gallery in {folder}: {faiss_said(error)}") from error
         if (index.ntotal, index.d, index.metric_type) != (facts["count"], facts["width"], METRICS[facts["metric"]]):
             raise InputError(f"the gallery in {folder} is damaged: its index and its list of images do not match")
         labels = torch.tensor(facts["labels"], dtype=torch.int64)
         plain = {name: facts[name] for name in ("paths", "class_names", "metric", "stamp", "known")}
         return cls(index=index, labels=labels, thumbnails=thumbnails, **plain)
-
-
-def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find the k highest of given scores by FAISS's heaps, ties by gallery index; see `metrics.score_chunks`.
-
-    Args:
-        scores: float32 (Q, G); what has -inf is not found.
-        k: how many.
-
-    Returns:
-        Scores, float32 (Q, k), and gallery indices, int64 (Q, k); where there are no more, -inf and -1.
-    """
-
-    def fetch(rows: slice | Tensor, count: int) -> tuple[Tensor, Tensor]:
-        some = scores[rows].contiguous()
-        found, indices = torch.empty(len(some), count), torch.empty(len(some), count, dtype=torch.int64)
-        heaps = faiss.float_minheap_array_t()
-        heaps.nh, heaps.k = found.shape
-        heaps.val, heaps.ids = faiss.swig_ptr(found.numpy()), faiss.swig_ptr(indices.numpy())
-        heaps.heapify()
-        heaps.addn(some.shape[1], faiss.swig_ptr(some.numpy()))
-        heaps.reorder()
-        return found, indices
-
-    return pad(*settle(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
 
 
 def _is_replaceable(folder: Path) -> bool:
@@ -294,8 +228,3 @@ def _is_replaceable(folder: Path) -> bool:
         return False
     names = {path.name for path in folder.iterdir()}
     return {INDEX, gallery_facts.FILE} <= names <= {INDEX, gallery_facts.FILE, NETWORK, THUMBNAILS}
-
-
-def _faiss_said(error: Exception) -> str:
-    """Return what is wrong, without the C++ around it."""
-    return str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition("failed: ")[2]

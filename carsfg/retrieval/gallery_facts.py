@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from carsfg.errors import InputError
 FORMAT = 2
 FILE = "gallery.json"
 METRICS = ("cosine", "euclidean")
+MOST_SIDE = 4096  # of the images that a network takes, in pixels
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -52,8 +52,10 @@ def _are_sound(facts: dict[str, Any]) -> bool:
     words = all(isinstance(word, str) for word in [*paths, *classes])
     inside = not any(".." in word.split("/") for word in paths) if words else False
     counts = len(labels) == facts.get("count") and len(paths) in (0, len(labels))
-    scores = all(isinstance(one, int | float) and math.isfinite(one) for one in known) and known == sorted(known)
-    return numbers and inside and counts and scores and _pictures_are_sound(facts) and facts.get("metric") in METRICS
+    scores = all(type(one) in (int, float) and abs(one) < 1e30 for one in known) and known == sorted(known)
+    size = facts["stamp"].get("image_size", 1)
+    fits = type(size) is int and 0 < size <= MOST_SIDE and facts.get("metric") in METRICS
+    return numbers and inside and counts and scores and fits and _pictures_are_sound(facts)
 
 
 def _pictures_are_sound(facts: dict[str, Any]) -> bool:

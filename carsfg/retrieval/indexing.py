@@ -9,7 +9,8 @@ from torch import Tensor
 
 from carsfg.data.photos import Photos, to_square
 from carsfg.errors import InputError
-from carsfg.retrieval.gallery import Gallery, nearest
+from carsfg.retrieval.gallery import Gallery
+from carsfg.retrieval.index import look_at, nearest
 from carsfg.retrieval.metrics import prepare, score_chunks
 from carsfg.retrieval.thumbnails import encode
 from carsfg.tasks.base import CarsTask
@@ -108,7 +109,7 @@ def tune(gallery: Gallery, embeddings: Tensor, enough: float = ENOUGH) -> float:
     while recall < enough and effort < len(gallery):
         effort *= 2
         try:
-            gallery.look_at(effort)
+            look_at(gallery.index, effort)
         except InputError:
             break
         recall = _recall(gallery.search(queries, 10, some)[1], truth)
@@ -116,6 +117,6 @@ def tune(gallery: Gallery, embeddings: Tensor, enough: float = ENOUGH) -> float:
 
 
 def _recall(found: Tensor, truth: Tensor) -> float:
-    """Return the share of true neighbours (Q, K) among those found (Q, K)."""
+    """Return the share of true neighbours (Q, K) among those found (Q, K); 1 where there are none."""
     there = truth >= 0
-    return float(((found[:, :, None] == truth[:, None]).any(1) & there).sum() / there.sum())
+    return float(((found[:, :, None] == truth[:, None]).any(1) & there).sum() / there.sum()) if there.any() else 1.0

@@ -16,6 +16,7 @@ from torch import Tensor
 from carsfg.retrieval.gallery import Gallery
 
 UNKNOWN = 0.05  # below this p, a photo is said to show no car of the gallery's
+DIGITS = 6  # of a score that say something: in float32 the cosine of equal images is 1 to within some 1e-7
 MOST = 2000  # known cars that are kept: enough for steps of 0.05 %
 
 
@@ -29,9 +30,9 @@ def calibrate(gallery: Gallery, embeddings: Tensor, itself: bool) -> list[float]
     """
     some = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))[:MOST]
     scores, _ = gallery.search(embeddings[some], 1, some if itself else None)
-    return sorted(round(one, 6) for one in scores.flatten().tolist() if one > -torch.inf)
+    return sorted(round(one, DIGITS) for one in scores.flatten().tolist() if one > -torch.inf)
 
 
 def known_p(score: float, known: Sequence[float]) -> float:
     """Return the p-value of a photo whose nearest image has this score; `known` is ascending."""
-    return (1 + bisect_right(known, score)) / (len(known) + 1)
+    return (1 + bisect_right(known, round(score, DIGITS))) / (len(known) + 1)

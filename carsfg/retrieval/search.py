@@ -9,7 +9,7 @@ from torch import Tensor
 
 from carsfg.errors import TrainingError
 from carsfg.retrieval import metrics
-from carsfg.retrieval.gallery import nearest
+from carsfg.retrieval.index import nearest
 from carsfg.tasks.metrics import weighted_scores
 
 

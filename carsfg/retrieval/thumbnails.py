@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from carsfg.data.photo import DECODE_ERRORS
+from carsfg.errors import InputError
+
 SIDE, QUALITY = 224, 80  # pixels of the longer side, and of JPEG: about 11 KB each
 
 
@@ -55,8 +58,15 @@ class Thumbnails:
         return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def __getitem__(self, index: int) -> Image.Image:
-        """Decode one, as RGB of at most 224 x 224 pixels."""
-        return Image.open(io.BytesIO(self.jpeg(index)), formats=("JPEG",)).convert("RGB")
+        """Decode one, as RGB of at most 224 x 224 pixels.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            return Image.open(io.BytesIO(self.jpeg(index)), formats=("JPEG",)).convert("RGB")
+        except DECODE_ERRORS as error:
+            raise InputError(f"the gallery's thumbnails.bin is damaged ({error}): build it anew") from error
 
 
 def encode(image: Image.Image) -> bytes:

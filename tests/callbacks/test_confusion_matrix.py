@@ -59,6 +59,12 @@ def test_counts_are_true_by_predicted(
     trainer = make_trainer(callbacks=[ConfusionMatrix()], logger=TensorBoardLogger(tmp_path))
     trainer.test(task, make_cars(retrieval="closed_train_gallery"), verbose=False)  # the gallery is not counted
     assert drawn == [([[0, 0, 5, 0]] * 4, NAMES)]
+    folder = Path(trainer.log_dir or "")
+    assert (folder / "confusions.csv").read_text().split("\n")[:2] == [
+        "class,predicted,images",
+        f"{NAMES[0]},{NAMES[2]},5",
+    ]
+    assert (folder / "per_class.csv").read_text().splitlines()[3] == f"{NAMES[2]},5,5,1.0"
 
 
 def test_nothing_is_drawn_for_unseen_classes(

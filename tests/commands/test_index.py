@@ -1,0 +1,268 @@
+"""`carsfg index`: the same folder gives the same bytes, what cannot be read is named, mistakes are one line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from carsfg.data.photos import to_square
+from carsfg.data.stanford_cars import StanfordCars
+from carsfg.hardware import computes_in_bfloat16
+from carsfg.main import main
+from carsfg.retrieval.gallery import Gallery
+from carsfg.retrieval.thumbnails import SIDE
+from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.tasks.cnn import CarCNN
+from carsfg.tasks.fingerprint import fingerprint
+from carsfg.tasks.loading import load, save_network
+from tests.conftest import NAMES
+
+FILES = ["gallery.json", "index.faiss", "network.ckpt", "thumbnails.bin"]
+Index = Callable[..., Gallery]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint of a small CNN with random weights."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("network") / "cnn.ckpt"
+    save_network(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), path, {"image_size": 32, "weights": "random"})
+    return str(path)
+
+
+@pytest.fixture
+def garage(tmp_path: Path) -> Path:
+    """Six images of noise of two classes, a cut-off one, one that is none, and hidden ones."""
+    folder = tmp_path / "garage"
+    noise = np.random.default_rng(0).integers(0, 256, (8, 40, 50, 3), np.uint8)
+    for place, pixels in enumerate(noise):
+        (folder / f"car {place % 2}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(folder / f"car {place % 2}" / f"{place}.png")
+    (folder / "car 0/2.png").write_bytes((folder / "car 0/2.png").read_bytes()[:300])
+    (folder / "car 1/5.png").write_text("no image")
+    (folder / "car 1/.7.png").write_bytes((folder / "car 1/7.png").read_bytes())
+    shutil.copytree(folder / "car 0", folder / ".trash")
+    return folder
+
+
+@pytest.fixture
+def index(network: str, tmp_path: Path) -> Index:
+    """Indexes a folder on the CPU; gives the gallery."""
+
+    def run(folder: Path, *words: str, name: str = "gallery") -> Gallery:
+        output = tmp_path / name
+        assert main(["index", network, str(folder), f"--output={output}", "--device=cpu", *words]) == 0
+        return Gallery.load(output)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_root: Path) -> Path:
+    (folder,) = drawn_root.glob("drawn_cars/4-classes-10-train-5-test-seed-0/stanford_cars")
+    return folder
+
+
+def embeddings(gallery: Gallery) -> torch.Tensor:
+    found = np.empty((len(gallery), gallery.width), np.float32)
+    return torch.from_numpy(gallery.index.reconstruct_n(0, len(gallery), found))
+
+
+def test_a_folder_with_classes(index: Index, garage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gallery = index(garage)
+    assert gallery.paths == ["car 0/0.png", "car 0/4.png", "car 0/6.png", "car 1/1.png", "car 1/3.png", "car 1/7.png"]
+    assert gallery.class_names == ["car 0", "car 1"]
+    assert gallery.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert gallery.metric == "cosine"
+    assert len(gallery.known) == 6
+    assert sorted(path.name for path in (tmp_path / "gallery").iterdir()) == FILES
+    out, err = capsys.readouterr()
+    assert [line.startswith("left out: ") for line in err.splitlines()] == [True, True]
+    assert "car 0/2.png cannot be decoded" in err.splitlines()[0]
+    assert "car 1/5.png is no image" in err.splitlines()[1]
+    first, second = out.splitlines()
+    assert f"{tmp_path / 'gallery'}: 6 images of 2 classes, 2 could not be read; exact; " in first
+    assert second == f"search with: carsfg search {tmp_path / 'gallery'} PHOTO"
+
+
+def test_the_same_bytes_again(index: Index, garage: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        index(garage, name=name)
+    kept = {name: (tmp_path / "one" / name).read_bytes() for name in FILES}
+    assert kept == {name: (tmp_path / "two" / name).read_bytes() for name in FILES}
+    index(garage, name="one")  # replaced
+    assert kept == {name: (tmp_path / "one" / name).read_bytes() for name in FILES}
+    for words in (["--factory=IVF2,Flat"], ["--factory=HNSW4"], ["--batch-size=1", "--metric=euclidean"]):
+        for name in ("three", "four"):
+            index(garage, *words, name=name)
+        for name in FILES:
+            assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "four" / name).read_bytes()
+
+
+def test_the_network_and_pictures_lie_in_it(index: Index, garage: Path, network: str, tmp_path: Path) -> None:
+    gallery = index(garage, "--precision=32")
+    assert (
+        gallery.stamp["fingerprint"]
+        == fingerprint(load(network))
+        == fingerprint(load(tmp_path / "gallery/network.ckpt"))
+    )
+    assert (gallery.stamp["weights"], gallery.stamp["image_size"], gallery.stamp["precision"]) == ("random", 32, "32")
+    assert gallery.thumbnails is not None
+    assert [gallery.thumbnails[place].size for place in range(6)] == [(50, 40)] * 6
+    with Image.open(garage / "car 1/1.png") as image, torch.no_grad():
+        expected = load(network).embed({"image": to_square(image, 32)[None]})
+    torch.testing.assert_close(embeddings(gallery)[3:4], torch.nn.functional.normalize(expected))
+
+
+@pytest.mark.parametrize(("word", "half"), [("32", False), ("bf16", True), ("auto", computes_in_bfloat16("cpu"))])
+def test_precision(word: str, half: bool, index: Index, garage: Path, tmp_path: Path) -> None:
+    gallery = index(garage, f"--precision={word}")
+    assert gallery.stamp["precision"] == ("bf16" if half else "32")
+    search = VisualSearch.open(tmp_path / "gallery")
+    assert search.bfloat16 is (half and computes_in_bfloat16("cpu"))
+    for place, path in enumerate(gallery.paths):
+        (match,) = search.search(garage / path, k=1).matches
+        assert match.similarity == pytest.approx(1, abs=1e-3 if half else 1e-5)
+        assert match.place == place or half
+
+
+def test_stanford_cars_by_its_annotations(index: Index, drawn: Path, network: str) -> None:
+    gallery = index(drawn.parent, "--precision=32")
+    train, test = (StanfordCars(drawn, split) for split in ("train", "test"))
+    assert gallery.class_names == train.class_names == NAMES
+    assert gallery.labels.tolist() == [*train.labels.tolist(), *test.labels.tolist()]
+    assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
+    assert gallery.paths[40] == "stanford_cars/cars_test/00001.jpg"
+    with torch.no_grad():
+        crops = torch.stack([to_square(test.load(place), 32) for place in range(len(test))])
+        expected = load(network).embed({"image": crops})
+    torch.testing.assert_close(embeddings(gallery)[40:], torch.nn.functional.normalize(expected))
+
+
+def test_splits_crops_and_margins(index: Index, drawn: Path) -> None:
+    sizes = {}
+    for words in ((), ("--margin=0.2",), ("--no-crop",)):
+        gallery = index(drawn, "--split=test", *words)
+        assert len(gallery) == 20
+        assert gallery.thumbnails is not None
+        sizes[words] = [gallery.thumbnails[place].size for place in range(20)]
+    for words, crop, margin in (((), True, 0), (("--margin=0.2",), True, 0.2), (("--no-crop",), False, 0)):
+        test = StanfordCars(drawn, "test", crop, margin)
+        for place, size in enumerate(sizes[words]):
+            image = test.load(place)
+            image.thumbnail((SIDE, SIDE))
+            assert image.size == size
+    assert len({tuple(one) for one in sizes.values()}) == 3
+
+
+def test_an_approximate_index_is_tuned_and_measured(
+    index: Index, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = index(drawn, "--factory=IVF8,Flat")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "recall" in line)
+    assert "; IVF8,Flat, recall@10 " in line
+    assert " against exact search; " in line
+    said = float(line.partition("recall@10 ")[2].split()[0])
+    assert 0.97 <= said <= 1
+    assert gallery.index.nprobe > 1
+    own, exact = torch.arange(60), index(drawn, name="exact")
+    found, truth = (one.search(embeddings(exact), 10, own)[1].tolist() for one in (gallery, exact))
+    shared = sum(len({*one} & {*other}) for one, other in zip(found, truth, strict=True))
+    assert shared / 600 == pytest.approx(said, abs=0.0006)  # of three digits
+
+
+def test_known_cars_of_another_folder(
+    index: Index, garage: Path, drawn: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gallery = index(drawn, "--split=train", f"--calibrate={garage}")
+    assert len(gallery.known) == 6
+    assert gallery.known != sorted(index(garage, name="other").known)
+    err = capsys.readouterr().err
+    assert "left out: " in err
+    assert "car 0/2.png" in err
+
+
+def test_one_image(index: Index, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "one/red.png")
+    gallery = index(tmp_path / "one")
+    assert (len(gallery), gallery.class_names, gallery.known) == (1, ["one"], [])
+
+
+def test_a_name_in_another_encoding(index: Index, tmp_path: Path) -> None:
+    """As old archives have them: no text, but a file all the same."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "caf\udce9.png").touch()
+    Image.new("RGB", (9, 9), "red").save(folder / "red.png")
+    shutil.copy(folder / "red.png", folder / "caf\udce9.png")
+    assert index(folder).paths == ["caf\udce9.png", "red.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.ckpt", "FOLDER", "--output=g"], "no checkpoint nowhere.ckpt"),
+        (["broken.ckpt", "FOLDER", "--output=g"], "cannot read checkpoint broken.ckpt"),
+        (["CKPT", "nowhere", "--output=g"], "there is no folder nowhere"),
+        (["CKPT", "empty", "--output=g"], "no image in empty: looked for .jpg"),
+        (["CKPT", "bad", "--output=g"], "none of the 1 images in bad can be read: bad/1.jpg is no image"),
+        (["CKPT", "FOLDER"], "the following arguments are required: --output; `carsfg index --help`"),
+        (["CKPT", "FOLDER", "--output=thesis"], "thesis is there already and is no gallery"),
+        (["CKPT", "FOLDER", "--output=thesis/three_years.txt/g"], "cannot write a gallery to "),
+        (["CKPT", "FOLDER", "--output=g", "--factory=Flatt"], "no index 'Flatt' of 6 x 8 embeddings"),
+        (["CKPT", "FOLDER", "--output=g", "--factory=IVF99,Flat"], "no index 'IVF99,Flat' of 6 x 8 embeddings"),
+        (["CKPT", "FOLDER", "--output=g", "--metric=hamming"], "argument --metric: invalid choice: 'hamming'"),
+        (["CKPT", "FOLDER", "--output=g", "--split=test"], "has no split 'test': it is no Stanford Cars"),
+        (["CKPT", "FOLDER", "--output=g", "--batch-size=0"], "--batch-size must be 1 or more"),
+        (["CKPT", "FOLDER", "--output=g", "--device=toaster"], "device 'toaster' is not to be had here"),
+        (["CKPT", "FOLDER", "--output=g", "--calibrate=empty"], "no image in empty"),
+        (["CKPT", "DRAWN", "--output=g", "--margin=-1"], "margin is -1.0: give a fraction of the box"),
+    ],
+)
+def test_mistakes_are_one_line(
+    words: list[str],
+    said: str,
+    network: str,
+    garage: Path,
+    drawn: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.ckpt").write_bytes(Path(network).read_bytes()[:500])
+    for name in ("empty", "bad", "thesis"):
+        Path(name).mkdir()
+    Path("bad/1.jpg").write_text("no image")
+    Path("thesis/three_years.txt").write_text("of work")
+    given = {"CKPT": network, "FOLDER": str(garage), "DRAWN": str(drawn)}
+    assert main(["index", *[given.get(word, word) for word in words]]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert not Path("g").exists()
+    assert [path.name for path in Path("thesis").iterdir()] == ["three_years.txt"]
+
+
+def test_facts_are_plain_json(index: Index, garage: Path, tmp_path: Path) -> None:
+    index(garage)
+    facts = json.loads((tmp_path / "gallery/gallery.json").read_text())
+    assert facts["count"] == 6
+    assert facts["known"] == sorted(facts["known"])
+    assert str(tmp_path) not in json.dumps(facts)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from carsfg.main import main; main(['index', '--help']); print({'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--output GALLERY" in done.stdout
+    assert done.stdout.endswith("set()\n")

@@ -1,0 +1,47 @@
+"""`carsfg report`: files, markers, and a README that is never stale."""
+
+from pathlib import Path
+
+import pytest
+
+from carsfg.commands.report import refresh
+from carsfg.errors import InputError
+from carsfg.main import main
+from carsfg.report.runs import read_runs
+from carsfg.report.summary import summaries
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "lightning_logs/reference"
+MARKED = "before\n<!-- carsfg report: Table 2 -->\nold\n<!-- end -->\nafter\n"
+
+
+def test_the_reference_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(MARKED)
+    words = [str(REFERENCE), "--output", str(tmp_path / "report"), "--update-readme", str(readme)]
+    assert main(["report", *words]) == 0
+    assert "8 runs" in capsys.readouterr().out
+    assert "| cnn_best | custom CNN |  | 86.73 % |" in (tmp_path / "report/report.md").read_text()
+    assert "<h1>carsfg: 8 runs</h1>" in (tmp_path / "report/index.html").read_text()
+    assert readme.read_text().startswith("before\n<!-- carsfg report: Table 2 -->\n| experiment |")
+    assert "old" not in readme.read_text()
+
+
+def test_the_readme_is_not_stale() -> None:
+    text = (ROOT / "README.md").read_text()
+    tables = {table.title.partition(":")[0]: table.markdown() for table in summaries(read_runs(REFERENCE))}
+    assert refresh(text, tables) == text, "run: carsfg report lightning_logs/reference --update-readme"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("no markers", "there are no markers"), ("<!-- carsfg report: Table 2 -->\nno end", "has no <!-- end -->")],
+)
+def test_markers_that_are_missing(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        refresh(text, {"Table 2": "new"})
+
+
+def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "no run below" in capsys.readouterr().err

@@ -1,0 +1,211 @@
+"""`carsfg search`: every photo that people have is answered, and what is none ends in one line."""
+
+import io
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from carsfg.main import main
+from carsfg.retrieval.gallery import Gallery
+from tests.commands.conftest import ANSWERS, Search, checkpoint
+
+
+def test_images_of_the_gallery_find_themselves(search: Search, cars: Path) -> None:
+    found = search(cars)
+    assert [one["photo"] for one in found] == [str(path) for path in sorted(cars.rglob("*.png"))]
+    assert len(found) == 24
+    for place, one in enumerate(found):
+        first = one["matches"][0]
+        assert (first["rank"], first["place"]) == (1, place)
+        assert str(cars / first["path"]) == one["photo"]
+        assert first["similarity"] == pytest.approx(1, abs=1e-5)
+        assert one["matches"][1]["similarity"] < 1
+        assert one["is_known"]
+
+
+def test_a_line_of_json_holds_everything(search: Search, car: Path) -> None:
+    (one,) = search(car, "-k", "3")
+    assert set(one) == ANSWERS
+    assert [set(match) for match in one["matches"]] == 3 * [
+        {"rank", "name", "make", "body", "year", "similarity", "path", "place"}
+    ]
+    first = one["matches"][0]
+    assert first["name"] == car.parent.name
+    assert (first["make"], first["body"], first["year"]) == ("Dunmore", "Van", 2012)
+    assert [match["rank"] for match in one["matches"]] == [1, 2, 3]
+    assert sum(share["share"] for share in one["vote"]) == pytest.approx(1)
+    assert sum(share["share"] for share in one["classes"]) == pytest.approx(1)  # of four classes all are named
+    assert set(one["seconds"]) == {"decode", "embed", "search"}
+    assert 0 < one["known"] <= 1
+
+
+def test_paths_from_standard_input(
+    search: Search, cars: Path, car: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spaced = shutil.copy(car, tmp_path / " a car .png")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\n\n{spaced}\n"))
+    assert [one["photo"] for one in search("-")] == [str(car), str(spaced)]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\nnowhere.jpg\n{cars}\n{car}"))
+    assert [one["photo"] for one in search("-", code=2)] == [str(car), str(car)]
+
+
+def test_paths_that_end_in_zeros(
+    gallery: Path, car: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `find -print0` writes them: one line, which names no file."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\0{car}\0"))
+    assert main(["search", str(gallery), "-", "--device=cpu"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("carsfg: error: cannot read ")
+    assert err.count("\n") == 1
+
+
+def test_folders_and_files_together(search: Search, cars: Path, car: Path) -> None:
+    folder = cars / "Aurora 5 Coupe 2002"
+    assert [one["photo"] for one in search(car, folder)] == [str(car), *map(str, sorted(folder.iterdir()))]
+
+
+def test_a_box_is_cut(search: Search, car: Path, tmp_path: Path) -> None:
+    image, scene = Image.open(car), Image.effect_noise((640, 480), 90).convert("RGB")
+    x1, y1 = 50 + image.width, 30 + image.height
+    scene.paste(image, (50, 30))
+    scene.save(tmp_path / "scene.png")
+    (one,) = search(tmp_path / "scene.png", f"--box=50,30,{x1},{y1}", f"--output={tmp_path / 'cut.png'}")
+    assert one["matches"][0]["path"].endswith(car.name)
+    assert one["matches"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    (whole,) = search(tmp_path / "scene.png")
+    assert whole["matches"][0]["similarity"] < 0.9999
+
+
+def test_lines_for_a_person(gallery: Path, car: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", str(gallery), str(car), "-k", "2", "--device=cpu"]) == 0
+    out = capsys.readouterr().out
+    flat = " ".join(out.split())
+    assert "1 1.000 Dunmore C-V Cargo Van 2012 Dunmore / Van / 2012" in flat
+    assert "vote of 2 " in flat
+    assert "known car? likely: " in flat
+    assert "time decode " in flat
+
+
+@pytest.mark.parametrize("suffix", ["png", "PDF", "svg"])
+def test_a_picture_of_what_was_found(
+    suffix: str, gallery: Path, car: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / f"found.{suffix}"
+    words = [str(car), "nowhere.jpg", str(car), "-k", "4", f"--output={picture}", "--device=cpu"]
+    assert main(["search", str(gallery), *words]) == 2
+    assert f"drawn: {picture}" in capsys.readouterr().err
+    assert picture.read_bytes()[:4] in (b"\x89PNG", b"%PDF", b"<?xm")
+    if suffix == "png":
+        with Image.open(picture) as image:
+            assert image.size == (120 + 190 + 4 * 168, 76 + 2 * 220)  # two photos of four neighbours
+
+
+def test_a_picture_of_a_photo_with_dollars_in_its_name(search: Search, car: Path, tmp_path: Path) -> None:
+    photo = shutil.copy(car, tmp_path / "$_$.png")
+    assert len(search(photo, f"--output={tmp_path / 'x.png'}")) == 1
+    assert (tmp_path / "x.png").is_file()
+
+
+def test_pictures_that_are_damaged(
+    gallery: Path, car: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As many bytes as before, but none of a JPEG: not the fault of the file that is written."""
+    damaged = shutil.copytree(gallery, tmp_path / "cars")
+    (damaged / "thumbnails.bin").write_bytes(bytes((gallery / "thumbnails.bin").stat().st_size))
+    assert main(["search", str(damaged), str(car), f"--output={tmp_path / 'x.png'}", "--device=cpu"]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "cannot write" not in err
+    assert str(damaged) in err or "thumbnails.bin" in err
+
+
+def test_on_disk(search: Search, car: Path) -> None:
+    assert search(car, "--mmap")[0]["matches"] == search(car)[0]["matches"]
+
+
+def test_its_own_checkpoint_and_another(
+    gallery: Path, car: Path, tmp_path: Path, search: Search, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = checkpoint(tmp_path / "own.ckpt"), checkpoint(tmp_path / "other.ckpt", seed=1)
+    assert search(car, f"--checkpoint={own}")[0]["matches"] == search(car)[0]["matches"]
+    assert main(["search", str(gallery), str(car), f"--checkpoint={other}", "--device=cpu"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "the gallery was made by another network" in err
+    assert "search with the checkpoint it was made with, or build it anew" in err
+
+
+def test_a_gallery_without_network_or_pictures(
+    gallery: Path, car: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = Gallery.load(gallery)
+    bare.thumbnails = None
+    bare.save(tmp_path / "bare")
+    assert main(["search", str(tmp_path / "bare"), str(car), "--device=cpu"]) == 2
+    assert f"there is no network in the gallery {tmp_path / 'bare'}: name its checkpoint\n" in capsys.readouterr().err
+    named = [str(tmp_path / "bare"), str(car), f"--checkpoint={gallery.parent / 'cnn.ckpt'}", "--device=cpu"]
+    assert main(["search", *named]) == 0
+    capsys.readouterr()
+    assert main(["search", *named, f"--output={tmp_path / 'x.png'}"]) == 2
+    assert "bare has no pictures to draw: build it with `carsfg index`\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere", "CAR"], "no gallery in nowhere: `carsfg index` and `carsfg predict` write them"),
+        (["GALLERY"], "the following arguments are required: PHOTO; `carsfg search --help`"),
+        (["GALLERY", "CAR", "-k", "0"], "-k must be 1 or more"),
+        (["GALLERY", "CAR", "-k", "many"], "argument -k: invalid int value: 'many'"),
+        (["GALLERY", "CAR", "--box=1,2,3"], "--box 1,2,3: give four whole numbers, X0,Y0,X1,Y1"),
+        (["GALLERY", "CAR", "--box=0,0,9999,10"], "the box 0,0,9999,10 leaves "),
+        (["GALLERY", "CAR", "--box=5,5,5,9"], "the box 5,5,5,9 leaves "),
+        (["GALLERY", "CAR", "CAR", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
+        (["GALLERY", "-", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
+        (["GALLERY", "empty", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
+        (["GALLERY", "empty"], "no image in empty"),
+        (["GALLERY", "CAR", "--output=found.doc"], "--output found.doc: a picture's name ends in .png"),
+        (["GALLERY", "CAR", "--output=nowhere/x.png"], "cannot write nowhere/x.png: there is no such folder"),
+        (["GALLERY", "CAR", "--checkpoint=nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
+        (["GALLERY", "CAR", "--device=toaster"], "device 'toaster' is not to be had here"),
+        (["GALLERY", "a" * 300, "--box=0,0,5,5"], "cannot read aaa"),
+    ],
+)
+def test_mistakes_are_one_line(
+    words: list[str],
+    said: str,
+    gallery: Path,
+    car: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    given = {"GALLERY": str(gallery), "CAR": str(car)}
+    assert main(["search", *[given.get(word, word) for word in words]]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_picture_where_a_folder_is(
+    gallery: Path, car: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.png").mkdir()
+    assert main(["search", str(gallery), str(car), f"--output={tmp_path / 'x.png'}", "--device=cpu"]) == 2
+    assert f"cannot write {tmp_path / 'x.png'}: " in capsys.readouterr().err
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from carsfg.main import main; main(['search', '--help']); print({'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--box X0,Y0,X1,Y1" in done.stdout
+    assert done.stdout.endswith("set()\n")

@@ -1,0 +1,57 @@
+"""Reading runs, and never mixing what differs."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from carsfg.errors import InputError
+from carsfg.report.runs import group, mean_of, per_class, read_runs
+from tests.report.conftest import MakeRun
+
+
+def test_a_run_is_read(make_run: MakeRun) -> None:
+    (run,) = read_runs(make_run("reference/tl_exp1/resnet50"))
+    assert (run.name, run.experiment) == ("reference/tl_exp1/resnet50", "tl_exp1")
+    assert run.curves["train/top1"] == [(1, 0.1), (2, 0.5)]
+    assert run.curves["val/loss"] == [(1, 3.5), (2, 2.5)]
+    assert run.test["test/top1"] == 0.425
+    assert per_class(run.confusions)["Audi S4 Sedan 2007"] == (6, 10)
+
+
+def test_runs_without_a_test_are_left_out(make_run: MakeRun) -> None:
+    logs = make_run()
+    untested = logs / "tl_exp1/version_1"
+    untested.mkdir()
+    (untested / "metrics.csv").write_text("epoch,step,val/top1\n0,1,0.9\n")
+    assert [run.name for run in read_runs(logs)] == ["tl_exp1/version_0"]
+    (logs / "tl_exp1/version_0/metrics.csv").unlink()
+    with pytest.raises(InputError, match="was tested"):
+        read_runs(logs)
+
+
+def test_only_seeds_and_machines_are_repetitions(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0", top1=0.4)
+    make_run("tl_exp1/version_1", top1=0.5, seed=1, hardware="1 x H200", versions="carsfg 0.2.0")
+    make_run("tl_exp1/version_2", top1=0.9, chosen_on="holdout: val/top1")
+    make_run("tl_exp1/version_3", top1=0.9, data="drawn cars")
+    logs = make_run("tl_exp2/version_0", top1=0.9)
+    groups = group(read_runs(logs))
+    assert sorted(len(same) for same in groups) == [1, 1, 1, 2]
+    (both,) = [same for same in groups if len(same) == 2]
+    mean, deviation = mean_of(both, "test/top1") or (0, 0)
+    assert mean == pytest.approx(0.45)
+    assert deviation == pytest.approx(math.sqrt(2 * 0.05**2))
+    assert mean_of(both, "test/retrieval/map") is None
+
+
+def test_mistakes(make_run: MakeRun, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no folder"):
+        read_runs(tmp_path / "nowhere")
+    logs = make_run()
+    (logs / "tl_exp1/version_0/metrics.csv").write_text("epoch,step,test/top1\n1,2,much\n")
+    with pytest.raises(InputError, match="its files are damaged"):
+        read_runs(logs)
+    (logs / "tl_exp1/version_0/hparams.yaml").write_text("seed: [")
+    with pytest.raises(InputError, match=r"hparams\.yaml is damaged"):
+        read_runs(logs)
