@@ -1,5 +1,6 @@
 """The command `carsfg`: every verb goes to its file in `commands/` before anything heavy is imported."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -56,6 +57,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except (InputError, TrainingError) as error:
         print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(error, InputError) else 1
+    except BrokenPipeError:  # whoever read our output has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         return 1
 

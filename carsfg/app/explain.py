@@ -37,13 +37,14 @@ def heat_map(task: CarsTask, pixels: Tensor, target: Tensor) -> Tensor | None:
     try:
         with torch.enable_grad():
             image = task.preprocess(pixels[None].to(task.device)).requires_grad_()
-            embedding = task.project(task.embed_images(image)).float()
+            feature = task.embed_images(image)
+            embedding = getattr(task, "projection", nn.Identity())(feature).float()  # of its own length: see below
     finally:
         for hook in hooks:
             hook.remove()
     if not maps:
         return None
-    length = embedding.norm().detach()
+    length = embedding.norm().detach()  # held still: through it, all shares together would come to nothing
     similarity = (embedding[0] @ functional.normalize(target.to(task.device), dim=0)) / length
     (gradient,) = torch.autograd.grad(similarity, maps)
     return (gradient * maps[0].detach()).sum(1)[0].float().cpu()

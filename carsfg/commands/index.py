@@ -72,10 +72,12 @@ def _index(options: argparse.Namespace) -> int:
     """Embed, build, measure, calibrate and write."""
     from carsfg.data.photos import Photos
     from carsfg.hardware import find_device
+    from carsfg.retrieval.gallery import check_target
     from carsfg.retrieval.indexing import choose_factory, embed_photos, tune
     from carsfg.retrieval.known import calibrate
     from carsfg.tasks.loading import load
 
+    check_target(options.output)  # said before it takes minutes
     device = find_device(options.device)
     task, photos = (
         load(options.checkpoint, device),

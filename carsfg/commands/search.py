@@ -57,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-k", type=int, default=10, help="how many to find (default: %(default)s)")
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="the car in the photo, in pixels; the whole by default")
+    for part, example in (("make", "BMW"), ("body", "Coupe"), ("year", "2012")):
+        parser.add_argument(
+            f"--{part}", type=int if part == "year" else str, help=f"of the cars to find, such as {example}"
+        )
     parser.add_argument("--json", action="store_true", help="one JSON object a photo and line")
     parser.add_argument(
         "--output", metavar="FILE", help=f"also draw what was found, for up to {SHOWN} photos: .png, .pdf"
@@ -77,13 +81,15 @@ def _search(options: argparse.Namespace, box: "Box | None") -> int:
     search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
     if options.output and search.gallery.thumbnails is None:
         raise InputError(f"{options.gallery} has no pictures to draw: build it with `carsfg index`")
+    parts = options.make, options.body, options.year
+    among = None if parts == (None, None, None) else search.among(*parts)
     shown: list[tuple[str, Image.Image, Answer]] = []
     failed = 0
     for name in _photos(options.photos):
         try:
             if isinstance(name, InputError):
                 raise name
-            answer = search.search(name, options.k, box)
+            answer = search.search(name, options.k, box, among)
         except InputError as error:
             print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
             failed += 1

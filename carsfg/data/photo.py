@@ -38,7 +38,7 @@ def read_photo(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     name = name or ("the photo" if isinstance(source, bytes) else str(source))
     data = source if isinstance(source, bytes) else _read(Path(source), name)
     if len(data) > MOST_BYTES:
-        raise InputError(f"{name} has {len(data) / 2**20:.0f} MB: photos of up to {MOST_BYTES // 2**20} MB are taken")
+        raise InputError(f"{name} is too large: photos of up to {MOST_BYTES // 2**20} MB are taken")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is ours
@@ -72,13 +72,12 @@ def crop_photo(image: Image.Image, box: Box | None, name: str = "the photo") -> 
 
 
 def _read(path: Path, name: str) -> bytes:
+    """Read a file; of one without end, no more than is needed to refuse it."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            size = path.stat().st_size / 2**20
-            raise InputError(f"{name} has {size:.0f} MB: photos of up to {MOST_BYTES // 2**20} MB are taken")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in its name
-        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', error)}") from None
+        with path.open("rb") as file:
+            return file.read(MOST_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _check_size(image: Image.Image, name: str) -> None:

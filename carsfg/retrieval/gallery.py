@@ -159,9 +159,7 @@ class Gallery:
         Raises:
             InputError: something else is there, or it cannot be written.
         """
-        folder = Path(folder).resolve()  # through links, and with a name
-        if folder.exists() and not _is_replaceable(folder):
-            raise InputError(f"{folder} is there already and is no gallery, or more than that: name another folder")
+        folder = check_target(folder)
         beside, old = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex}") for _ in range(2))
         try:
             beside.mkdir(parents=True)
@@ -222,9 +220,17 @@ class Gallery:
         return cls(index=index, labels=labels, thumbnails=thumbnails, **plain)
 
 
-def _is_replaceable(folder: Path) -> bool:
-    """Whether a folder is a gallery, and nothing else."""
-    if not folder.is_dir():
-        return False
-    names = {path.name for path in folder.iterdir()}
-    return {INDEX, gallery_facts.FILE} <= names <= {INDEX, gallery_facts.FILE, NETWORK, THUMBNAILS}
+def check_target(folder: str | Path) -> Path:
+    """Return the folder that a gallery is to be written to, through links, and with a name.
+
+    Raises:
+        InputError: something else is there, which is not to be lost.
+    """
+    folder = Path(folder).resolve()
+    if not folder.exists():
+        return folder
+    known = {INDEX, gallery_facts.FILE, NETWORK, THUMBNAILS}
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not {INDEX, gallery_facts.FILE} <= names <= known:
+        raise InputError(f"{folder} is there already and is no gallery, or more than that: name another folder")
+    return folder

@@ -81,6 +81,15 @@ def test_a_box_is_cut(search: Search, car: Path, tmp_path: Path) -> None:
     assert whole["matches"][0]["similarity"] < 0.9999
 
 
+def test_cars_of_some_kind(search: Search, car: Path, capsys: pytest.CaptureFixture[str], gallery: Path) -> None:
+    (one,) = search(car, "--make", "Aurora", "--year", "2002", "-k", "50")
+    assert {(match["make"], match["year"]) for match in one["matches"]} == {("Aurora", 2002)}
+    (whole,) = search(car)
+    assert one["known"] == whole["known"]  # that is about all of the gallery
+    assert main(["search", str(gallery), str(car), "--make", "Trabant"]) == 2
+    assert "there is no car of make Trabant in the gallery" in capsys.readouterr().err
+
+
 def test_lines_for_a_person(gallery: Path, car: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["search", str(gallery), str(car), "-k", "2", "--device=cpu"]) == 0
     out = capsys.readouterr().out

@@ -129,7 +129,7 @@ def test_too_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(photo, "MOST_BYTES", 2**20)
     (tmp_path / "huge.jpg").write_bytes(bytes(3 * 2**20))
     for source in (tmp_path / "huge.jpg", bytes(3 * 2**20)):
-        with pytest.raises(InputError, match="has 3 MB: photos of up to 1 MB are taken"):
+        with pytest.raises(InputError, match="is too large: photos of up to 1 MB are taken"):
             read_photo(source)
 
 
@@ -150,3 +150,8 @@ def test_a_box_is_cut() -> None:
 def test_boxes_that_do_not_fit(box: tuple[int, int, int, int]) -> None:
     with pytest.raises(InputError, match="leaves the photo of 40 x 20 pixels"):
         crop_photo(two_halves(), box)
+
+
+def test_a_file_without_end() -> None:
+    with pytest.raises(InputError, match="/dev/zero is too large"):
+        read_photo("/dev/zero")

@@ -53,6 +53,23 @@ def test_ties_on_the_last_place_go_to_the_smaller_index() -> None:
     assert others.tolist() == [[0, 1, 3, 4, 5], [0, 1, 2, 3, 4]]
 
 
+@pytest.mark.parametrize("factory", ["Flat", "IVF1,Flat", "HNSW4"])
+def test_a_search_among_some(factory: str) -> None:
+    some = torch.tensor([True, False, True, False, True])
+    scores, places = gallery(metric="euclidean", factory=factory).search(torch.zeros(1, 2), 4, among=some)
+    assert places.tolist() == [[2, 0, 4, -1]]
+    assert scores[0].tolist() == pytest.approx([-2, -3, -(50**0.5), -torch.inf])
+    _, nothing = gallery(factory=factory).search(torch.zeros(1, 2), 2, among=torch.zeros(5, dtype=torch.bool))
+    assert nothing.tolist() == [[-1, -1]]
+
+
+@pytest.mark.parametrize("factory", ["Flat", "IVF1,Flat", "HNSW4"])
+def test_embeddings_come_back(factory: str) -> None:
+    vector = gallery(metric="euclidean", factory=factory).vector(1)
+    assert vector is not None
+    assert vector.tolist() == [4, 0]
+
+
 @pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_what_was_saved_comes_back(metric: Any, mmap: bool, tmp_path: Path) -> None:
