@@ -7,6 +7,7 @@ from carsfg.callbacks.mix_images import MixImages
 from carsfg.callbacks.neighbour_panels import NeighbourPanels
 from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
 from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
+from carsfg.callbacks.scalar_layout import ScalarLayout
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 from carsfg.callbacks.stamp import RunStamp
 
@@ -19,6 +20,7 @@ __all__ = [
     "ProgressiveResolution",
     "ReuseFrozenTrunk",
     "RunStamp",
+    "ScalarLayout",
     "Size",
     "Stage",
     "StagedUnfreezing",

@@ -22,6 +22,7 @@ from carsfg.callbacks import (
     NeighbourPanels,
     ReuseFrozenTrunk,
     RunStamp,
+    ScalarLayout,
 )
 from carsfg.commands.messages import one_line
 from carsfg.configuration import find_configs, shipped_configs
@@ -34,7 +35,7 @@ from carsfg.tasks.base import CarsTask, check_classes
 from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
-EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter)
+EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
 
 
 class CarsParser(LightningArgumentParser):
