@@ -20,6 +20,9 @@ def shipped_configs() -> list[str]:
 def find_config(name: str) -> Path:
     """Find a config: a path, or a bare name (`tl_exp3`) in the working folder, then among the shipped ones.
 
+    Args:
+        name: a path, or a bare name with or without its ending.
+
     Raises:
         InputError: there is none; the message names the shipped ones.
     """

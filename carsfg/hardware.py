@@ -42,7 +42,11 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Name a device as stamps do."""
+    """Name a device as stamps do.
+
+    Args:
+        device: as `find_device` finds it.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type.upper()} ({platform.machine()}, {torch.get_num_threads()} threads)"

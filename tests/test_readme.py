@@ -1,27 +1,123 @@
-"""The README's first command, typed as it stands there: the drawn cars are learned from random weights."""
+"""The README's commands, typed as they stand there, on small drawn cars in the place of the data."""
 
 import csv
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+
+from carsfg.data.drawn_cars import DrawnCars, draw_cars
 
 README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)
+LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+SMALL = ["--model.image_size=32", "--data.image_size=32", "--data.crop=true", "--trainer.max_epochs=1"]
+ARTEFACTS = {
+    "data check": "sheet.png", "data draw": "drawn/stanford_cars/devkit/cars_meta.mat", "report": "report/index.html",
+    "index": "cars/network.ckpt", "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
+}  # fmt: skip
+
+
+def run(words: list[str], folder: Path, **kwargs: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600, **kwargs)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which everything lies that the README takes for granted."""
+    folder = tmp_path_factory.mktemp("readme")
+    draw_cars(folder / "data", DrawnCars(classes=3, train=8, test=3), progress=False)
+    for name, file in (("resnet50", "resnet50.pt"), ("mobilenet_v2", "mobilenet_v2_features.pt")):
+        torch.save(torchvision.models.get_model(name).state_dict(), folder / file)
+    shutil.copytree(folder / "data/stanford_cars/cars_test", folder / "photos/new")
+    shutil.copytree(folder / "photos/new", folder / "new")
+    shutil.copy(folder / "photos/new/00001.jpg", folder / "photo.jpg")
+    (folder / "README.md").write_text(README.read_text())
+    return folder
+
+
+def adapt(line: str, folder: Path) -> list[str]:
+    """Name what is here, and make networks small."""
+    checkpoints = sorted(folder.glob("lightning_logs/*/version_0/checkpoints/*.ckpt"))
+    words = shlex.split(line)
+    if words[1] in ("fit", "test"):
+        weights = (
+            [] if any("weights" in word for word in words) or words[1] == "test" else ["--model.weights=resnet50.pt"]
+        )
+        words = [*words, *weights, *SMALL]
+    swaps = {
+        "/data/cars": "data",
+        "120,80,900,610": "12,8,90,61",
+        "CHECKPOINT": str(checkpoints[0]) if checkpoints else "",
+    }
+    words = [swaps.get(word, word.replace("/data/cars", "data")) for word in words]
+    return [f"--ckpt_path={checkpoints[0]}" if word.startswith("--ckpt_path") else word for word in words]
+
+
+@pytest.mark.slow
+def test_all_commands_in_turn(folder: Path) -> None:
+    tried = []
+    for line in LINES:
+        if not line.startswith("carsfg ") or line.startswith("carsfg app") or "gpu.yaml" in line:
+            continue
+        done = run(adapt(line, folder), folder)
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        tried.append(line)
+        for verb, artefact in ARTEFACTS.items():
+            if line.startswith(f"carsfg {verb} "):
+                assert (folder / artefact).exists(), line
+    assert {line.split()[1] for line in tried} >= {"data", "fit", "test", "report", "index", "search", "export"}
+
+
+@pytest.mark.slow
+def test_many_photos_by_a_pipe(folder: Path) -> None:
+    (line,) = [line for line in LINES if "carsfg search cars -" in line]
+    finder, _, ours = line.partition(" | ")
+    found = subprocess.run(shlex.split(finder), cwd=folder, capture_output=True, text=True, check=True).stdout
+    done = run(shlex.split(ours), folder, input=found)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 9)
+
+
+@pytest.fixture
+def app(folder: Path) -> Iterator[int]:
+    """Runs the app on a port of its own."""
+    (line,) = [line for line in LINES if line.startswith("carsfg app")]
+    words = [sys.executable, "-m", *shlex.split(line), "--port", "7899"]
+    with subprocess.Popen(words, cwd=folder) as process:
+        yield 7899
+        process.terminate()
+
+
+@pytest.mark.slow
+def test_the_app_answers(app: int) -> None:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{app}/") as page:
+                assert "carsfg" in page.read().decode()
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail("the page did not come up in two minutes")
 
 
 @pytest.mark.slow
 def test_the_first_command(tmp_path: Path) -> None:
-    found = re.search(r"pip install -e \. && (carsfg fit .*)", README.read_text())
-    assert found is not None
-    words = found[1].split()
-    assert shutil.which(words[0], path=str(Path(sys.executable).parent)) is not None
-    subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, check=True, timeout=600)
-    run = tmp_path / "lightning_logs/tl_exp3/version_0"
-    with (run / "metrics.csv").open() as file:
+    (line,) = [line for line in LINES if line.startswith("python -m pip install -e . &&")]
+    done = run(shlex.split(line.partition("&& ")[2]), tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    folder = tmp_path / "lightning_logs/tl_exp3/version_0"
+    with (folder / "metrics.csv").open() as file:
         (top1,) = [float(row["test/top1"]) for row in csv.DictReader(file) if row["test/top1"]]
     assert top1 >= 4 / 12  # four times chance
-    assert list(run.glob("checkpoints/*.ckpt"))
-    assert list(run.glob("events.out.tfevents.*"))
+    assert list(folder.glob("checkpoints/*.ckpt"))
+    assert list(folder.glob("events.out.tfevents.*"))

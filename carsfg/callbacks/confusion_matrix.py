@@ -41,7 +41,7 @@ class ConfusionMatrix(Callback):
         """Start counting."""
         self._start(pl_module, True)
 
-    def on_validation_batch_end(  # noqa: D102
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -50,6 +50,7 @@ class ConfusionMatrix(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Count a batch."""
         if self._counts is not None and dataloader_idx == 0:
             self._counts.update(outputs["logits"], batch["label"])
 

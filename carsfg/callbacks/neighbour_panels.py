@@ -115,7 +115,13 @@ class View:
 
     @classmethod
     def of(cls, searched: Searched, data: StanfordCarsDataModule, split: Literal["val", "test"]) -> "View":
-        """Find the images of a search in the split `val` or `test`."""
+        """Find the images of a search in the split `val` or `test`.
+
+        Args:
+            searched: what was found, by `FaissRetrieval`.
+            data: set up, where the images are.
+            split: `val` or `test`.
+        """
         rows = data.splits.test if split == "test" else data.splits.val
         assert rows is not None  # noqa: S101
         query_rows = gallery_rows = rows[searched.queries.indices.numpy()]
@@ -125,7 +131,12 @@ class View:
         return cls(searched, data, data.all_class_names, query_rows, gallery_rows)
 
     def found(self, place: int, most: int) -> Found:
-        """Return the query at a place, and its nearest."""
+        """Return the query at a place, and its nearest.
+
+        Args:
+            place: of the query among the queries.
+            most: how many of its nearest, at most.
+        """
         searched, names = self.searched, self.class_names
         near = searched.neighbours[place]
         near = near[near >= 0][:most]
@@ -141,7 +152,12 @@ class View:
         )
 
     def points(self, most: int, metric: Metric) -> dict[str, Any]:
-        """Return `mat` (N, W), `metadata`, `metadata_header` and `label_img` (N, 3, S, S) for `add_embedding`."""
+        """Return `mat` (N, W), `metadata`, `metadata_header` and `label_img` (N, 3, S, S) for `add_embedding`.
+
+        Args:
+            most: images, at most; of more, some are drawn.
+            metric: `cosine` or `euclidean`, by which embeddings were compared.
+        """
         queries = self.searched.queries
         places = np.sort(np.random.default_rng(0).permutation(len(queries.labels))[:most])
         side = min(THUMBNAIL, SHEET // math.ceil(math.sqrt(len(places))))
@@ -161,7 +177,12 @@ class View:
 
 
 def pick(searched: Searched, count: int) -> dict[str, list[int]]:
-    """Choose up to `count` queries, by place, for each figure that has any to show."""
+    """Choose up to `count` queries, by place, for each figure that has any to show.
+
+    Args:
+        searched: what was found.
+        count: of queries a figure, at most.
+    """
     precision, labels = searched.average_precision, searched.queries.labels
     known = (~precision.isnan()).nonzero().flatten()
     picked = {
@@ -180,7 +201,12 @@ def _one_a_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
-    """Shrink an image, uint8 (1, S, S, 3), to at most `side` pixels: float (3, side, side) in 0..1."""
+    """Shrink an image, uint8 (1, S, S, 3), to at most `side` pixels: float (3, side, side) in 0..1.
+
+    Args:
+        pixels: uint8 (1, S, S, 3), RGB.
+        side: of the result, in pixels; a smaller image stays as it is.
+    """
     image: Tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     if image.shape[2] > side:
         image = interpolate(image, side, mode="bilinear", antialias=True)
@@ -191,8 +217,13 @@ def narrow(embeddings: Tensor, width: int = WIDTH) -> Tensor:
     """Turn embeddings (N, D) so that the first `width` directions hold most of their squares, and keep those.
 
     They are not centred, so that cosines as well as distances stay as near to the embeddings' as so few can be.
+
+    Args:
+        embeddings: float (N, D).
+        width: how many directions to keep; where D is no more, embeddings stay as they are.
     """
     if embeddings.shape[1] <= width:
         return embeddings
-    directions: Tensor = torch.linalg.eigh(embeddings.T @ embeddings).eigenvectors  # the largest come last
-    return embeddings @ directions[:, -width:].flip(1)
+    points = embeddings.double()  # in single precision LAPACK may give up where there are fewer points than dimensions
+    directions: Tensor = torch.linalg.eigh(points.T @ points).eigenvectors  # the largest come last
+    return embeddings @ directions[:, -width:].flip(1).to(embeddings)

@@ -74,7 +74,12 @@ class ReuseFrozenTrunk(Callback):
 
 
 def features_key(trainer: Trainer, task: LightningModule) -> str:
-    """Hash all that a trunk's output depends on, as 16 hexadecimal digits."""
+    """Hash all that a trunk's output depends on, as 16 hexadecimal digits.
+
+    Args:
+        trainer: whose precision, device and data count.
+        task: whose trunk and preprocessing count.
+    """
     data = getattr(trainer, "datamodule", None)
     device = trainer.strategy.root_device.type  # not the task's: between `fit` and `test` that lies on the CPU
     facts = [trainer.precision, device, type(task).__name__, getattr(data, "batch_size", None)]

@@ -28,7 +28,11 @@ class RunStamp(Callback):
                 logger.log_hyperparams(self.hyper_parameters(pl_module))
 
     def hyper_parameters(self, task: LightningModule) -> dict[str, Any]:
-        """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp."""
+        """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp.
+
+        Args:
+            task: the network that is trained or scored.
+        """
         own = {key: value for key, value in task.hparams.items() if key not in ("class_names", "init_from")}
         return {**own, **self.stamp}
 
@@ -44,7 +48,12 @@ class RunStamp(Callback):
 
 
 def make_stamp(trainer: Trainer, task: LightningModule) -> dict[str, str | int]:
-    """Return the stamp of a run, as plain strings and integers."""
+    """Return the stamp of a run, as plain strings and integers.
+
+    Args:
+        trainer: with its data and callbacks.
+        task: the network that is trained or scored.
+    """
     data = trainer.datamodule  # type: ignore[attr-defined]
     choosing = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor]  # type: ignore[attr-defined]
     chosen_on = f"{data.val}: {choosing[0].monitor}" if choosing else "last epoch"

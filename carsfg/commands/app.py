@@ -1,6 +1,7 @@
 """`carsfg app`: visual search in the browser."""
 
 import socket
+from contextlib import suppress
 
 from carsfg.commands.messages import OneLineParser
 from carsfg.errors import InputError
@@ -39,12 +40,15 @@ def main(args: list[str]) -> int:
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing: python -m pip install 'carsfg[app]'") from error
     print(f"open http://{options.host}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
-    serve(search, options.host, options.port)
+    with suppress(KeyboardInterrupt):
+        serve(search, options.host, options.port)
     return 0
 
 
 def _check_address(host: str, port: int) -> None:
     """Refuse an address that cannot be listened on, before anything is loaded."""
+    if port == 0:
+        raise InputError("cannot listen on port 0: name another --port")
     try:
         with socket.create_server((host, port)):
             pass

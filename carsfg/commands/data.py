@@ -105,8 +105,8 @@ def _fetch(options: argparse.Namespace) -> int:
     from carsfg.data.fetch import SOURCES, fetch
 
     if not options.url:
-        print(SOURCES.format(root=options.root), file=sys.stderr)  # noqa: T201
-        return 2
+        print(SOURCES.format(root=options.root))  # noqa: T201
+        return 0
     for part, count in fetch(options.root, options.url, options.sha256).items():
         print(f"{options.root}/stanford_cars/{part}: {count:,} files")  # noqa: T201
     return _check(options.root, options.crop)

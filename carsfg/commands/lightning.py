@@ -31,8 +31,8 @@ from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.models.backbones import skip_weights
 from carsfg.report.tables import print_retrieval_table, print_test_table
-from carsfg.tasks.base import CarsTask, check_classes
-from carsfg.tasks.loading import TASKS, import_task, read_checkpoint
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.loading import TASKS, check_classes, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
 EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
@@ -47,7 +47,12 @@ class CarsParser(LightningArgumentParser):
 
 
 class CarsCLI(LightningCLI):
-    """LightningCLI for one DataModule and any task; tests once after `fit`."""
+    """LightningCLI for one DataModule and any task; tests once after `fit`.
+
+    Args:
+        args: the words after the program's name, configs as paths.
+        experiment: the name of the run's folder below the log folder.
+    """
 
     def __init__(self, args: list[str], experiment: str) -> None:
         self.experiment = experiment
@@ -178,7 +183,11 @@ class CarsCLI(LightningCLI):
 
 
 def main(args: list[str]) -> int:
-    """Run a Trainer verb; `args` begins with it."""
+    """Run a Trainer verb; `args` begins with it.
+
+    Args:
+        args: the words after the program's name, the verb first.
+    """
     _quieten()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     words, experiment = find_configs(args)

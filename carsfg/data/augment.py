@@ -82,6 +82,9 @@ class Draws(NamedTuple):
 def recipe_named(name: str) -> Recipe | None:
     """Return the recipe of that name, or None for `none`.
 
+    Args:
+        name: one of `RECIPES`.
+
     Raises:
         InputError: no recipe has that name.
     """
@@ -91,7 +94,12 @@ def recipe_named(name: str) -> Recipe | None:
 
 
 def draw(recipe: Recipe, uniform: Uniform) -> Draws:
-    """Turn uniform numbers in 0..1, (B, 9), into what happens to B images."""
+    """Turn uniform numbers in 0..1, (B, 9), into what happens to B images.
+
+    Args:
+        recipe: the ranges.
+        uniform: float32 (B, 9), in 0..1; one row an image.
+    """
     u = uniform.astype(np.float64).T
     spread = [2 * row - 1 for row in u]  # -1..1
     least, most = recipe.crop
@@ -123,7 +131,12 @@ def _colours(recipe: Recipe, spread: list[Floats]) -> Floats:
 
 
 def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.uint8]:
-    """Augment uint8 RGB (B, S, S, 3) one by one, in whole numbers: on CPUs that is faster than a batch of floats."""
+    """Augment uint8 RGB (B, S, S, 3) one by one, in whole numbers: on CPUs that is faster than a batch of floats.
+
+    Args:
+        images: uint8 (B, S, S, 3).
+        draws: of the B images.
+    """
     size = images.shape[1]
     # from -1..1 over the side to pixel centres at 0, 1, ..
     centre = (size - 1) / 2
@@ -140,7 +153,13 @@ def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.
 
 
 def apply_on_device(images: Tensor, geometry: Tensor, colour: Tensor | None) -> Tensor:
-    """Augment RGB (B, 3, S, S), uint8 or float in 0..255, as one batch; returns float in 0..255."""
+    """Augment RGB (B, 3, S, S), uint8 or float in 0..255, as one batch; returns float in 0..255.
+
+    Args:
+        images: (B, 3, S, S), on the device that computes.
+        geometry: float (B, 2, 3), as `Draws` has it, on the same device.
+        colour: float (B, 3, 4), likewise; None where colours stay.
+    """
     grid = functional.affine_grid(geometry, list(images.shape), align_corners=False)
     warped = functional.grid_sample(images.to(grid.dtype), grid, align_corners=False)
     if colour is None:

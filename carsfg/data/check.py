@@ -126,13 +126,21 @@ def check_split(dataset: StanfordCars, progress: bool = True) -> SplitReport:
 
 
 def channels(data: bytes) -> int:
-    """Count the channels of an encoded image; it is not decoded."""
+    """Count the channels of an encoded image; it is not decoded.
+
+    Args:
+        data: the file's bytes.
+    """
     with Image.open(io.BytesIO(data)) as image:
         return len(image.getbands())
 
 
 def identical_pairs(digests: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Give the index pairs (smaller first) of equal digests; `""` equals nothing."""
+    """Give the index pairs (smaller first) of equal digests; `""` equals nothing.
+
+    Args:
+        digests: of the files' bytes, by index.
+    """
     for group in twins(digests):
         if digests[group[0]]:
             yield from combinations(group, 2)

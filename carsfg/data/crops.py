@@ -90,6 +90,10 @@ class CropCache:
 def cache_key(dataset: StanfordCars, size: int) -> str:
     """Hash all that the crops of a data set depend on.
 
+    Args:
+        dataset: the split, with its crop and margin.
+        size: side of the squares, in pixels.
+
     Raises:
         InputError: an image is missing.
     """
@@ -108,7 +112,11 @@ def cache_key(dataset: StanfordCars, size: int) -> str:
 
 
 def twins(digests: Sequence[str]) -> list[list[int]]:
-    """Group the indices of byte-identical files, in order of the first; groups of one are left out."""
+    """Group the indices of byte-identical files, in order of the first; groups of one are left out.
+
+    Args:
+        digests: of the files' bytes, by index.
+    """
     groups: dict[str, list[int]] = {}
     for index, one in enumerate(digests):
         groups.setdefault(one, []).append(index)
@@ -116,7 +124,11 @@ def twins(digests: Sequence[str]) -> list[list[int]]:
 
 
 def digest(data: bytes) -> str:
-    """Give the 128-bit BLAKE2b digest of a file's bytes as 32 hexadecimal digits."""
+    """Give the 128-bit BLAKE2b digest of a file's bytes as 32 hexadecimal digits.
+
+    Args:
+        data: the file's bytes.
+    """
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

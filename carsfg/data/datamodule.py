@@ -185,6 +185,9 @@ class StanfordCarsDataModule(LightningDataModule):
         """Return the crops (B, S, S, 3) of rows as `splits` has them, not augmented: of a stored copy, the original.
 
         They come from the decoded crops, whatever the loaders give: images on a device, or a frozen trunk's output.
+
+        Args:
+            rows: int64 (B,).
         """
         return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
 
@@ -192,6 +195,9 @@ class StanfordCarsDataModule(LightningDataModule):
         """The rows that images of a split are searched in, each image once; None: the split itself.
 
         Test images are searched in all of `cars_train`, those of the hold-out in what was learned from.
+
+        Args:
+            split: `val` or `test`, whose images are the queries.
         """
         if self.retrieval != "closed_train_gallery":
             return None

@@ -114,6 +114,9 @@ def car_model(label: int) -> CarModel:
     """The model of a 0-based label below `MOST`; it does not depend on how many classes are drawn.
 
     The first 14 labels have 14 bodies and 14 wheels and share four makes; each body meets each make once.
+
+    Args:
+        label: 0-based.
     """
     row, column = divmod(label, len(BODIES))
     make, models, lamp, grille = _FACES[(row + column % 4) % len(_FACES)]

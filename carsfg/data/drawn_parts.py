@@ -50,36 +50,79 @@ class Coat:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """A colour times a factor, kept within 0..255."""
+    """A colour times a factor, kept within 0..255.
+
+    Args:
+        colour: RGB, each 0..255.
+        factor: below 1 it darkens.
+    """
     red, green, blue = (min(255, max(0, int(part * factor))) for part in colour)
     return red, green, blue
 
 
 def side(points: ArrayLike, z: ArrayLike) -> Points:
-    """Put a side view's points (n, 2) at a depth, or at a depth each (n,)."""
+    """Put a side view's points (n, 2) at a depth, or at a depth each (n,).
+
+    Args:
+        points: (n, 2), x and y in about metres, as in `Body`.
+        z: the depth, 0 in the car's middle, towards the viewer.
+    """
     flat = np.asarray(points, dtype=np.float64)
     return np.column_stack([flat, np.broadcast_to(z, len(flat))])
 
 
 def box(x0: float, x1: float, y0: float, y1: float, colour: Colour) -> Patch:
-    """A rectangle on the near side."""
+    """A rectangle on the near side.
+
+    Args:
+        x0: its end towards the tail, in about metres, as are the next three.
+        x1: its end towards the nose.
+        y0: its lower edge, above the road.
+        y1: its upper edge.
+        colour: what fills it.
+    """
     return side([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], HALF), colour
 
 
 def panel(x: float, z0: float, z1: float, y0: float, y1: float, colour: Colour) -> Patch:
-    """A rectangle on the front (x is the car's length) or on the tail (x is 0)."""
+    """A rectangle on the front (x is the car's length) or on the tail (x is 0).
+
+    Args:
+        x: where it stands, in about metres, as are the next four.
+        z0: its far edge, from the car's middle.
+        z1: its near edge, likewise.
+        y0: its lower edge, above the road.
+        y1: its upper edge.
+        colour: what fills it.
+    """
     return np.array([(x, y0, z0), (x, y0, z1), (x, y1, z1), (x, y1, z0)]), colour
 
 
 def disc(x: float, y: float, z: float, radius: float, colour: Colour, floor: float = -1.0) -> Patch:
-    """A circle in a side view, cut off below `floor`."""
+    """A circle in a side view, cut off below `floor`.
+
+    Args:
+        x: of the centre, in about metres, as are the next three.
+        y: of the centre, above the road.
+        z: the depth, as in `side`.
+        radius: from the centre.
+        colour: what fills it.
+        floor: the height, in about metres, below which nothing is drawn.
+    """
     ring = _CIRCLE * radius + (x, y)
     ring[:, 1] = np.maximum(ring[:, 1], floor)
     return side(ring, z), colour
 
 
 def wheel(model: CarModel, coat: Coat, x: float, turn: float) -> list[Patch]:
-    """A near wheel in its arch, rolled by `turn` radians."""
+    """A near wheel in its arch, rolled by `turn` radians.
+
+    Args:
+        model: whose wheel it is.
+        coat: its colours.
+        x: of the hub, in about metres from the tail.
+        turn: the angle, in radians.
+    """
     radius, spokes = model.body.wheel, model.wheel.spokes
     patches = [disc(x, radius, HALF, radius * 1.16, coat.arch, model.body.clearance)]
     patches += [disc(x, radius, HALF, radius * share, fill) for share, fill in ((1, coat.tyre), (0.78, coat.rim))]
@@ -94,7 +137,12 @@ def wheel(model: CarModel, coat: Coat, x: float, turn: float) -> list[Patch]:
 
 
 def front(model: CarModel, coat: Coat) -> list[Patch]:
-    """Bumper, grille and head lamps."""
+    """Bumper, grille and head lamps.
+
+    Args:
+        model: whose front it is.
+        coat: its colours.
+    """
     x, top, low = model.body.length + 0.005, model.body.nose - 0.12, model.body.clearance
     patches = [panel(x, -HALF, HALF, low, low + 0.12, coat.trim)]
     patches += _grille(model.grille, x, low + 0.16, top, coat)
@@ -102,7 +150,12 @@ def front(model: CarModel, coat: Coat) -> list[Patch]:
 
 
 def tail(model: CarModel, coat: Coat) -> list[Patch]:
-    """Bumper, number plate and tail lamps."""
+    """Bumper, number plate and tail lamps.
+
+    Args:
+        model: whose tail it is.
+        coat: its colours.
+    """
     low = model.body.clearance
     patches = [panel(-0.005, -HALF, HALF, low, low + 0.12, coat.trim)]
     patches.append(panel(-0.005, -0.2, 0.2, low + 0.16, low + 0.28, coat.rim))
@@ -135,7 +188,12 @@ def _grille(kind: str, x: float, low: float, top: float, coat: Coat) -> list[Pat
 
 
 def side_lamps(model: CarModel, coat: Coat) -> list[Patch]:
-    """Where the lamps reach round the corners."""
+    """Where the lamps reach round the corners.
+
+    Args:
+        model: whose lamps they are.
+        coat: its colours.
+    """
     wide, tall = _CORNERS.get(model.lamp, (0.2, 0.2))
     nose, high, belt = model.body.length - 0.02, model.body.nose - 0.12, model.body.belt - 0.16
     inner = model.body.length - wide
@@ -145,7 +203,12 @@ def side_lamps(model: CarModel, coat: Coat) -> list[Patch]:
 
 
 def flank(body: Body, coat: Coat) -> list[Patch]:
-    """Sills, doors with their handles, a stripe and a mirror."""
+    """Sills, doors with their handles, a stripe and a mirror.
+
+    Args:
+        body: the side view.
+        coat: its colours.
+    """
     low, front, back = body.clearance, body.length - body.bonnet, max(body.boot, 0.5)
     high = low + (0.22 if body.extra in {"clad", "spare"} else 0.07)
     patches = [box(0.06, body.length - 0.06, low, high, coat.trim)]

@@ -54,7 +54,11 @@ def draw_scene(model: CarModel, number: int, rng: Generator) -> tuple[Image.Imag
 
 
 def draw_backdrop(rng: Generator) -> Image.Image:
-    """Draw a picture without a car, "RGB", of the size and light that those with one have."""
+    """Draw a picture without a car, "RGB", of the size and light that those with one have.
+
+    Args:
+        rng: the picture's own source of chance.
+    """
     width, height = int(rng.integers(180, 281)), int(rng.integers(140, 181))
     canvas = Image.new("RGB", (width * _FINE, height * _FINE))
     foot = int(canvas.height * rng.uniform(0.6, 0.95))

@@ -16,6 +16,9 @@ CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 def find_folder(root: str | Path) -> Path:
     """Find the `stanford_cars` folder: `root/stanford_cars`, or `root` itself.
 
+    Args:
+        root: the folder that holds `stanford_cars/`, or `stanford_cars/` itself.
+
     Raises:
         InputError: neither holds any of the data set's folders.
     """
@@ -27,6 +30,10 @@ def find_folder(root: str | Path) -> Path:
 
 def find_images(folder: Path, split: Split) -> Path:
     """Find the image folder of a split, doubled or not.
+
+    Args:
+        folder: as `find_folder` finds it.
+        split: `train` or `test`.
 
     Raises:
         InputError: there is none.
@@ -40,6 +47,10 @@ def find_images(folder: Path, split: Split) -> Path:
 def annotation_file(folder: Path, split: Split) -> Path:
     """Find the file with labels and boxes of a split.
 
+    Args:
+        folder: as `find_folder` finds it.
+        split: `train` or `test`.
+
     Raises:
         InputError: it is missing.
     """
@@ -52,6 +63,9 @@ def annotation_file(folder: Path, split: Split) -> Path:
 def read_class_names(folder: Path) -> list[str]:
     """Read the class names, in label order.
 
+    Args:
+        folder: as `find_folder` finds it.
+
     Raises:
         InputError: `cars_meta.mat` is missing or damaged.
     """
@@ -61,6 +75,9 @@ def read_class_names(folder: Path) -> list[str]:
 
 def read_annotations(path: Path) -> tuple[list[str], Tensor, Tensor]:
     """Read file names, 0-based labels int64 (N,) and 0-based half-open boxes int64 (N, 4).
+
+    Args:
+        path: as `annotation_file` finds it.
 
     Raises:
         InputError: the file is damaged, or has no labels (as the devkit's own `cars_test_annos.mat`).

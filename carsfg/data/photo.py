@@ -60,6 +60,11 @@ def read_photo(source: str | Path | bytes, name: str | None = None) -> Image.Ima
 def crop_photo(image: Image.Image, box: Box | None, name: str = "the photo") -> Image.Image:
     """Cut a box `x0, y0, x1, y1`, in pixels and half-open, out of an upright photo; None leaves it whole.
 
+    Args:
+        image: the photo.
+        box: what to keep of it.
+        name: what to call the photo in a complaint.
+
     Raises:
         InputError: the box is empty or leaves the image.
     """

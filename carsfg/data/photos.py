@@ -75,11 +75,18 @@ class Photos:
         return len(self.paths)
 
     def name(self, index: int) -> str:
-        """Name an image by its path below the folder."""
+        """Name an image by its path below the folder.
+
+        Args:
+            index: its place in `paths`.
+        """
         return self.paths[index].relative_to(self.folder).as_posix()
 
     def load(self, index: int) -> Image.Image:
         """Decode one image as RGB, cropped where the annotations say so.
+
+        Args:
+            index: its place in `paths`.
 
         Raises:
             InputError: it cannot be read.
@@ -91,7 +98,12 @@ class Photos:
         return read_photo(self.paths[index])
 
     def each(self, work: Callable[[Image.Image], T], progress: bool = True) -> Iterator[T | InputError]:
-        """Decode all images and work on them, in threads, in order; in place of one that cannot be read, say why."""
+        """Decode all images and work on them, in threads, in order; in place of one that cannot be read, say why.
+
+        Args:
+            work: takes the RGB image, as `load` gives it; it runs in several threads at once.
+            progress: show a bar on the terminal.
+        """
 
         def decode(index: int) -> T | InputError:
             try:
@@ -103,19 +115,32 @@ class Photos:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder is there; what cannot even be looked at is none."""
+    """Whether a folder is there; what cannot even be looked at is none.
+
+    Args:
+        path: where to look.
+    """
     return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for names too long and folders closed to us
 
 
 def list_images(folder: Path) -> list[Path]:
-    """List all images below a folder, sorted; what begins with a dot is left out."""
+    """List all images below a folder, sorted; what begins with a dot is left out.
+
+    Args:
+        folder: where they lie, at any depth.
+    """
     below = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     seen = (path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts))
     return sorted(path for path in seen if path.is_file())
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
-    """Resize an RGB image, whatever its shape, to uint8 (3, size, size), as the crops that networks learn from."""
+    """Resize an RGB image, whatever its shape, to uint8 (3, size, size), as the crops that networks learn from.
+
+    Args:
+        image: RGB.
+        size: side of the result, in pixels.
+    """
     return to_tensor(image if image.size == (size, size) else image.resize((size, size), RESAMPLING))
 
 

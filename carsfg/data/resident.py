@@ -15,7 +15,12 @@ SHARE = 0.5  # of the device's free memory that images may take
 
 
 def upload(caches: Sequence[CropCache], device: torch.device) -> Tensor:
-    """Copy all crops to a device, as uint8 (N, 3, S, S) in channels-last order."""
+    """Copy all crops to a device, as uint8 (N, 3, S, S) in channels-last order.
+
+    Args:
+        caches: of the folders, in the order in which they are pooled; all of one size S.
+        device: where to.
+    """
     count, size = sum(map(len, caches)), caches[0].images.shape[1]
     images = torch.empty((count, size, size, 3), dtype=torch.uint8, device=device)
     start = 0
@@ -28,13 +33,23 @@ def upload(caches: Sequence[CropCache], device: torch.device) -> Tensor:
 
 
 def fits(caches: Sequence[CropCache], device: torch.device) -> bool:
-    """Whether the crops take no more than half of a GPU's free memory."""
+    """Whether the crops take no more than half of a GPU's free memory.
+
+    Args:
+        caches: of all folders.
+        device: a GPU.
+    """
     free, _ = torch.cuda.mem_get_info(device)
     return sum(cache.images.nbytes for cache in caches) <= SHARE * free
 
 
 def draws_on(device: torch.device, draws: Draws) -> tuple[Tensor, Tensor | None]:
-    """Bring what was drawn to where the images are."""
+    """Bring what was drawn to where the images are.
+
+    Args:
+        device: where the images are.
+        draws: of B images.
+    """
     geometry = torch.from_numpy(draws.geometry).to(device, non_blocking=True)
     colour = None if draws.colour is None else torch.from_numpy(draws.colour).to(device, non_blocking=True)
     return geometry, colour

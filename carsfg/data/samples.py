@@ -59,7 +59,11 @@ class CropSamples(Dataset[Batch]):
         return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **self.answers(indices)}
 
     def pixels(self, indices: Rows) -> npt.NDArray[np.uint8]:
-        """Read uint8 (B, S, S, 3), not augmented."""
+        """Read uint8 (B, S, S, 3), not augmented.
+
+        Args:
+            indices: int64 (B,), places in the split.
+        """
         rows, first = self.pooled_rows[indices], len(self.caches[0])
         size = self.caches[0].images.shape[1:]
         pixels = np.empty((len(rows), *size), np.uint8)
@@ -68,7 +72,12 @@ class CropSamples(Dataset[Batch]):
         return pixels
 
     def draws(self, epoch: int, indices: Rows) -> Draws:
-        """Draw what happens to these images in an epoch."""
+        """Draw what happens to these images in an epoch.
+
+        Args:
+            epoch: from 0; of no account where copies are stored.
+            indices: int64 (B,), places in the split.
+        """
         assert self.recipe is not None  # noqa: S101
         epoch, seed = (0, 0) if self.stored else (epoch, global_seed())
         if self._uniform is None or self._uniform[0] != epoch:
@@ -77,7 +86,11 @@ class CropSamples(Dataset[Batch]):
         return draw(self.recipe, self._uniform[1][self._draw_of[indices]])
 
     def answers(self, indices: Rows) -> Batch:
-        """Return `label` and `index`, int64 (B,)."""
+        """Return `label` and `index`, int64 (B,).
+
+        Args:
+            indices: int64 (B,), places in the split.
+        """
         return {"label": torch.from_numpy(self.labels[indices]), "index": torch.from_numpy(indices)}
 
 
@@ -105,11 +118,19 @@ class FeatureSamples(Dataset[Batch]):
 
 
 def unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:
-    """Take keys apart into their epoch and indices; samplers that are not ours give indices alone: epoch 0."""
+    """Take keys apart into their epoch and indices; samplers that are not ours give indices alone: epoch 0.
+
+    Args:
+        keys: of one batch, all of one epoch: (epoch, index), or the index.
+    """
     pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
     return pairs[0][0], np.array([index for _, index in pairs], np.int64)
 
 
 def as_it_is(batch: Any) -> Any:
-    """Collate what is a batch already."""
+    """Collate what is a batch already.
+
+    Args:
+        batch: what `__getitems__` gave.
+    """
     return batch

@@ -34,7 +34,11 @@ class Splits:
     test: Rows
 
     def hash(self, digests: Sequence[str]) -> str:
-        """Return 12 hexadecimal digits that change with any change of membership, order or image file."""
+        """Return 12 hexadecimal digits that change with any change of membership, order or image file.
+
+        Args:
+            digests: of the image files of both folders, pooled.
+        """
         made_of = hashlib.blake2b(digest_size=6)
         for rows in (self.train, self.val, self.test):
             for row in [] if rows is None else rows.tolist():

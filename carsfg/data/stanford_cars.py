@@ -87,6 +87,9 @@ class StanfordCars(Dataset[dict[str, Any]]):
     def load(self, index: int) -> Image.Image:
         """Read and crop one image, as RGB whatever the file's mode.
 
+        Args:
+            index: its place in `paths`.
+
         Raises:
             InputError: the file is missing, cut off or no image, or its box leaves it.
         """
@@ -94,6 +97,9 @@ class StanfordCars(Dataset[dict[str, Any]]):
 
     def read(self, index: int) -> bytes:
         """Read the file of one image.
+
+        Args:
+            index: its place in `paths`.
 
         Raises:
             InputError: it cannot be read.
@@ -104,7 +110,12 @@ class StanfordCars(Dataset[dict[str, Any]]):
             raise InputError(f"{self.paths[index]} cannot be read: {error.strerror}.") from error
 
     def decode(self, index: int, data: bytes) -> Image.Image:
-        """Make the RGB crop of image `index` from its file's bytes; errors as in `load`."""
+        """Make the RGB crop of image `index` from its file's bytes; errors as in `load`.
+
+        Args:
+            index: its place in `paths`.
+            data: the file's bytes, as `read` gives them.
+        """
         image = decode_rgb(data, self.paths[index])
         if not self.crop:
             return image
@@ -153,5 +164,9 @@ def decode_rgb(data: bytes, path: Path) -> Image.Image:
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Turn an RGB image into a uint8 tensor (3, H, W)."""
+    """Turn an RGB image into a uint8 tensor (3, H, W).
+
+    Args:
+        image: of H x W pixels.
+    """
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

@@ -151,6 +151,9 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read tensors by name from a `.pt` file, never running code from it.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: no such file, or it is not a plain state_dict.
     """

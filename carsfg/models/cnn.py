@@ -35,7 +35,11 @@ class Unit(nn.Module):
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, H, W) to (B, width, H, W)."""
+        """Map (B, inputs, H, W) to (B, width, H, W).
+
+        Args:
+            x: float (B, inputs, H, W).
+        """
         y = self.convolutions(x)
         if self.shortcut is not None:
             y = y + self.shortcut(x)
@@ -100,12 +104,24 @@ class CustomCNN(nn.Module):
             self.apply(_he)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to embeddings (B, width)."""
+        """Map images (B, 3, H, W) to embeddings (B, width).
+
+        Args:
+            images: float (B, 3, H, W), normalised; of `image_size` where maps are flattened.
+        """
         return self.avgpool(self.blocks(self.stem(images))).flatten(1)  # type: ignore[no-any-return]
 
 
 def convolution(inputs: int, width: int, kernel: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:
-    """Return a convolution, padded where windows overlap, with BatchNorm or else a bias."""
+    """Return a convolution, padded where windows overlap, with BatchNorm or else a bias.
+
+    Args:
+        inputs: channels that come in.
+        width: channels that go out.
+        kernel: side of the window, in pixels.
+        batch_norm: BatchNorm after it, in place of a bias.
+        stride: in pixels.
+    """
     padding = kernel // 2 if stride < kernel else 0
     layer = nn.Conv2d(inputs, width, kernel, stride, padding, bias=not batch_norm)
     return [layer, nn.BatchNorm2d(width)] if batch_norm else [layer]

@@ -22,13 +22,21 @@ class GeneralizedMean(nn.Module):
         self.exponent = nn.Parameter(torch.tensor(exponent))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (B, C, H, W) to (B, C, 1, 1); what is below 1e-6 counts as 1e-6."""
+        """Map (B, C, H, W) to (B, C, 1, 1); what is below 1e-6 counts as 1e-6.
+
+        Args:
+            maps: (B, C, H, W); they are computed with in float32.
+        """
         powers = maps.float().clamp(min=1e-6).pow(self.exponent)
         return powers.mean((2, 3), keepdim=True).pow(1 / self.exponent)
 
 
 def make_pooling(name: Pooling) -> nn.Module:
-    """Return a module that maps (B, C, H, W) to (B, C, 1, 1)."""
+    """Return a module that maps (B, C, H, W) to (B, C, 1, 1).
+
+    Args:
+        name: `average`, `max` or `gem`.
+    """
     kinds = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
     return GeneralizedMean() if name == "gem" else kinds[name](1)
 
@@ -46,7 +54,11 @@ class PooledFeatures(nn.Module):
         self.features, self.avgpool = features, pool
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to embeddings (B, C)."""
+        """Map images (B, 3, H, W) to embeddings (B, C).
+
+        Args:
+            images: float (B, 3, H, W), normalised.
+        """
         # DenseNet's maps pass a ReLU there; those of the others end in one
         return self.avgpool(torch.relu(self.features(images))).flatten(1)  # type: ignore[no-any-return]
 

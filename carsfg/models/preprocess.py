@@ -38,7 +38,11 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(3, 1, 1) * 255)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn RGB (B, 3, H, W), uint8 or float in 0..255, into normalised float (B, 3, image_size, image_size)."""
+        """Turn RGB (B, 3, H, W), uint8 or float in 0..255, into normalised float (B, 3, image_size, image_size).
+
+        Args:
+            images: (B, 3, H, W), of any size.
+        """
         images = images.to(self.mean.dtype)
         if images.shape[-2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)

@@ -46,6 +46,12 @@ def build_timm_trunk(name: str, pretrained: bool) -> tuple[nn.Module, int, tuple
 def check_normalisation(name: str, weights: str | None, mean: Sequence[float], std: Sequence[float]) -> None:
     """Compare the normalisation of images with that which a pretrained network of timm's learned with.
 
+    Args:
+        name: of the backbone; those without `timm:` are not looked at.
+        weights: what the network starts from; None for random weights, which fit any normalisation.
+        mean: per channel, of RGB scaled to 0..1.
+        std: per channel, likewise.
+
     Raises:
         InputError: they differ.
     """

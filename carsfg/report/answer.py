@@ -17,7 +17,12 @@ LEAST = 0.005  # shares below are not shown: they would read 0 %
 
 
 def print_answer(name: str, answer: Answer) -> None:
-    """Print the matches, the vote, the head's classes and whether it is a known car."""
+    """Print the matches, the vote, the head's classes and whether it is a known car.
+
+    Args:
+        name: of the photo.
+        answer: what was found for it.
+    """
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 10_000  # a file has no edge to break paths at
@@ -38,7 +43,11 @@ def print_answer(name: str, answer: Answer) -> None:
 
 
 def known_sentence(answer: Answer) -> str:
-    """Say how usual it is for a known car to lie so far from its nearest."""
+    """Say how usual it is for a known car to lie so far from its nearest.
+
+    Args:
+        answer: of a gallery that was calibrated.
+    """
     assert answer.known is not None  # noqa: S101
     if answer.is_known:
         return f"{100 * answer.known:.0f} % of known cars lie no nearer to what is most like them"

@@ -11,7 +11,11 @@ TRAIN, VAL = "tab:blue", "tab:orange"
 
 
 def figures(runs: Sequence[Run]) -> dict[str, Figure]:
-    """Draw what there are runs for, by title; several runs of an experiment give several figures or lines."""
+    """Draw what there are runs for, by title; several runs of an experiment give several figures or lines.
+
+    Args:
+        runs: as `read_runs` gives them.
+    """
     drawn: dict[str, Figure] = {}
 
     def each(title: str, experiment: str) -> None:

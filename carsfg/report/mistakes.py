@@ -26,7 +26,12 @@ class Pair:
 
 
 def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
-    """Return the pairs most often confused, most images first."""
+    """Return the pairs most often confused, most images first.
+
+    Args:
+        confusions: images by true and predicted class.
+        most: pairs, at most.
+    """
     totals: dict[str, int] = {}
     for (truth, _), images in confusions.items():
         totals[truth] = totals.get(truth, 0) + images
@@ -35,7 +40,11 @@ def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
 
 
 def severity(confusions: Confusions) -> dict[str, int]:
-    """Count images by how far the predicted car is from the true one, from right to nothing in common."""
+    """Count images by how far the predicted car is from the true one, from right to nothing in common.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
     counts = dict.fromkeys(KINDS, 0)
     for (truth, predicted), images in confusions.items():
         counts[_kind(truth, predicted)] += images
@@ -43,13 +52,22 @@ def severity(confusions: Confusions) -> dict[str, int]:
 
 
 def twin_pairs(confusions: Confusions) -> list[Pair]:
-    """Return confused pairs of one make and model that differ in year or body alone, most images first."""
+    """Return confused pairs of one make and model that differ in year or body alone, most images first.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
     pairs = confused_pairs(confusions, most=len(confusions))
     return [pair for pair in pairs if _kind(pair.truth, pair.predicted) in KINDS[1:3]]
 
 
 def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int]]:
-    """Return the accuracy of the predicted class, and how many images, by `make`, `body` or `year` of the true one."""
+    """Return the accuracy of the predicted class, and how many images, by `make`, `body` or `year` of the true one.
+
+    Args:
+        confusions: images by true and predicted class.
+        part: `make`, `body` or `year`.
+    """
     counts: dict[str, list[int]] = {}
     for (truth, predicted), images in confusions.items():
         count = counts.setdefault(str(getattr(parse(truth), part) or UNKNOWN), [0, 0])

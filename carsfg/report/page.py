@@ -42,7 +42,11 @@ def build_page(runs: Sequence[Run], examples: Mapping[str, Image.Image] | None =
 
 
 def build_markdown(tables: Sequence[Summary]) -> str:
-    """Return the tables as a Markdown file."""
+    """Return the tables as a Markdown file.
+
+    Args:
+        tables: in the order of the file.
+    """
     return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables) + "\n"
 
 

@@ -39,6 +39,9 @@ class Run:
 def read_runs(folder: str | Path) -> list[Run]:
     """Read all runs below a folder that were tested, sorted by name.
 
+    Args:
+        folder: such as `lightning_logs`.
+
     Raises:
         InputError: there is no such folder, none of its runs was tested, or a file of one is damaged.
     """
@@ -53,7 +56,11 @@ def read_runs(folder: str | Path) -> list[Run]:
 
 
 def group(runs: Iterable[Run]) -> list[list[Run]]:
-    """Put repetitions together: runs of one experiment whose stamps differ in seed, hardware or versions alone."""
+    """Put repetitions together: runs of one experiment whose stamps differ in seed, hardware or versions alone.
+
+    Args:
+        runs: in any order.
+    """
     groups: dict[str, list[Run]] = {}
     for run in runs:
         made = {key: value for key, value in run.stamp.items() if key not in NOT_MIXED_BY}
@@ -62,7 +69,12 @@ def group(runs: Iterable[Run]) -> list[list[Run]]:
 
 
 def mean_of(repetitions: list[Run], key: str) -> tuple[float, float] | None:
-    """Return the mean of a test figure and, of several seeds, its standard deviation (else not a number)."""
+    """Return the mean of a test figure and, of several seeds, its standard deviation (else not a number).
+
+    Args:
+        repetitions: runs, as `group` puts them together.
+        key: such as `test/top1`.
+    """
     values = [run.test[key] for run in repetitions if key in run.test]
     if not values:
         return None
@@ -110,7 +122,11 @@ def _confusions(path: Path) -> Confusions:
 
 
 def per_class(confusions: Mapping[tuple[str, str], int]) -> dict[str, tuple[int, int]]:
-    """Return of each class how many of its images were right, and how many there are."""
+    """Return of each class how many of its images were right, and how many there are.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
     counts: dict[str, tuple[int, int]] = {}
     for (truth, predicted), images in confusions.items():
         right, all_of_it = counts.get(truth, (0, 0))

@@ -52,7 +52,11 @@ class Summary:
 
 
 def summaries(runs: Sequence[Run]) -> list[Summary]:
-    """Return the three tables: transfer learning, retrieval, CNNs from random weights."""
+    """Return the three tables: transfer learning, retrieval, CNNs from random weights.
+
+    Args:
+        runs: as `read_runs` gives them.
+    """
     return [
         _classification("Table 2: transfer learning", "tl_", runs),
         _retrieval(runs),

@@ -61,7 +61,7 @@ class FaissRetrieval(Callback):
         """Begin anew."""
         self._start(True)
 
-    def on_validation_batch_end(  # noqa: D102
+    def on_validation_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -70,6 +70,7 @@ class FaissRetrieval(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Keep a batch's embeddings."""
         if self._due:
             own = (outputs["embedding"].detach().float(), batch["label"], batch["index"])
             self._parts[dataloader_idx].append(Embedded(*(one.cpu() for one in own)))
@@ -102,7 +103,11 @@ class FaissRetrieval(Callback):
 
 
 def gather(parts: Sequence[Embedded]) -> Embedded:
-    """Put together what all processes kept, each image once, in the order of their indices."""
+    """Put together what all processes kept, each image once, in the order of their indices.
+
+    Args:
+        parts: batches of this process, in any order.
+    """
     own = [torch.cat([getattr(part, name) for part in parts]) for name in ("embeddings", "labels", "indices")]
     everyone: list[Any] = [own]
     if distributed.is_available() and distributed.is_initialized():

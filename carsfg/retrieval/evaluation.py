@@ -32,7 +32,11 @@ class Images:
     held: Tensor
 
     def take(self, where: slice | Tensor) -> "Images":
-        """Return some of the images."""
+        """Return some of the images.
+
+        Args:
+            where: a slice, int64 places or bool (N,).
+        """
         whole = self.embedded
         embedded = Embedded(whole.embeddings[where], whole.labels[where], whole.indices[where])
         return Images(embedded, self.predicted[where], self.twin[where], self.held[where])
@@ -108,7 +112,12 @@ def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
 
 
 def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
-    """Score a network by retrieval among images of classes it never learned; again without twins, if there are any."""
+    """Score a network by retrieval among images of classes it never learned; again without twins, if there are any.
+
+    Args:
+        test: the images of those classes.
+        metric: `cosine` or `euclidean`.
+    """
     rows = _retrieval(ALL, "zero_shot", test, None, metric)[0]
     if test.twin.any() and not test.twin.all():
         rows += _retrieval(WITHOUT_TWINS, "zero_shot", test.without_twins(), None, metric)[0]

@@ -133,11 +133,18 @@ class Gallery:
         return pad(scores, indices, k)
 
     def vector(self, place: int) -> Tensor | None:
-        """Return the embedding of an item, float (D,), as the index keeps it; None where it cannot give it back."""
+        """Return the embedding of an item, float (D,), as the index keeps it; None where it cannot give it back.
+
+        Args:
+            place: of the item, 0..N-1.
+        """
         return vector_of(self.index, place)
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.
+
+        Args:
+            fingerprint: of the network that is to embed queries.
 
         Raises:
             InputError: it is another; see `carsfg.tasks.fingerprint`.
@@ -200,6 +207,10 @@ class Gallery:
     def load(cls, folder: str | Path, mmap: bool = False) -> "Gallery":
         """Read a gallery; its index may stay on disk, memory-mapped.
 
+        Args:
+            folder: where `save` wrote it.
+            mmap: leave the index on disk.
+
         Raises:
             InputError: there is none, it is damaged, or another version of carsfg wrote it.
         """
@@ -222,6 +233,9 @@ class Gallery:
 
 def check_target(folder: str | Path) -> Path:
     """Return the folder that a gallery is to be written to, through links, and with a name.
+
+    Args:
+        folder: where to write; it need not be there.
 
     Raises:
         InputError: something else is there, which is not to be lost.

@@ -16,6 +16,9 @@ MOST_SIDE = 4096  # of the images that a network takes, in pixels
 def read_facts(folder: Path) -> dict[str, Any]:
     """Read a gallery's facts.
 
+    Args:
+        folder: the gallery's.
+
     Raises:
         InputError: there is no gallery, it is damaged, or another version of carsfg wrote it.
     """
@@ -34,6 +37,9 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 def checksum(path: Path) -> str:
     """Hash a file, as 32 hexadecimal digits.
+
+    Args:
+        path: the file.
 
     Raises:
         OSError: it cannot be read.

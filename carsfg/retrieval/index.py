@@ -71,7 +71,12 @@ def _parameters(index: Any, among: Tensor) -> Any:
 
 
 def vector_of(index: Any, place: int) -> Tensor | None:
-    """Return a vector, float32 (D,), as the index keeps it; None where it cannot give it back."""
+    """Return a vector, float32 (D,), as the index keeps it; None where it cannot give it back.
+
+    Args:
+        index: as `make_index` makes it.
+        place: of the vector, 0..N-1.
+    """
     try:
         return torch.from_numpy(index.reconstruct(place, np.empty(index.d, np.float32)))
     except RuntimeError:
@@ -80,6 +85,10 @@ def vector_of(index: Any, place: int) -> Tensor | None:
 
 def look_at(index: Any, effort: int) -> None:
     """Set how much of an approximate index is looked at: `nprobe` lists, or `efSearch` nodes of a graph.
+
+    Args:
+        index: as `make_index` makes it; it is changed.
+        effort: how many lists or nodes.
 
     Raises:
         InputError: the index has no such thing: it is exact, or of a kind that carsfg does not know.
@@ -94,12 +103,22 @@ def look_at(index: Any, effort: int) -> None:
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Write an index; raises what `faiss_said` can explain."""
+    """Write an index; raises what `faiss_said` can explain.
+
+    Args:
+        index: as `make_index` makes it.
+        path: the file to write.
+    """
     faiss.write_index(index, str(path))
 
 
 def read_index(path: Path, mmap: bool) -> Any:
-    """Read an index, or map it from its file; raises what `faiss_said` can explain."""
+    """Read an index, or map it from its file; raises what `faiss_said` can explain.
+
+    Args:
+        path: the file that `write_index` wrote.
+        mmap: leave the index on disk.
+    """
     return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
 
 
@@ -129,5 +148,9 @@ def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def faiss_said(error: Exception) -> str:
-    """Return what is wrong, without the C++ around it."""
+    """Return what is wrong, without the C++ around it.
+
+    Args:
+        error: what FAISS raised.
+    """
     return str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition("failed: ")[2]

@@ -86,6 +86,9 @@ def choose_factory(count: int) -> str:
     """Return FAISS's description of a good index of so many embeddings: exact, or lists of neighbours beyond 100,000.
 
     There are about twice as many lists as the root of the count, a power of two.
+
+    Args:
+        count: how many embeddings.
     """
     return "Flat" if count <= EXACT else f"IVF{2 ** round(math.log2(2 * math.sqrt(count)))},Flat"
 

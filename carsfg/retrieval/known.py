@@ -34,5 +34,10 @@ def calibrate(gallery: Gallery, embeddings: Tensor, itself: bool) -> list[float]
 
 
 def known_p(score: float, known: Sequence[float]) -> float:
-    """Return the p-value of a photo whose nearest image has this score; `known` is ascending."""
+    """Return the p-value of a photo whose nearest image has this score; `known` is ascending.
+
+    Args:
+        score: as `Gallery.search` gives it.
+        known: as `calibrate` gives them.
+    """
     return (1 + bisect_right(known, round(score, DIGITS))) / (len(known) + 1)

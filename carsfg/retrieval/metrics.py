@@ -31,17 +31,33 @@ def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor
 
 
 def find_hits(neighbours: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
-    """Return rel(i), bool (Q, K), of neighbours (Q, K) by gallery index; -1 stands for none."""
+    """Return rel(i), bool (Q, K), of neighbours (Q, K) by gallery index; -1 stands for none.
+
+    Args:
+        neighbours: int64 (Q, K), as `Gallery.search` gives them.
+        query_labels: int64 (Q,).
+        gallery_labels: int64 (G,).
+    """
     return (gallery_labels[neighbours] == query_labels[:, None]) & (neighbours >= 0)
 
 
 def top_k(hits: Tensor, k: int) -> Tensor:
-    """Return 1 where one of the first k is relevant, else 0, float (Q,); the literature's Recall@k."""
+    """Return 1 where one of the first k is relevant, else 0, float (Q,); the literature's Recall@k.
+
+    Args:
+        hits: bool (Q, K).
+        k: how many count.
+    """
     return hits[:, :k].any(1).float()
 
 
 def precision_at_k(hits: Tensor, k: int) -> Tensor:
-    """Return P(k), float (Q,): the share of relevant items among the first k, of which a small gallery has fewer."""
+    """Return P(k), float (Q,): the share of relevant items among the first k, of which a small gallery has fewer.
+
+    Args:
+        hits: bool (Q, K).
+        k: how many count.
+    """
     return hits[:, :k].sum(1) / k
 
 
@@ -162,7 +178,12 @@ def knn_labels(neighbours: Tensor, gallery_labels: Tensor, k: int) -> Tensor:
 
 
 def prepare(embeddings: Tensor, metric: Metric) -> Tensor:
-    """Return float32 embeddings on the CPU, of length 1 if they are compared by cosine."""
+    """Return float32 embeddings on the CPU, of length 1 if they are compared by cosine.
+
+    Args:
+        embeddings: (N, D), of any kind of float, on any device.
+        metric: `cosine` or `euclidean`.
+    """
     embeddings = embeddings.detach().float().cpu()
     return torch.nn.functional.normalize(embeddings, dim=1) if metric == "cosine" else embeddings
 

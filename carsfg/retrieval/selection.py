@@ -32,7 +32,13 @@ def settle(fetch: Fetch, k: int, most: int) -> tuple[Tensor, Tensor]:
 
 
 def pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Fill up to k places with -inf and -1."""
+    """Fill up to k places with -inf and -1.
+
+    Args:
+        scores: float32 (Q, K).
+        indices: int64 (Q, K).
+        k: at least K.
+    """
     missing, fill = k - scores.shape[1], torch.nn.functional.pad
     return fill(scores, (0, missing), value=-torch.inf), fill(indices, (0, missing), value=-1)
 

@@ -13,8 +13,8 @@ from carsfg.data.splits import holdout
 from carsfg.errors import InputError
 from carsfg.retrieval.embed import embed
 from carsfg.retrieval.evaluation import Images
-from carsfg.tasks.base import CarsTask, check_classes
-from carsfg.tasks.loading import load, read_checkpoint, read_stamp
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.loading import check_classes, load, read_checkpoint, read_stamp
 
 
 @dataclass

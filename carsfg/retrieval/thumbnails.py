@@ -33,7 +33,11 @@ class Thumbnails:
 
     @classmethod
     def of(cls, jpegs: Sequence[bytes]) -> "Thumbnails":
-        """Put files, as `encode` makes them, together."""
+        """Put files, as `encode` makes them, together.
+
+        Args:
+            jpegs: one an image, in the gallery's order.
+        """
         offsets = np.cumsum([0, *map(len, jpegs)]).tolist()
         return cls(np.frombuffer(b"".join(jpegs), np.uint8), offsets)
 
@@ -41,20 +45,32 @@ class Thumbnails:
     def open(cls, path: Path, offsets: Sequence[int]) -> "Thumbnails":
         """Map the file that `save` wrote.
 
+        Args:
+            path: the file.
+            offsets: of the thumbnails that were saved.
+
         Raises:
             OSError, ValueError: it cannot be read, or the numbers do not belong to it.
         """
         return cls(np.memmap(path, np.uint8, "r"), offsets)
 
     def save(self, path: Path) -> None:
-        """Write them all to a file."""
+        """Write them all to a file.
+
+        Args:
+            path: the file to write.
+        """
         self.data.tofile(path)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def jpeg(self, index: int) -> bytes:
-        """Return the file of one."""
+        """Return the file of one.
+
+        Args:
+            index: its place in the gallery.
+        """
         return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
 
     def __getitem__(self, index: int) -> Image.Image:
@@ -70,7 +86,11 @@ class Thumbnails:
 
 
 def encode(image: Image.Image) -> bytes:
-    """Shrink an RGB image, keeping its shape, and encode it as JPEG."""
+    """Shrink an RGB image, keeping its shape, and encode it as JPEG.
+
+    Args:
+        image: of any size.
+    """
     small = image.copy()
     small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()

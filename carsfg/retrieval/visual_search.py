@@ -127,6 +127,11 @@ class VisualSearch:
     def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
         """Return which images of the gallery, bool (N,), are of such cars; None: any.
 
+        Args:
+            make: such as `Aston Martin`; see `carsfg.data.names`.
+            body: such as `Sedan`; likewise.
+            year: such as 2012.
+
         Raises:
             InputError: there is no such car in the gallery.
         """
@@ -213,5 +218,9 @@ class VisualSearch:
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON has it."""
+    """Return an answer as JSON has it.
+
+    Args:
+        answer: what `VisualSearch.search` found.
+    """
     return {**asdict(answer), "is_known": answer.is_known}

@@ -15,7 +15,7 @@ from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.models.timm_trunks import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
-from carsfg.tasks.loading import init_from
+from carsfg.tasks.loading import check_classes, init_from
 from carsfg.tasks.metrics import ClassificationMetrics
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
 
@@ -118,24 +118,44 @@ class CarsTask(LightningModule):
         init_from(self, self.hparams["init_from"])
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Map preprocessed images (B, 3, S, S) to the trunk's output (B, width)."""
+        """Map preprocessed images (B, 3, S, S) to the trunk's output (B, width).
+
+        Args:
+            images: float (B, 3, S, S).
+        """
         return self.trunk(images)  # type: ignore[no-any-return]
 
     def project(self, feature: Tensor) -> Tensor:
-        """Map the trunk's output (B, width) to embeddings (B, D): as it is, unless a task does more."""
+        """Map the trunk's output (B, width) to embeddings (B, D): as it is, unless a task does more.
+
+        Args:
+            feature: float (B, width).
+        """
         return feature
 
     def classify(self, embedding: Tensor) -> Tensor:
-        """Map embeddings (B, D) to logits (B, C)."""
+        """Map embeddings (B, D) to logits (B, C).
+
+        Args:
+            embedding: float (B, D).
+        """
         return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings (B, D) of a batch; a `feature` stands for the trunk's output."""
+        """Return the embeddings (B, D) of a batch; a `feature` stands for the trunk's output.
+
+        Args:
+            batch: with `image` (B, 3, H, W) or `feature` (B, width).
+        """
         known = "feature" in batch
         return self.project(batch["feature"] if known else self.embed_images(self.preprocess(batch["image"])))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C)."""
+        """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C).
+
+        Args:
+            images: (B, 3, H, W), of any size.
+        """
         embedding = self.embed({"image": images})
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
@@ -143,6 +163,10 @@ class CarsTask(LightningModule):
         """Return the loss, a scalar, logits (B, C), and parts of the loss to be logged under `train/`.
 
         It is the cross-entropy, unless a task does otherwise; a part called `loss` is logged in its place.
+
+        Args:
+            embedding: float (B, D).
+            labels: int64 (B,), or shares of the classes (B, C).
         """
         logits = self.classify(embedding)
         return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits, {}
@@ -231,7 +255,11 @@ class CarsTask(LightningModule):
         return on_gpu and find_spec("triton") is not None and shutil.which("cc") is not None
 
     def train(self, mode: bool = True) -> "CarsTask":
-        """Set training mode, but leave frozen modules in eval mode."""
+        """Set training mode, but leave frozen modules in eval mode.
+
+        Args:
+            mode: False for eval mode.
+        """
         super().train(mode)
         for module in self.frozen_modules:
             module.eval()
@@ -266,16 +294,3 @@ class CarsTask(LightningModule):
             self.log_dict(figures, sync_dist=True)
             self.log(f"{stage}_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
             metrics.reset()  # type: ignore[operator]
-
-
-def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
-    """Compare the classes a network knows with those of the data.
-
-    Raises:
-        InputError: they differ.
-    """
-    if list(known) != list(given):
-        raise InputError(
-            f"the network knows {len(known)} classes from {known[0]!r} on, the data has {len(given)} "
-            f"from {given[0]!r} on: use the data it was trained for"
-        )

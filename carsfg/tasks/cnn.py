@@ -51,6 +51,10 @@ class CarCNN(CarsTask):
 
 
 def cnn_arguments(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `CustomCNN` among a CarCNN's hyper-parameters."""
+    """Return the arguments of `CustomCNN` among a CarCNN's hyper-parameters.
+
+    Args:
+        hyper_parameters: of a CarCNN, by name.
+    """
     names = inspect.signature(CustomCNN).parameters
     return {name: hyper_parameters[name] for name in names}

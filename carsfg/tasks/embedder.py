@@ -74,7 +74,11 @@ class EmbeddingExtractor(CarsTask):
         )
 
     def project(self, feature: Tensor) -> Tensor:
-        """Map the trunk's output (B, width) to embeddings (B, D)."""
+        """Map the trunk's output (B, width) to embeddings (B, D).
+
+        Args:
+            feature: float (B, width).
+        """
         embedding = self.projection(feature)
         return functional.normalize(embedding.float(), dim=1) if self.hparams["normalize"] else embedding
 
@@ -82,6 +86,10 @@ class EmbeddingExtractor(CarsTask):
         """Return the loss, a scalar, the head's logits (B, C), and its parts.
 
         With a metric-learning loss that is logged as `train/metric_loss`, and the head's cross-entropy as `train/loss`.
+
+        Args:
+            embedding: float (B, D).
+            labels: int64 (B,); without a metric-learning loss, shares of the classes (B, C), too.
 
         Raises:
             InputError: images were mixed, which metric-learning losses cannot take.

@@ -1,6 +1,6 @@
 """Checkpoints: reading one safely, loading the task it holds, and starting from its trunk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -24,6 +24,9 @@ TASKS = {
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a carsfg checkpoint into memory on the CPU; nothing in the file is ever executed.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: there is no such file, it is damaged or hostile, or it is no carsfg checkpoint.
     """
@@ -37,6 +40,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 def read_stamp(path: str | Path) -> dict[str, Any]:
     """Read what made a checkpoint, as `carsfg.callbacks.stamp` has it; nothing where it was trained without.
 
+    Args:
+        path: the checkpoint.
+
     Raises:
         InputError: the file cannot be read, or its stamp is damaged.
     """
@@ -49,12 +55,19 @@ def read_stamp(path: str | Path) -> dict[str, Any]:
 
 
 def import_task(name: str) -> "type[CarsTask]":
-    """Import one of carsfg's tasks by its class name."""
+    """Import one of carsfg's tasks by its class name.
+
+    Args:
+        name: one of `TASKS`.
+    """
     return getattr(import_module(TASKS[name]), name)  # type: ignore[no-any-return]
 
 
 def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
     """Return the class of the task in a checkpoint, one of carsfg's own.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
 
     Raises:
         InputError: the checkpoint names a task that this version does not have.
@@ -92,6 +105,11 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
 def save_network(task: "CarsTask", path: str | Path, stamp: Mapping[str, str | int]) -> None:
     """Write what `load` needs of a task, and nothing of its training.
 
+    Args:
+        task: the network.
+        path: the file to write.
+        stamp: what made it, as `carsfg.callbacks.stamp` has it.
+
     Raises:
         OSError, RuntimeError: it cannot be written.
     """
@@ -104,6 +122,10 @@ def init_from(task: "CarsTask", path: str | None) -> None:
 
     The head is taken where both know the same classes. A pooling that the checkpoint has not stays as it is. What was
     not found there is listed in the task's `still_random`.
+
+    Args:
+        task: the one to fill; it is changed.
+        path: of the checkpoint; None leaves the task as it is.
 
     Raises:
         InputError: the checkpoint cannot be read, or its trunk does not fit.
@@ -129,3 +151,20 @@ def init_from(task: "CarsTask", path: str | None) -> None:
     task.load_state_dict(fitting, strict=False)
     learned = ("trunk.", "projection.", "head.")
     task.still_random = sorted({key for key in own if key.startswith(learned)} - fitting.keys())
+
+
+def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
+    """Compare the classes a network knows with those of the data.
+
+    Args:
+        known: the network's, in label order.
+        given: the data's, likewise.
+
+    Raises:
+        InputError: they differ.
+    """
+    if list(known) != list(given):
+        raise InputError(
+            f"the network knows {len(known)} classes from {known[0]!r} on, the data has {len(given)} "
+            f"from {given[0]!r} on: use the data it was trained for"
+        )

@@ -56,7 +56,12 @@ class ClassificationMetrics(nn.Module):
             self.register_buffer(f"{level}_of_class", group_of_class, persistent=False)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of float logits (B, C) and int64 labels (B,)."""
+        """Add a batch of float logits (B, C) and int64 labels (B,).
+
+        Args:
+            logits: float (B, C).
+            labels: int64 (B,).
+        """
         self.loss.update(functional.cross_entropy(logits, labels), weight=len(labels))
         self.scores.update(logits, labels)
         predicted = logits.argmax(1)
@@ -78,7 +83,12 @@ class ClassificationMetrics(nn.Module):
 
 
 def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return `top1` and the class-weighted precision, recall and F1 of predicted labels (N,) against labels (N,)."""
+    """Return `top1` and the class-weighted precision, recall and F1 of predicted labels (N,) against labels (N,).
+
+    Args:
+        predicted: int64 (N,).
+        labels: int64 (N,).
+    """
     count = max(2, int(torch.cat([predicted, labels]).max()) + 1)  # torchmetrics knows no single class
     kinds = {"precision": multiclass_precision, "recall": multiclass_recall, "f1": multiclass_f1_score}
     scores = {f"{name}_weighted": one(predicted, labels, count, average="weighted") for name, one in kinds.items()}

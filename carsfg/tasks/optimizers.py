@@ -13,7 +13,12 @@ FUSED = {"Adam", "AdamW", "SGD"}  # optimisers with a fused kernel on CPU and GP
 
 
 def check_names(optimizer: str, scheduler: str | None) -> None:
-    """Raise InputError unless PyTorch has an optimiser, and a scheduler if one is named, of these names."""
+    """Raise InputError unless PyTorch has an optimiser, and a scheduler if one is named, of these names.
+
+    Args:
+        optimizer: a class in `torch.optim`.
+        scheduler: a class in `torch.optim.lr_scheduler`; None for none.
+    """
     _named("optimizer", torch.optim, optimizer)
     if scheduler is not None:
         _named("scheduler", torch.optim.lr_scheduler, scheduler)
@@ -42,6 +47,11 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
     `OneCycleLR` rises to each group's rate and falls over all steps of the run, and `CosineAnnealingLR` falls over all
     of it, unless the arguments say otherwise.
 
+    Args:
+        optimizer: whose rates it changes.
+        hp: hyper-parameters by name.
+        trainer: knows how long the run lasts; None: the arguments must say it.
+
     Raises:
         InputError: it does not take these arguments.
     """
@@ -60,6 +70,10 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
 def length_of(trainer: Trainer, interval: str) -> int:
     """Return how many epochs, or steps, a run lasts.
 
+    Args:
+        trainer: with its data.
+        interval: `epoch` or `step`.
+
     Raises:
         InputError: it has no end that is known beforehand.
     """
@@ -71,6 +85,11 @@ def length_of(trainer: Trainer, interval: str) -> int:
 
 def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
     """Compare the length of a schedule that a checkpoint brought with that of the run.
+
+    Args:
+        scheduler: as the checkpoint left it.
+        hp: hyper-parameters by name.
+        trainer: of the run that goes on.
 
     Raises:
         InputError: the run is resumed with another length, for which its schedule was not made.

@@ -72,8 +72,8 @@ def test_mistakes_are_one_line(
 
 
 def test_fetch_without_address_says_where(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fetch", "there"]) == 2
-    err = capsys.readouterr().err
+    assert main(["fetch", "there"]) == 0
+    err = capsys.readouterr().out
     assert "jessicali9530/stanford-cars-dataset" in err
     assert "there/stanford_cars/cars_test_annos_withlabels.mat" in err
     assert "--config demo.yaml" in err
