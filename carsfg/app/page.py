@@ -36,10 +36,10 @@ footer { display: none !important; }
 #filters .form { gap: 8px; }
 #filters span { color: #0f172a; }
 #filters .secondary-wrap { background: #fff; border: 1px solid #475569; border-radius: 8px; padding: 4px 8px; }
-@media (max-width: 700px) { .gradio-container main { padding: 12px 4px !important; } }
-#filters .secondary-wrap:focus-within { outline: 3px solid #1d4ed8; outline-offset: 2px; }
-#found [data-testid=status-tracker]:not(.hide)::after { content: "Searching \\2026"; background: #1d4ed8; color: #fff;
-  border-radius: 8px; padding: 8px 20px; position: sticky; top: 12px; font-weight: 600; animation: wait 1s alternate infinite; }
+#filters .secondary-wrap:focus-within { outline: 3px solid #1d4ed8; outline-offset: -3px; }
+#found [data-testid=status-tracker]:not(.hide)::after { content: "Searching \\2026"; position: sticky; top: 12px;
+  background: #1d4ed8; color: #fff; border-radius: 8px; padding: 8px 20px; font-weight: 600;
+  animation: wait 1s alternate infinite; }
 #found [data-testid=status-tracker] > * { display: none; }
 @keyframes wait { to { opacity: .6; } }
 """

@@ -4,7 +4,8 @@ const LONGEST = 1280, MOST = 20 * 2 ** 20, STEP = 0.02, SMALLEST = 0.06, WHOLE =
 const one = (name) => element.querySelector(name);
 const all = (name, hidden) => element.querySelectorAll(name).forEach((node) => { node.hidden = hidden; });
 const stage = one(".stage"), photo = one(".photo"), box = one(".box"), live = one(".live");
-let image = null, raw = false, corners = WHOLE, drag = null, waiting = null, loads = 0, number = 0;
+let image = null, raw = false, corners = WHOLE, drag = null, waiting = null, loads = 0, number = 0, isNew = false;
+const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
 
 function say(words) { one(".message").textContent = words; }
 
@@ -23,7 +24,7 @@ function send(delay = 0) {
 }
 
 function take(url, isRaw) { // what the browser cannot decode is not shown until the server sends it back
-  [image, raw, corners] = [url, isRaw, WHOLE];
+  [image, raw, corners, isNew] = [url, isRaw, WHOLE, true];
   if (isRaw) photo.removeAttribute("src");
   else photo.src = url;
   one(".empty").hidden = !isRaw;
@@ -114,14 +115,18 @@ window.addEventListener("carsfg-search", (event) => { // a result or an example 
   loads += 1;
   take(event.detail, false);
   send();
-  element.scrollIntoView({ behavior: "smooth", block: "nearest" });
+  element.scrollIntoView({ behavior, block: "nearest" });
 });
 window.addEventListener("carsfg-found", ({ detail }) => {
   one(".status").textContent = detail.words ?? "";
+  const phone = matchMedia("(max-width: 700px)").matches; // the photo fills it: go to what was found
+  if (isNew && phone) document.getElementById("found").scrollIntoView({ behavior, block: "start" });
+  isNew = false;
   if (!raw) return;
   say("");
   if (!detail.preview || Number(detail.number) !== number) return; // of an older photo
   take(detail.preview, false);
+  isNew = false;
   props.value = JSON.stringify({ image, box: corners, raw, number });
 });
 
@@ -144,6 +149,7 @@ function fitted([x0, y0, x1, y1]) { // inside the photo, and of some size
   return [Math.max(0, left), Math.max(0, top), Math.min(1, left + width), Math.min(1, top + height)];
 }
 
+stage.addEventListener("dragstart", (event) => event.preventDefault());
 stage.addEventListener("pointerdown", (event) => {
   if (event.button) return;
   const whole = corners.join() === WHOLE.join();

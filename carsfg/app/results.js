@@ -4,10 +4,9 @@ element.addEventListener("click", (event) => {
   if (picture) window.dispatchEvent(new CustomEvent("carsfg-search", { detail: picture.src }));
 });
 
-watch("value", () => { // tell the photo, and on a phone, which it fills, go to what was found
+watch("value", () => { // tell the photo
   const preview = element.querySelector(".preview"), words = element.querySelector(".verdict, .problem, .hint")?.textContent;
   const first = element.querySelector(".match .name")?.textContent;
   const detail = { words: first ? `Most similar: ${first}. ${words}` : words, preview: preview?.src, number: preview?.dataset.number };
   window.dispatchEvent(new CustomEvent("carsfg-found", { detail }));
-  if (matchMedia("(max-width: 700px)").matches) element.scrollIntoView({ behavior: "smooth", block: "start" });
 });

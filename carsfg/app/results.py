@@ -37,22 +37,39 @@ def page_of(answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image | N
 
 
 def complaint(words: str) -> str:
-    """Return the HTML of a mistake."""
+    """Return the HTML of a mistake.
+
+    Args:
+        words: what is wrong, and what to do.
+    """
     return f'<p class="problem" role="alert">{escape(words[:1].upper() + words[1:])}</p>'
 
 
 def data_url(jpeg: bytes) -> str:
-    """Return a JPEG as a URL that holds it."""
+    """Return a JPEG as a URL that holds it.
+
+    Args:
+        jpeg: the file.
+    """
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def preview(image: Image.Image, number: int) -> str:
-    """Return the HTML that gives a page a photo which its browser cannot decode; `number` says which it was."""
+    """Return the HTML that gives a page a photo which its browser cannot decode.
+
+    Args:
+        image: the photo, RGB.
+        number: which of the page's photos it was.
+    """
     return f'<img class="preview" data-number="{number}" src="{data_url(to_jpeg(image))}" alt="" hidden>'
 
 
 def to_jpeg(image: Image.Image) -> bytes:
-    """Encode an RGB image."""
+    """Encode an RGB image as JPEG.
+
+    Args:
+        image: it.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

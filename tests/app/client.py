@@ -30,7 +30,9 @@ def names(page: str) -> list[str]:
 
 def pictures(page: str) -> list[bytes]:
     """Returns the JPEGs of the images that were found."""
-    return [base64.b64decode(one) for one in re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt=""><span', page)]
+    return [
+        base64.b64decode(one) for one in re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt=""><span', page)
+    ]
 
 
 def said(page: str) -> str:

@@ -38,9 +38,9 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> CarCNN:
     task = CarCNN(class_names=[car_model(label).name for label in range(CLASSES)], widths=[16, 32, 64], image_size=SIZE)
     optimizer = torch.optim.Adam(task.parameters(), 3e-3)
     for _ in range(20):
-        for some in torch.randperm(len(images)).split(40):
+        for some in torch.randperm(len(images)).view(-1, 40):
             optimizer.zero_grad()
-            functional.cross_entropy(task(images[some])["logits"], labels[some]).backward()
+            functional.cross_entropy(task(images[some])["logits"], labels[some]).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return task.eval()
 
@@ -54,7 +54,12 @@ def search() -> VisualSearch:
     task = train(images, labels)
     with torch.no_grad():
         embeddings = task(images)["embedding"]
-    stamp = {"image_size": SIZE, "precision": "32", "fingerprint": fingerprint(task), "data": "drawn cars"}
+    stamp: dict[str, str | int] = {
+        "image_size": SIZE,
+        "precision": "32",
+        "fingerprint": fingerprint(task),
+        "data": "drawn cars",
+    }
     gallery = Gallery.build(embeddings, labels, class_names=task.class_names, stamp=stamp)
     gallery.known, gallery.thumbnails = calibrate(gallery, embeddings, itself=True), pictures
     return VisualSearch(task, gallery)

@@ -130,7 +130,10 @@ def test_a_photo_that_the_browser_cannot_decode_comes_back(answers: Answers, own
         ('{"image": "https://example.org/car.jpg"}', SHUFFLED),
         ('{"image": "data:image/png;base64,A"}', SHUFFLED),
         ('{"image": "data:image/png;base64,AAAA", "number": "<script>"}', SHUFFLED),
-        ('{"image": "data:image/png;base64,AAAA"}', "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP"),
+        (
+            '{"image": "data:image/png;base64,AAAA"}',
+            "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP",
+        ),
         ('{"image": "data:;base64,"}', "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP"),
         (" " * (MOST + 1), "This photo is too large: photos of up to 20 MB are taken"),
     ],
@@ -152,11 +155,15 @@ def test_boxes_that_are_none(box: Any, answers: Answers, own: Thumbnails) -> Non
 
 def test_where_an_approximate_index_finds_nothing(search: VisualSearch, own: Thumbnails) -> None:
     """Five of its six lists are empty, and it looks at one."""
-    embeddings = torch.randn(1, 64).expand(9, 64) + 1e-6 * torch.randn(9, 64)
-    gallery = Gallery.build(embeddings, torch.zeros(9, dtype=torch.int64), class_names=search.task.class_names)
-    empty = Answers(VisualSearch(search.task, gallery))
-    gallery.search = lambda queries, k, **_: (torch.full((1, k), -torch.inf), torch.full((1, k), -1))  # type: ignore[method-assign]
-    assert said(empty.answer(sent(own.jpeg(0)))) == "Nothing was found: move the box a little, or search among more cars"
+    embeddings = torch.cat([search.gallery.vector(0).expand(8, -1), search.gallery.vector(230)[None]])  # type: ignore[union-attr, index]
+    gallery = Gallery.build(
+        embeddings, torch.zeros(9, dtype=torch.int64), class_names=search.task.class_names, factory="IVF6,Flat"
+    )
+    few = Answers(VisualSearch(search.task, gallery))
+    pages = [few.answer(sent(own.jpeg(place))) for place in range(0, 240, 8)]
+    nothing = [page for page in pages if not names(page)]
+    assert nothing
+    assert {*map(said, nothing)} == {"Nothing was found: move the box a little, or search among more cars"}
 
 
 def test_a_gallery_without_pictures(search: VisualSearch, own: Thumbnails) -> None:
@@ -171,7 +178,7 @@ def test_several_at_once(answers: Answers, own: Thumbnails) -> None:
     """Heat maps listen to the network: not to what others pass through it."""
 
     def shown(place: int) -> str:
-        return answers.answer(sent(own.jpeg(place))).partition("<p class=\"hint\">The numbers")[0]
+        return answers.answer(sent(own.jpeg(place))).partition('<p class="hint">The numbers')[0]
 
     places = [*range(0, 240, 8)]
     alone = [shown(place) for place in places]

@@ -40,7 +40,7 @@ def test_shares_add_up_to_the_similarity(pooling: Any, projection: int | None, n
     """Exactly so where the projection has no bias."""
     task = extractor(pooling=pooling, projection=projection, normalize=normalize)
     if projection is not None:
-        nn.init.zeros_(task.projection.bias)
+        nn.init.zeros_(task.get_parameter("projection.bias"))
     target = torch.randn(projection or 16, generator=torch.Generator().manual_seed(2))
     heat = heat_map(task, photo(), target)
     assert heat is not None
@@ -51,7 +51,10 @@ def test_shares_add_up_to_the_similarity(pooling: Any, projection: int | None, n
 def test_a_bias_comes_from_no_place() -> None:
     """What it adds to the similarity is missing in the shares: bias . target / lengths."""
     task = extractor(projection=5)
-    target, bias = torch.randn(5, generator=torch.Generator().manual_seed(2)), task.projection.bias.detach()
+    target, bias = (
+        torch.randn(5, generator=torch.Generator().manual_seed(2)),
+        task.get_parameter("projection.bias").detach(),
+    )
     with torch.no_grad():
         length = task.embed({"image": photo()[None]}).norm()
     heat, missing = heat_map(task, photo(), target), float(bias @ functional.normalize(target, dim=0) / length)

@@ -71,4 +71,7 @@ def test_pictures_in_urls() -> None:
     head, _, data = url.partition(",")
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert (head, image.format, image.size) == ("data:image/jpeg;base64", "JPEG", (30, 20))
-    assert preview(Image.new("RGB", (30, 20), "red"), 4) == f'<img class="preview" data-number="4" src="{url}" alt="" hidden>'
+    assert (
+        preview(Image.new("RGB", (30, 20), "red"), 4)
+        == f'<img class="preview" data-number="4" src="{url}" alt="" hidden>'
+    )

@@ -67,8 +67,11 @@ def test_a_port_that_is_taken(gallery: str, capfd: pytest.CaptureFixture[str]) -
 
 
 def test_without_gradio(gallery: str) -> None:
-    code = f"import sys; sys.modules['gradio'] = None; from carsfg.main import main; sys.exit(main(['app', {gallery!r}, '--port=47861']))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = (
+        "import sys; sys.modules['gradio'] = None; from carsfg.main import main; sys.exit(main(['app', *sys.argv[1:]]))"
+    )
+    words = [sys.executable, "-c", code, gallery, "--port=47861"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "carsfg: error: gradio is missing: python -m pip install 'carsfg[app]'\n"
 
