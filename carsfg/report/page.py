@@ -53,7 +53,7 @@ def build_markdown(tables: Sequence[Summary]) -> str:
 def _mistakes(run: Run, examples: Mapping[str, Image.Image]) -> str:
     images = sum(run.confusions.values())
     kinds = severity(run.confusions)
-    far = _bars({kind: (kinds[kind] / images, kinds[kind]) for kind in KINDS})
+    far = _bars({kind: (kinds[kind] / images, kinds[kind]) for kind in KINDS}, "{:.1f} %, {:,} images")
     pairs = "".join(_pair(pair, examples) for pair in confused_pairs(run.confusions))
     twins = "".join(_pair(pair, {}) for pair in twin_pairs(run.confusions)[:15])
     by = "".join(
@@ -80,10 +80,10 @@ def _pair(pair: Pair, examples: Mapping[str, Image.Image]) -> str:
     return f"<div class='pair'>{pictures}<span>{words}</span></div>"
 
 
-def _bars(shares: Mapping[str, tuple[float, int]]) -> str:
+def _bars(shares: Mapping[str, tuple[float, int]], words: str = "{:.1f} % of {:,}") -> str:
     rows = "".join(
         f"<span>{escape(name)}</span><i style='width:{100 * share:.1f}%'></i>"
-        f"<span>{100 * share:.1f} % of {count:,}</span>"
+        f"<span>{words.format(100 * share, count)}</span>"
         for name, (share, count) in shares.items()
     )
     return f"<div class='bars'>{rows}</div>"

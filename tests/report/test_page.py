@@ -15,6 +15,7 @@ def test_the_page_needs_nothing_else(make_run: MakeRun) -> None:
     assert not re.findall(r"(?:src|href)=['\"](?!data:|#)", page)
     assert "url(" not in page
     assert "<h3>tl_exp1/version_0: 63.33 % of 30 images right</h3>" in page
+    assert "63.3 %, 19 images" in page
     assert "4 of 10 BMW M3 Sedan 2012<br>taken for BMW X5 SUV 2007" in page
 
 
