@@ -4,8 +4,10 @@ import shutil
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from carsfg.errors import InputError
 
@@ -38,12 +40,9 @@ def unpack(file: Path, folder: Path) -> None:
         elif zipfile.is_zipfile(file):
             _unzip(file, folder)
         elif tarfile.is_tarfile(file):
-            with tarfile.open(file) as archive:
-                archive.extractall(folder, filter="data")
+            _untar(file, folder)
         else:
             raise InputError(f"{file} is no zip, tar or mat file.")
-    except tarfile.FilterError as error:
-        raise InputError(f"{file} is unsafe and was not unpacked ({error}).") from error
     except ARCHIVE_ERRORS as error:
         raise InputError(f"{file} is damaged ({error}): fetch it again.") from error
 
@@ -51,11 +50,24 @@ def unpack(file: Path, folder: Path) -> None:
 def _unzip(file: Path, folder: Path) -> None:
     """Unpack a zip whose names all stay inside the folder."""
     with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            path = PurePosixPath(name.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts:
-                raise InputError(f"{file} is unsafe and was not unpacked ({name!r} lies outside).")
+        _check_names(file, archive.namelist())
         archive.extractall(folder)  # noqa: S202  (the names were checked)
+
+
+def _untar(file: Path, folder: Path) -> None:
+    """Unpack the plain files of a tar whose names all stay inside the folder: no links, no devices."""
+    with tarfile.open(file) as archive:
+        plain = [member for member in archive if member.isreg()]
+        _check_names(file, [member.name for member in plain])
+        options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 brought it
+        archive.extractall(folder, plain, **options)  # noqa: S202  (the names were checked)
+
+
+def _check_names(file: Path, names: Sequence[str]) -> None:
+    for name in names:
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise InputError(f"{file} is unsafe and was not unpacked ({name!r} lies outside).")
 
 
 def lay_out(unpacked: Path, folder: Path) -> dict[str, int]:
