@@ -150,9 +150,11 @@ def test_a_loss_that_is_no_number_ends_the_run(fit: Fit, capsys: pytest.CaptureF
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_run_says_how_to_go_on(sign: signal.Signals, fit: Fit) -> None:
     words = ["fit", "--config", "tiny", f"--data.root={fit.root}", "--trainer.max_epochs=10000"]
+    default = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would inherit deafness
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "carsfg", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, default)
     assert process.stdout is not None
     while "epoch 2/" not in process.stdout.readline():
         assert process.poll() is None
