@@ -10,6 +10,7 @@ from carsfg.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+DATA = "data"
 BEGIN, END = "<!-- carsfg report: {} -->", "<!-- end -->"
 
 
@@ -31,7 +32,10 @@ def main(args: list[str]) -> int:
     )
     parser.add_argument("logdir", nargs="?", default="lightning_logs", help="where runs lie (default: %(default)s)")
     parser.add_argument("--output", default="report", help="folder for index.html and report.md (default: %(default)s)")
-    parser.add_argument("--root", help="folder of stanford_cars/, for pictures of the cars that are confused")
+    parser.add_argument(
+        "--root",
+        help=f"folder of stanford_cars/, for pictures of the cars that are confused (default: {DATA}, if there)",
+    )
     parser.add_argument("--no-crop", dest="crop", action="store_false", help="images are crops already")
     parser.add_argument(
         "--update-readme", nargs="?", const="README.md", metavar="FILE", help="refresh the tables between its markers"
@@ -44,21 +48,22 @@ def main(args: list[str]) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from carsfg.report.groups import group
     from carsfg.report.page import build_markdown, build_page
     from carsfg.report.runs import read_runs
-    from carsfg.report.summary import summaries
+    from carsfg.report.summaries import summaries
 
     runs = read_runs(options.logdir)
-    examples = _examples(options.root, options.crop) if options.root else {}
+    groups = group(runs)
+    examples = _examples(options.root, options.crop)
     folder = Path(options.output)
-    tables = summaries(runs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.html").write_text(build_page(runs, examples), encoding="utf-8")
-        (folder / "report.md").write_text(build_markdown(tables), encoding="utf-8")
+        (folder / "index.html").write_text(build_page(groups, examples), encoding="utf-8")
+        (folder / "report.md").write_text(build_markdown(groups), encoding="utf-8")
         if options.update_readme:
             path = Path(options.update_readme)
-            marked = {table.title.partition(":")[0]: table.markdown() for table in tables}
+            marked = {table.title.partition(":")[0]: table.markdown() for table in summaries(groups)}
             path.write_text(refresh(path.read_text(encoding="utf-8"), marked), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write the report: {error.filename}: {error.strerror}") from error
@@ -90,11 +95,14 @@ def refresh(text: str, tables: dict[str, str]) -> str:
     return text
 
 
-def _examples(root: str, crop: bool) -> "dict[str, Image.Image]":
-    """Load the first training image of each class."""
+def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
+    """Load the first training image of each class, if there is data; a folder that was named must have some."""
     from carsfg.data.stanford_cars import StanfordCars
 
-    cars = StanfordCars(root, "train", crop)
+    if root is None and not Path(DATA, "stanford_cars").is_dir():
+        print(f"no pictures of confused cars: there is no {DATA}/stanford_cars (--root names another)")  # noqa: T201
+        return {}
+    cars = StanfordCars(root or DATA, "train", crop)
     first: dict[int, int] = {}
     for place, label in enumerate(cars.labels.tolist()):
         first.setdefault(label, place)

@@ -25,6 +25,19 @@ class Pair:
     of: int
 
 
+def per_class(confusions: Confusions) -> dict[str, tuple[int, int]]:
+    """Return of each class how many of its images were right, and how many there are.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for (truth, predicted), images in confusions.items():
+        right, all_of_it = counts.get(truth, (0, 0))
+        counts[truth] = right + images * (truth == predicted), all_of_it + images
+    return counts
+
+
 def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
     """Return the pairs most often confused, most images first.
 
@@ -32,11 +45,9 @@ def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
         confusions: images by true and predicted class.
         most: pairs, at most.
     """
-    totals: dict[str, int] = {}
-    for (truth, _), images in confusions.items():
-        totals[truth] = totals.get(truth, 0) + images
-    wrong = [Pair(*pair, images, totals[pair[0]]) for pair, images in confusions.items() if pair[0] != pair[1]]
-    return sorted(wrong, key=lambda pair: (-pair.images, pair.truth, pair.predicted))[:most]
+    counts = per_class(confusions)
+    wrong = [Pair(*pair, images, counts[pair[0]][1]) for pair, images in confusions.items() if pair[0] != pair[1]]
+    return sorted(wrong, key=_most_first)[:most]
 
 
 def severity(confusions: Confusions) -> dict[str, int]:
@@ -52,13 +63,20 @@ def severity(confusions: Confusions) -> dict[str, int]:
 
 
 def twin_pairs(confusions: Confusions) -> list[Pair]:
-    """Return confused pairs of one make and model that differ in year or body alone, most images first.
+    """Return pairs of one make and model that differ in year or body alone, most images first.
+
+    A pair stands for both directions: its images are those of either taken for the other, of all of both.
 
     Args:
         confusions: images by true and predicted class.
     """
-    pairs = confused_pairs(confusions, most=len(confusions))
-    return [pair for pair in pairs if _kind(pair.truth, pair.predicted) in KINDS[1:3]]
+    counts, mixed = per_class(confusions), dict[tuple[str, str], int]()
+    for (truth, predicted), images in confusions.items():
+        if _kind(truth, predicted) in KINDS[1:3]:
+            one, other = sorted((truth, predicted))
+            mixed[one, other] = mixed.get((one, other), 0) + images
+    pairs = [Pair(*both, images, sum(counts.get(name, (0, 0))[1] for name in both)) for both, images in mixed.items()]
+    return sorted(pairs, key=_most_first)
 
 
 def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int]]:
@@ -74,6 +92,10 @@ def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int
         count[0] += images * (truth == predicted)
         count[1] += images
     return {name: (right / images, images) for name, (right, images) in sorted(counts.items())}
+
+
+def _most_first(pair: Pair) -> tuple[int, str, str]:
+    return -pair.images, pair.truth, pair.predicted
 
 
 def _kind(truth: str, predicted: str) -> str:

@@ -6,97 +6,84 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
-from carsfg.report.curves import figures
-from carsfg.report.mistakes import KINDS, Pair, accuracy_by, confused_pairs, severity, twin_pairs
-from carsfg.report.runs import Run, per_class
-from carsfg.report.summary import Summary, summaries
+from carsfg.report.curves import Drawing, figures
+from carsfg.report.groups import Group
+from carsfg.report.overview import overview
+from carsfg.report.page_mistakes import mistakes
+from carsfg.report.summaries import rankings, summaries
+from carsfg.report.summary import Summary
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+SECTIONS = {"overview": "At a glance", "tables": "Tables", "figures": "Figures", "mistakes": "Mistakes", "runs": "Runs"}
+MADE_BY = (
+    "weights", "protocol", "val", "chosen_on", "image_size", "augment", "batch_size", "optimizer", "lr", "max_epochs",
+    "precision", "seed", "hardware", "versions", "split_hash",
+)  # fmt: skip
 
 
-def build_page(runs: Sequence[Run], examples: Mapping[str, Image.Image] | None = None) -> str:
-    """Return the page: tables, figures, and the mistakes of each run.
+def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | None = None) -> str:
+    """Return the page: all runs at a glance, tables, figures, mistakes, and what made each run.
 
     Args:
-        runs: as `read_runs` gives them.
+        groups: all tested runs, as `carsfg.report.groups.group` puts them together.
         examples: an image of each class, for the pairs most often confused.
     """
-    tables = "".join(f"<h3>{escape(table.title)}</h3>{table.html()}" for table in summaries(runs))
-    drawn = "".join(
-        f"<figure><figcaption>{escape(title)}</figcaption><img alt='{escape(title)}' src='{_svg(figure)}'></figure>"
-        for title, figure in figures(runs).items()
+    tables = [*summaries(groups), rankings(groups)]
+    parts = {
+        "overview": overview(groups),
+        "tables": "".join(f"<h3>{escape(table.title)}</h3>{table.html()}" for table in tables if table.rows),
+        "figures": "".join(map(_drawing, figures(groups))) or "<p>There are no runs of the report's experiments.</p>",
+        "mistakes": mistakes(groups, examples or {}),
+        "runs": _runs(groups).html(),
+    }
+    links = "".join(f"<a href='#{name}'>{title}</a>" for name, title in SECTIONS.items())
+    body = "".join(
+        f"<section aria-labelledby='{name}'><h2 id='{name}'>{title}</h2>{parts[name]}</section>"
+        for name, title in SECTIONS.items()
     )
-    mistaken = [run for run in runs if run.confusions]
-    mistakes = "".join(_mistakes(run, examples or {}) for run in mistaken)
+    count = sum(len(one.runs) for one in groups)
     return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>carsfg: report of {len(runs)} runs</title>"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'><style>{STYLE}</style></head><body><main>"
-        f"<h1>carsfg: {len(runs)} runs</h1><nav><a href='#tables'>Tables</a><a href='#figures'>Figures</a>"
-        "<a href='#mistakes'>Mistakes</a></nav>"
-        f"<h2 id='tables'>Tables</h2>{tables}<h2 id='figures'>Figures</h2>{drawn}"
-        f"<h2 id='mistakes'>Mistakes</h2>{mistakes or '<p>No run wrote its confusions.</p>'}</main></body></html>\n"
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>carsfg report</title>"
+        f"<meta name='viewport' content='width=device-width, initial-scale=1'><style>{STYLE}</style></head><body>"
+        f"<header><h1>carsfg report</h1><p>{count} tested {'run' if count == 1 else 'runs'}, beside the course "
+        "report that they repeat: O. Almog and A. Edri, <cite>Basics of Deep Learning, final project</cite>, "
+        f"Colman, 2025 (“the paper” below).</p><nav aria-label='Sections'>{links}</nav></header>"
+        f"<main>{body}</main></body></html>\n"
     )
 
 
-def build_markdown(tables: Sequence[Summary]) -> str:
+def build_markdown(groups: Sequence[Group]) -> str:
     """Return the tables as a Markdown file.
 
     Args:
-        tables: in the order of the file.
+        groups: all tested runs.
     """
-    return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables) + "\n"
+    tables = [table for table in (*summaries(groups), rankings(groups), _runs(groups)) if table.rows]
+    return "# carsfg report\n\n" + "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables) + "\n"
 
 
-def _mistakes(run: Run, examples: Mapping[str, Image.Image]) -> str:
-    images = sum(run.confusions.values())
-    kinds = severity(run.confusions)
-    far = _bars({kind: (kinds[kind] / images, kinds[kind]) for kind in KINDS}, "{:.1f} %, {:,} images")
-    pairs = "".join(_pair(pair, examples) for pair in confused_pairs(run.confusions))
-    twins = "".join(_pair(pair, {}) for pair in twin_pairs(run.confusions)[:15])
-    by = "".join(
-        f"<details><summary>Accuracy by {part}</summary>{_bars(accuracy_by(run.confusions, part))}</details>"
-        for part in ("make", "body", "year")
+def _runs(groups: Sequence[Group]) -> Summary:
+    """List what made each run, as it is stamped."""
+    rows = [
+        [run.name, *(str(run.stamp.get(key, "")) for key in MADE_BY)] for one in groups for run in one.runs
+    ]  # fmt: skip
+    note = "Runs that differ in seed, hardware or versions alone are repetitions, and are averaged; no others are."
+    return Summary("Runs", ["run", *(key.replace("_", " ") for key in MADE_BY)], rows, [note])
+
+
+def _drawing(drawing: Drawing) -> str:
+    panels = "".join(
+        f"<img alt='{escape(words, quote=True)}' src='{_svg(figure)}'>" for figure, words in drawing.panels
     )
-    classes = {name: (right / count, count) for name, (right, count) in per_class(run.confusions).items()}
-    worst = dict(sorted(classes.items(), key=lambda one: one[1]))
-    return (
-        f"<h3>{escape(run.name)}: {100 * kinds[KINDS[0]] / images:.2f} % of {images:,} images right</h3>"
-        f"<h4>How far off</h4>{far}<div class='columns'><section><h4>Most often confused</h4>{pairs}</section>"
-        f"<section><h4>One model, another year or body</h4>{twins or '<p>None.</p>'}</section></div>{by}"
-        f"<details><summary>Accuracy of each class, worst first</summary>{_bars(worst)}</details>"
-    )
-
-
-def _pair(pair: Pair, examples: Mapping[str, Image.Image]) -> str:
-    pictures = "".join(
-        f"<img alt='{escape(name, quote=True)}' src='{_jpeg(examples[name])}'>"
-        for name in (pair.truth, pair.predicted)
-        if name in examples
-    )
-    words = f"{pair.images} of {pair.of} {escape(pair.truth)}<br>taken for {escape(pair.predicted)}"
-    return f"<div class='pair'>{pictures}<span>{words}</span></div>"
-
-
-def _bars(shares: Mapping[str, tuple[float, int]], words: str = "{:.1f} % of {:,}") -> str:
-    rows = "".join(
-        f"<span>{escape(name)}</span><i style='width:{100 * share:.1f}%'></i>"
-        f"<span>{words.format(100 * share, count)}</span>"
-        for name, (share, count) in shares.items()
-    )
-    return f"<div class='bars'>{rows}</div>"
+    return f"<figure><figcaption>{escape(drawing.title)}</figcaption><div class='panels'>{panels}</div></figure>"
 
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "carsfg"}):  # names in the file are the same for the same runs
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _jpeg(image: Image.Image) -> str:
-    small, buffer = image.convert("RGB"), io.BytesIO()
-    small.thumbnail((192, 192))
-    small.save(buffer, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

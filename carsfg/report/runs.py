@@ -1,8 +1,6 @@
 """Reading finished runs: what made them, their curves, their test figures and their mistakes."""
 
 import csv
-import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import yaml
 
 from carsfg.errors import InputError
 
-NOT_MIXED_BY = ("seed", "hardware", "versions")  # runs that differ in these alone are repetitions of each other
 Confusions = dict[tuple[str, str], int]
 
 
@@ -55,35 +52,6 @@ def read_runs(folder: str | Path) -> list[Run]:
     return tested
 
 
-def group(runs: Iterable[Run]) -> list[list[Run]]:
-    """Put repetitions together: runs of one experiment whose stamps differ in seed, hardware or versions alone.
-
-    Args:
-        runs: in any order.
-    """
-    groups: dict[str, list[Run]] = {}
-    for run in runs:
-        made = {key: value for key, value in run.stamp.items() if key not in NOT_MIXED_BY}
-        groups.setdefault(repr((run.experiment, sorted(made.items(), key=str))), []).append(run)
-    return list(groups.values())
-
-
-def mean_of(repetitions: list[Run], key: str) -> tuple[float, float] | None:
-    """Return the mean of a test figure and, of several seeds, its standard deviation (else not a number).
-
-    Args:
-        repetitions: runs, as `group` puts them together.
-        key: such as `test/top1`.
-    """
-    values = [run.test[key] for run in repetitions if key in run.test]
-    if not values:
-        return None
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, math.nan
-    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
 def _read(folder: Path, root: Path) -> Run:
     name = folder.relative_to(root).as_posix()
     parts = [part for part in Path(name).parts if not part.startswith("version_") and part != "reference"]
@@ -119,16 +87,3 @@ def _confusions(path: Path) -> Confusions:
         return {}
     with path.open(newline="", encoding="utf-8") as file:
         return {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(file)}
-
-
-def per_class(confusions: Mapping[tuple[str, str], int]) -> dict[str, tuple[int, int]]:
-    """Return of each class how many of its images were right, and how many there are.
-
-    Args:
-        confusions: images by true and predicted class.
-    """
-    counts: dict[str, tuple[int, int]] = {}
-    for (truth, predicted), images in confusions.items():
-        right, all_of_it = counts.get(truth, (0, 0))
-        counts[truth] = right + images * (truth == predicted), all_of_it + images
-    return counts

@@ -7,8 +7,9 @@ import pytest
 from carsfg.commands.report import refresh
 from carsfg.errors import InputError
 from carsfg.main import main
+from carsfg.report.groups import group
 from carsfg.report.runs import read_runs
-from carsfg.report.summary import summaries
+from carsfg.report.summaries import summaries
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "lightning_logs/reference"
@@ -22,15 +23,15 @@ def test_the_reference_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["report", *words]) == 0
     assert "8 runs" in capsys.readouterr().out
     assert "| cnn_best | custom CNN |  | 86.73 % |" in (tmp_path / "report/report.md").read_text()
-    assert "<h1>carsfg: 8 runs</h1>" in (tmp_path / "report/index.html").read_text()
+    assert "<h1>carsfg report</h1><p>8 tested runs" in (tmp_path / "report/index.html").read_text()
     assert readme.read_text().startswith("before\n<!-- carsfg report: Table 2 -->\n| experiment |")
     assert "old" not in readme.read_text()
 
 
 def test_the_readme_is_not_stale() -> None:
     text = (ROOT / "README.md").read_text()
-    tables = {table.title.partition(":")[0]: table.markdown() for table in summaries(read_runs(REFERENCE))}
-    assert refresh(text, tables) == text, "run: carsfg report lightning_logs/reference --update-readme"
+    marked = {table.title.partition(":")[0]: table.markdown() for table in summaries(group(read_runs(REFERENCE)))}
+    assert refresh(text, marked) == text, "run: carsfg report lightning_logs/reference --update-readme"
 
 
 @pytest.mark.parametrize(

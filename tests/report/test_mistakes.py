@@ -2,7 +2,7 @@
 
 import csv
 
-from carsfg.report.mistakes import Pair, accuracy_by, confused_pairs, severity, twin_pairs
+from carsfg.report.mistakes import Pair, accuracy_by, confused_pairs, per_class, severity, twin_pairs
 from tests.report.conftest import CONFUSIONS
 
 ROWS = {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(CONFUSIONS.splitlines())}
@@ -15,11 +15,20 @@ def test_pairs_most_often_confused() -> None:
     assert len(confused_pairs(ROWS, most=1)) == 1
 
 
-def test_pairs_of_one_model() -> None:
-    assert [(pair.predicted, pair.images) for pair in twin_pairs(ROWS)] == [
-        ("Audi S4 Sedan 2012", 3),
-        ("Audi S4 Convertible 2007", 1),
+def test_pairs_of_one_model_in_both_directions() -> None:
+    back = {("Audi S4 Sedan 2012", "Audi S4 Sedan 2007"): 2}
+    assert twin_pairs(ROWS | back) == [
+        Pair("Audi S4 Sedan 2007", "Audi S4 Sedan 2012", 5, 22),
+        Pair("Audi S4 Convertible 2007", "Audi S4 Sedan 2007", 1, 10),
     ]
+
+
+def test_right_ones_of_each_class() -> None:
+    assert per_class(ROWS) == {
+        "Audi S4 Sedan 2007": (6, 10),
+        "Audi S4 Sedan 2012": (8, 10),
+        "BMW M3 Sedan 2012": (5, 10),
+    }
 
 
 def test_how_far_off() -> None:

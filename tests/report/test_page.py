@@ -1,50 +1,74 @@
 """The page: it needs nothing but itself, and holds what the runs say."""
 
 import re
+from pathlib import Path
 
 from PIL import Image
 
-from carsfg.report.curves import figures
-from carsfg.report.page import build_page
+from carsfg.report.groups import group
+from carsfg.report.page import build_markdown, build_page
 from carsfg.report.runs import read_runs
 from tests.report.conftest import MakeRun
 
 
+def page_of(logs: Path, **examples: Image.Image) -> str:
+    return build_page(group(read_runs(logs)), {name.replace("_", " "): image for name, image in examples.items()})
+
+
 def test_the_page_needs_nothing_else(make_run: MakeRun) -> None:
-    page = build_page(read_runs(make_run()))
+    page = page_of(make_run(), BMW_M3_Sedan_2012=Image.new("RGB", (8, 8)))
     assert not re.findall(r"(?:src|href)=['\"](?!data:|#)", page)
-    assert "url(" not in page
-    assert "<h3>tl_exp1/version_0: 63.33 % of 30 images right</h3>" in page
-    assert "63.3 %, 19 images" in page
-    assert "4 of 10 BMW M3 Sedan 2012<br>taken for BMW X5 SUV 2007" in page
+    assert not re.findall(r"url\((?!data:)", page)
+    assert "@import" not in page
+
+
+def test_mistakes(make_run: MakeRun) -> None:
+    page = page_of(make_run())
+    assert "<summary>tl_exp1, resnet50 frozen, 224 px: 63.33 % of 30 answers right</summary>" in page
+    assert "63.3 %, 19" in page
+    assert "<b>4 of 10</b> BMW M3 Sedan 2012<br>taken for BMW X5 SUV 2007" in page
+    assert "<b>3 of 20</b> Audi S4 Sedan 2007<br>mixed up with Audi S4 Sedan 2012" in page
+    assert "aria-label='right 63.3 %, same model, another year 10.0 %" in page
+
+
+def test_a_run_without_confusions(make_run: MakeRun) -> None:
+    assert "No run wrote its confusions" in page_of(make_run(confusions=""))
+
+
+def test_the_best_is_unfolded(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0")
+    page = page_of(make_run("tl_exp3/version_0", confusions="class,predicted,images\nA 2012,A 2012,1\n"))
+    assert page.count("<details open>") == 1
+    assert "<details open><summary>tl_exp3" in page
+
+
+def test_all_runs_at_a_glance(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0")
+    make_run("cnn_seed_leaky/version_0", protocol="seed_leaky", backbone=None, freeze=False)
+    page = page_of(make_run("tl_exp3/version_0", data="drawn cars"))
+    assert "<i class='ours' style='width:42.50%'></i><i class='paper' style='left:42.37%'></i>" in page
+    assert "<b>42.50 %</b> · paper 42.37 %<" in page
+    assert "<b>42.50 %</b> · 40.00 % on copies · paper 72.26 % on copies<" in page
+    assert page.count("<b>42.50 %</b></span>") == 1  # of drawn cars the paper has nothing to say
 
 
 def test_examples_of_what_is_confused(make_run: MakeRun) -> None:
-    runs = read_runs(make_run())
     grey = Image.new("RGB", (8, 8))
-    page = build_page(runs, {"BMW M3 Sedan 2012": grey, "BMW X5 SUV 2007": grey})
-    assert page.count("<img alt='BMW M3 Sedan 2012' src='data:image/jpeg") == 3  # in its two pairs, and in Audi's
-    assert page.count("<img alt='BMW X5 SUV 2007'") == 1
+    page = page_of(make_run(), BMW_M3_Sedan_2012=grey, BMW_X5_SUV_2007=grey, Fiat_500_2012=grey)
+    assert page.count("aria-label='BMW M3 Sedan 2012'") == 3  # in its two pairs, and in Audi's
+    assert page.count("aria-label='BMW X5 SUV 2007'") == 1
+    assert page.count("url(data:image/jpeg") == 2  # each once, and no more than are shown
 
 
 def test_names_are_escaped(make_run: MakeRun) -> None:
     confusions = "class,predicted,images\n<script>alert(1)</script> 2012,Audi S4 Sedan 2007,1\n"
-    page = build_page(read_runs(make_run(confusions=confusions)))
+    page = page_of(make_run(confusions=confusions, hardware="<script>"))
     assert "<script>" not in page
 
 
-def test_figures_there_are_runs_for(make_run: MakeRun) -> None:
-    make_run("cnn_seed_leaky/version_0", protocol="seed_leaky", confusions="")
-    drawn = figures(read_runs(make_run("tl_exp1/version_0")))
-    assert list(drawn) == [
-        "Figure 1: frozen (tl_exp1/version_0)",
-        "Figure 3: validation across transfer learning",
-        "Figure 7, as the report has it: validation on copies of training images (cnn_seed_leaky/version_0)",
-        "Figure 8: validation across CNNs",
-    ]
-    accuracy, _ = drawn["Figure 1: frozen (tl_exp1/version_0)"].axes
-    train, val = accuracy.lines
-    assert train.get_xydata().tolist() == [[1, 10], [2, 50]]  # type: ignore[union-attr]
-    assert val.get_label() == "test images"
-    leaky = list(drawn.values())[2].axes[0].lines[1]
-    assert leaky.get_label() == "copies of training images"
+def test_what_made_each_run(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0", lr=0.001, precision="bf16-mixed")
+    text = build_markdown(group(read_runs(make_run("tl_exp1/version_1", seed=1))))
+    assert "## Table 2: transfer learning" in text
+    assert "| tl_exp1/version_0 |  | official | test | last epoch | 224 |" in text
+    assert "| 0.001 |  | bf16-mixed | 0 | 1 x CPU | carsfg 0.1.0 |" in text

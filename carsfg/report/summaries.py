@@ -1,0 +1,164 @@
+"""The report's Tables 2, 4 and 7 with the paper's figures beside ours, and a table of how all runs retrieve."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from carsfg.report.groups import Group, network
+from carsfg.report.paper import PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
+from carsfg.report.summary import Summary
+
+NOT_RUN = "not run"
+MADE = ["protocol", "chosen on", "seeds", "hardware"]
+CLASSIFICATION = [
+    "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", "precision (paper)", "loss (paper)",
+    *MADE,
+]  # fmt: skip
+VOTES = [
+    "experiment", "network", "paper", "ours, accuracy", "difference", "k", "F1 (paper)", "precision (paper)",
+    "fit s (paper)", "predict s (paper)", *MADE,
+]  # fmt: skip
+RANKED = {
+    "top_1": "top-1", "top_5": "top-5", "top_10": "top-10", "precision_10": "precision@10",
+    "r_precision": "R-precision", "map_at_r": "MAP@R", "map": "mAP",
+}  # fmt: skip
+VOTE_OF = {"ir_exp1": 3, "ir_exp2": 10, "ir_exp3": 7}  # k, as the report has it
+Mean = tuple[float, float] | None
+
+
+def summaries(groups: Sequence[Group]) -> list[Summary]:
+    """Return the report's tables: transfer learning, retrieval, CNNs from random weights.
+
+    Args:
+        groups: all tested runs, as `group` puts them together.
+    """
+    return [
+        _classification("Table 2: transfer learning", "tl_", groups),
+        _votes(groups),
+        _classification("Table 7: CNNs from random weights", "cnn_", groups),
+    ]
+
+
+def rankings(groups: Sequence[Group]) -> Summary:
+    """Return a table of the retrieval figures of all runs that searched.
+
+    Args:
+        groups: all tested runs.
+    """
+    found = [one for one in groups if one.mean("test/retrieval/top_1")]
+    rows = [
+        [one.label, *(_percent(one.mean(f"test/retrieval/{key}")) for key in RANKED), *_made(one, retrieval=True)]
+        for one in found
+    ]
+    note = "Queries are the test images; a query itself is never among what is found. R: images of the query's class."
+    return Summary("Retrieval in all runs", ["run", *RANKED.values(), *MADE], rows, [note])
+
+
+def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary:
+    table, notes = Summary(title, CLASSIFICATION, []), []
+    for experiment, found in _experiments(prefix, PAPER, groups).items():
+        paper = PAPER.get(experiment)
+        stated = "" if paper is None else f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
+        if paper is not None:
+            notes.append(f"{experiment}, paper ({paper.title}): {paper.meaning}.")
+        for one in found:
+            first = [experiment, network(one.runs[0])]
+            if one.is_leaky:  # what the paper scored, and below it what that is worth
+                leaked, honest = f"copies of training images, {_size(one)}", f"official test images, {_size(one)}"
+                table.rows.append([*first, stated, *_scores(one, "val", paper), leaked, *_made(one)[1:]])
+                table.rows.append([*first, "", *_scores(one, "test", None), honest, *_made(one)[1:]])
+            else:
+                alike = None if paper is None or paper.leaked else paper
+                table.rows.append([*first, stated, *_scores(one, "test", alike), *_made(one)])
+        if not found:
+            table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(CLASSIFICATION) - 4)])
+    table.notes = [
+        "Ours: the official 8,041 test images, where no others are named; ± is the standard deviation over seeds; "
+        "differences in percentage points; recall equals accuracy.",
+        *notes,
+    ]
+    return table
+
+
+def _votes(groups: Sequence[Group]) -> Summary:
+    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}."])
+    for experiment, found in _experiments("ir_", RETRIEVAL, groups).items():
+        paper, k = RETRIEVAL.get(experiment), VOTE_OF.get(experiment, 10)
+        stated = f"{paper.top1:.2f} %" if paper else ""
+        for one in found:
+            vote = _vote(one, k, paper if one.is_real else None)
+            table.rows.append([experiment, network(one.runs[0]), stated, *vote, *_made(one, retrieval=True)])
+        if not found:
+            table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(VOTES) - 4)])
+    return table
+
+
+def _vote(one: Group, k: int, beside: RetrievalRow | None) -> list[str]:
+    """Return accuracy, its difference to the paper's, k, F1, precision, and the seconds to fit and to predict."""
+    accuracy, f1, precision = (
+        one.mean(f"test/retrieval/knn_{k}{score}") for score in ("", "_f1_weighted", "_precision_weighted")
+    )
+    return [
+        _percent(accuracy),
+        _points(accuracy, _of(beside, "top1")),
+        str(k),
+        _percent(f1, _of(beside, "f1_weighted")),
+        _percent(precision, _of(beside, "precision_weighted")),
+        _number(one.mean("test/retrieval/fit_s"), _of(beside, "fit_s")),
+        _number(one.mean("test/retrieval/predict_s"), _of(beside, "predict_s")),
+    ]
+
+
+def _experiments(prefix: str, paper: Mapping[str, object], groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Sort groups by experiment; those of the paper come first, with or without runs."""
+    names = [name for name in paper if name.startswith(prefix)]
+    names += sorted({one.experiment for one in groups if one.experiment.startswith(prefix)} - set(names))
+    return {name: [one for one in groups if one.experiment == name] for name in names}
+
+
+def _scores(one: Group, split: str, paper: PaperRow | None) -> list[str]:
+    """Return top-1, its difference to the paper's, F1, precision and loss."""
+    beside = paper if one.is_real else None
+    top1, f1, precision, loss = (
+        one.mean(f"{split}/{key}") for key in ("top1", "f1_weighted", "precision_weighted", "loss")
+    )
+    return [
+        _percent(top1),
+        _points(top1, _of(beside, "top1")),
+        _percent(f1, _of(beside, "f1_weighted")),
+        _percent(precision, _of(beside, "precision_weighted")),
+        _number(loss, _of(beside, "loss")),
+    ]
+
+
+def _made(one: Group, retrieval: bool = False) -> list[str]:
+    stamp = one.stamp
+    protocol = str(stamp.get("protocol", "unknown")) + (f", {stamp.get('retrieval')}" if retrieval else "")
+    where = "" if one.is_real else f", {stamp.get('data', 'unknown data')}"
+    seeds = one.made_by("seed").replace(";", ",")
+    return [f"{protocol}{where}, {_size(one)}", str(stamp.get("chosen_on", "unknown")), seeds, one.made_by("hardware")]
+
+
+def _of(paper: PaperRow | RetrievalRow | None, key: str) -> float | None:
+    return None if paper is None else float(getattr(paper, key))
+
+
+def _size(one: Group) -> str:
+    return f"{one.stamp.get('image_size')} px"
+
+
+def _percent(value: Mean, paper: float | None = None) -> str:
+    if value is None:
+        return ""
+    mean, deviation = value
+    shown = f"{100 * mean:.2f} %" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}")
+    return shown if paper is None else f"{shown} ({paper:.2f})"
+
+
+def _number(value: Mean, paper: float | None = None) -> str:
+    if value is None:
+        return ""
+    return f"{value[0]:.4f}" if paper is None else f"{value[0]:.4f} ({paper:.4f})"
+
+
+def _points(value: Mean, paper: float | None) -> str:
+    return "" if value is None or paper is None else f"{100 * value[0] - paper:+.2f}"
