@@ -1,0 +1,82 @@
+"""Keep a finished run as a reference run: `python -m tests.reference RUN NAME`, such as `NAME` tl_exp1/resnet50.
+
+Left out are checkpoints, hosts, folders of the machine and photographs; pictures of a search stay for drawn cars alone.
+"""
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+from PIL import Image
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+REFERENCE = Path(__file__).parents[1] / "lightning_logs/reference"
+EVENTS = "events.out.tfevents.0.reference"  # TensorBoard's own names hold the host's
+COPIED = ("hparams.yaml", "metrics.csv", "confusions.csv", "per_class.csv")
+
+
+def keep(run: Path, target: Path) -> None:
+    """Write a reference run; what is there already is replaced."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name in COPIED:
+        if (run / name).exists():
+            shutil.copy(run / name, target / name)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["root"] = "data"
+    arguments = config["model"]["init_args"]
+    for key in ("weights", "init_from"):
+        arguments[key] = Path(arguments[key]).name if arguments.get(key) else None
+    (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    drawn = yaml.safe_load((run / "hparams.yaml").read_text())["data"] == "drawn cars"
+    with (target / EVENTS).open("wb") as file:
+        writer = RecordWriter(file)
+        for event in events(run):
+            _prune(event, drawn)
+            if event.WhichOneof("what") != "summary" or event.summary.value:
+                writer.write(event.SerializeToString())
+    if drawn:
+        _copy_projector(run, target)
+
+
+def events(run: Path) -> Iterator[Event]:
+    """Yield what a run's event files hold, file after file; they say once which version they are of."""
+    for place, path in enumerate(sorted(run.glob("events.out.tfevents.*"))):
+        for raw in RawEventFileLoader(str(path)).Load():
+            event = Event.FromString(raw)
+            if place == 0 or event.WhichOneof("what") != "file_version":
+                yield event
+
+
+def _prune(event: Event, drawn: bool) -> None:
+    """Drop photographs, of drawn cars the pictures of validation, and keep all others in 256 colours."""
+    kept = []
+    for value in event.summary.value:
+        if value.HasField("image"):
+            if value.tag.startswith("val/") if drawn else "/retrieval/" in value.tag:
+                continue
+            buffer = io.BytesIO()
+            picture = Image.open(io.BytesIO(value.image.encoded_image_string)).convert("RGB")
+            picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            value.image.encoded_image_string = buffer.getvalue()
+        kept.append(value)
+    if event.WhichOneof("what") == "summary":
+        del event.summary.value[:]
+        event.summary.value.extend(kept)
+
+
+def _copy_projector(run: Path, target: Path) -> None:
+    """Copy the last of the projector's points."""
+    projected = (run / "projector_config.pbtxt").read_text().rpartition("embeddings {")[2]
+    (target / "projector_config.pbtxt").write_text("embeddings {" + projected)
+    folder = next(line.split('"')[1] for line in projected.splitlines() if "tensor_path" in line)
+    shutil.copytree((run / folder).parent, (target / folder).parent)
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]), REFERENCE / sys.argv[2])
