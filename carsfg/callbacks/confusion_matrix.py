@@ -83,7 +83,7 @@ class ConfusionMatrix(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 figure = confusion_figure(counts, task.hparams["class_names"], split)
-                logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.current_epoch, close=False)
+                logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.global_step, close=False)
 
 
 def _write_tables(folder: Path, counts: Tensor, names: Sequence[str]) -> None:

@@ -30,13 +30,7 @@ TITLES = {
 THUMBNAIL = 48  # pixels, at most
 SHEET = 8192  # pixels: the projector takes no larger sheet of thumbnails
 WIDTH = 128  # numbers of an embedding that the projector gets, as text
-HEADER = [
-    "class",
-    "make",
-    "body",
-    "year",
-    "average precision",
-]  # 50 values a column can be coloured: makes, not classes
+HEADER = ["class", "make", "body", "year", "average precision"]  # up to 50 values are coloured: makes, not classes
 
 
 class NeighbourPanels(Callback):
@@ -82,17 +76,17 @@ class NeighbourPanels(Callback):
         loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if retrieval is None or retrieval.searched is None or not isinstance(data, StanfordCarsDataModule):
             return
-        searched, epoch = retrieval.searched, trainer.current_epoch  # `searched` is of the first process alone
+        searched, step = retrieval.searched, trainer.global_step  # `searched` is of the first process alone
         view = View.of(searched, data, split)
         for name, places in pick(searched, self.queries).items():
             title = f"{split}: {TITLES[name].format(f'{len(searched.queries.labels):,}')}"
             figure = neighbour_figure([view.found(place, self.neighbours) for place in places], title)
             for logger in loggers:
-                logger.experiment.add_figure(f"{split}/retrieval/{name}", figure, epoch, close=False)
+                logger.experiment.add_figure(f"{split}/retrieval/{name}", figure, step, close=False)
         if self.projected and loggers:
             points = view.points(self.projected, retrieval.metric)
-            for logger in loggers:  # a folder for each epoch and split
-                logger.experiment.add_embedding(**points, global_step=epoch, tag=f"{split}_embeddings")
+            for logger in loggers:  # a folder for each step and split
+                logger.experiment.add_embedding(**points, global_step=step, tag=f"{split}_embeddings")
 
 
 @dataclass(frozen=True)

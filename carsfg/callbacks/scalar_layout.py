@@ -12,7 +12,7 @@ LAYOUT = {
         "precision, recall, F1 (weighted)": [
             "Multiline", ["val/precision_weighted", "val/recall_weighted", "val/f1_weighted"],
         ],
-        "make, body, year": ["Multiline", ["val/make", "val/body", "val/year", "val/top1"]],
+        "make, body, year, and top-1": ["Multiline", ["val/make", "val/body", "val/year", "val/top1"]],
     },
     "retrieval": {
         "top-k": ["Multiline", ["val/retrieval/top_1", "val/retrieval/top_5", "val/retrieval/top_10"]],

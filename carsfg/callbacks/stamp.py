@@ -17,6 +17,13 @@ from carsfg.seeding import global_seed
 MAKING = ("val", "augment", "batch_size", "split_hash", "weights", "chosen_on", "seed", "max_epochs")
 
 
+# what TensorBoard compares runs by: its table takes its columns from one run, so all of them have the same
+COMPARED = (
+    "augment", "batch_size", "data", "image_size", "lr", "max_epochs", "optimizer", "precision", "protocol", "seed",
+    "val", "weights",
+)  # fmt: skip
+
+
 class RunStamp(Callback):
     """Record protocol, split hash, weights, choice, seed and hardware of a run."""
 
@@ -35,6 +42,16 @@ class RunStamp(Callback):
         """
         own = {key: value for key, value in task.hparams.items() if key not in ("class_names", "init_from")}
         return {**own, **self.stamp}
+
+    def compared(self, task: LightningModule) -> dict[str, str | int | float]:
+        """Return the few hyper-parameters to compare runs by, the same ones for every task.
+
+        Args:
+            task: the network that is trained or scored.
+        """
+        known = self.hyper_parameters(task)
+        network = f"{known.get('backbone') or 'custom CNN'}{' frozen' if known.get('freeze') else ''}"
+        return {"network": network, **{key: known[key] for key in COMPARED}}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """When weights are scored rather than trained on, keep saying how they were made."""

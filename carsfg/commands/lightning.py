@@ -35,6 +35,8 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.loading import TASKS, check_classes, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
+# of all test figures, those that TensorBoard compares runs by
+COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
 EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
 
 
@@ -177,7 +179,9 @@ class CarsCLI(LightningCLI):
             return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(stamp.hyper_parameters(self.model), figures)
+                logger.log_hyperparams(stamp.hyper_parameters(self.model))  # for hparams.yaml
+                shown = {key: figures[key] for key in COMPARED_BY if key in figures}
+                logger.log_hyperparams(stamp.compared(self.model), shown, step=self.trainer.global_step)
         print_test_table(self.experiment, self.validated | figures, stamp.stamp)
         print_retrieval_table(self.experiment, figures, stamp.stamp)
 

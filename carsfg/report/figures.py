@@ -16,7 +16,7 @@ FEW = 40  # classes up to which each is named on the axes; beyond, makes are
 
 
 def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> Figure:
-    """Draw a confusion matrix, classes sorted by make and name, beside the pairs most often confused.
+    """Draw a confusion matrix, classes sorted by make and name, above the pairs most often confused.
 
     Args:
         counts: int64 (C, C), images by true class (rows) and predicted class (columns).
@@ -24,22 +24,23 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> 
         split: for the title.
 
     Returns:
-        A figure of 2000 x 1300 pixels.
+        A figure of 1150 x 1500 pixels: as wide as TensorBoard shows without scrolling.
     """
     makes = [parse(name).make for name in class_names]
     order = sorted(range(len(class_names)), key=lambda c: (makes[c], class_names[c]))
     matrix = counts.numpy()[np.ix_(order, order)]
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    figure = Figure(figsize=(20, 13), dpi=100, layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(3, 1.35))
+    figure = Figure(figsize=(11.5, 15), dpi=100, layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(2.4, 1))
+    upper, lower = above.subplots(), below.subplots()
     # the square root lifts the few wrong images of a class out of the white
-    image = left.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
-    figure.colorbar(image, ax=left, shrink=0.5, pad=0.01, label="share of the true class's images")
-    _label_axes(left, [class_names[c] for c in order], [makes[c] for c in order])
+    image = upper.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
+    above.colorbar(image, ax=upper, shrink=0.5, pad=0.01, label="share of the true class's images")
+    _label_axes(upper, [class_names[c] for c in order], [makes[c] for c in order])
     right_share = float(np.trace(matrix) / max(matrix.sum(), 1))
     share = f"{split}: {right_share:.1%} of {int(matrix.sum()):,} images on the diagonal"
-    left.set_title(f"{share} (rows: true class, columns: predicted)")
-    _list_confusions(right, matrix, [class_names[c] for c in order])
+    upper.set_title(f"{share} (rows: true class, columns: predicted)")
+    _list_confusions(lower, matrix, [class_names[c] for c in order])
     return figure
 
 
@@ -57,7 +58,7 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
     ends = [*starts[1:], len(makes)]
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
-    places = _apart(middles, 0.0115 * len(names))  # a line's height, as a share of the axes'
+    places = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
     style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread}
     for start, middle, place in zip(starts, middles, places, strict=True):
         y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
@@ -78,7 +79,8 @@ def _apart(places: Sequence[float], gap: float) -> list[float]:
     return [float(place) for place in pushed]
 
 
-def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str], most: int = 25) -> None:
+def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str], most: int = 24) -> None:
+    """List pairs in two columns, most images first."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     flat = np.argsort(-wrong, axis=None, kind="stable")[:most]
@@ -90,5 +92,6 @@ def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str]
     ]
     axes.axis("off")
     axes.set_title("most often confused", loc="left")
-    text = "\n".join(lines) or "nothing"
-    axes.text(0, 0.99, text, va="top", fontsize=10, linespacing=1.5, transform=axes.transAxes)
+    half = max(len(lines) - len(lines) // 2, 1)
+    for x, part in ((0, lines[:half] or ["nothing"]), (0.5, lines[half:])):
+        axes.text(x, 0.99, "\n".join(part), va="top", fontsize=9, linespacing=1.3, transform=axes.transAxes)

@@ -14,13 +14,13 @@ SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
 
 
 def images(logger: TensorBoardLogger) -> dict[str, list[int]]:
-    """The epochs at which each image was logged."""
+    """The steps at which each image was logged."""
     events = EventAccumulator(logger.log_dir, size_guidance={"images": 0})
     events.Reload()
     return {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(0, [2]), (2, [1, 2])])
+@pytest.mark.parametrize(("every", "epochs"), [(0, [3]), (2, [2, 3])])
 def test_figures_in_tensorboard(
     every: int, epochs: list[int], make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
@@ -30,7 +30,8 @@ def test_figures_in_tensorboard(
     trainer.fit(task, cars)
     trainer.test(task, cars, verbose=False)
     logger.finalize("success")
-    assert images(logger) == {"val/confusion_matrix": epochs, "test/confusion_matrix": [3]}
+    steps = [int(trainer.num_training_batches) * epoch for epoch in epochs]
+    assert images(logger) == {"val/confusion_matrix": steps, "test/confusion_matrix": [trainer.global_step]}
 
 
 def test_validation_alone_is_drawn(

@@ -56,16 +56,18 @@ def test_last_epoch_and_test_in_tensorboard(
     trainer.fit(task, cars)
     trainer.test(task, cars, verbose=False)
     logger.finalize("success")
-    expected = {f"val/retrieval/{name}": [1] for name in FIGURES} | {f"test/retrieval/{name}": [2] for name in FIGURES}
+    expected = {
+        f"{split}/retrieval/{name}": [10] for name in FIGURES for split in ("val", "test")
+    }  # 5 batches an epoch
     assert images(logger) == expected
     config = (Path(logger.log_dir) / "projector_config.pbtxt").read_text()
-    assert [name for name in ("val_embeddings:00001", "test_embeddings:00002") if name in config] == [
-        "val_embeddings:00001",
-        "test_embeddings:00002",
+    assert [name for name in ("val_embeddings:00010", "test_embeddings:00010") if name in config] == [
+        "val_embeddings:00010",
+        "test_embeddings:00010",
     ]
-    metadata, tensors, size = folder(logger, "00001/val_embeddings")
+    metadata, tensors, size = folder(logger, "00010/val_embeddings")
     assert (len(metadata), len(tensors), size) == (1 + 4, 4, (64, 64))  # 2 x 2 thumbnails of 32 pixels
-    metadata, tensors, size = folder(logger, "00002/test_embeddings")
+    metadata, tensors, size = folder(logger, "00010/test_embeddings")
     assert (len(metadata), len(tensors), size) == (1 + 15, 15, (128, 128))
     assert metadata[0] == "class\tmake\tbody\tyear\taverage precision"
     assert {line.split("\t")[0] for line in metadata[1:]} == set(NAMES)

@@ -7,7 +7,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from carsfg.callbacks.stamp import RunStamp
-from tests.conftest import MakeCars, MakeTask, MakeTrainer
+from carsfg.tasks.cnn import CarCNN
+from carsfg.tasks.embedder import EmbeddingExtractor
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 
 def test_stamp_of_a_run(
@@ -51,6 +53,27 @@ def test_stamp_of_a_run(
     assert f"split_hash: {cars.split_hash}\n" in logged
     assert "backbone: resnet18\n" in logged
     assert str(tmp_path) not in logged
+
+    compared = trainer.callbacks[0].compared(task)  # type: ignore[attr-defined]
+    assert (compared["network"], compared["weights"], compared["seed"]) == ("resnet18", "imagenet.pt", 3)
+    assert all(isinstance(value, str | int | float) for value in compared.values())
+
+
+def test_all_tasks_are_compared_by_the_same(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    tasks = [
+        make_task(freeze=True),
+        CarCNN(class_names=NAMES, image_size=32),
+        EmbeddingExtractor(class_names=NAMES, backbone="resnet18", weights=None, image_size=32),
+    ]
+    compared = []
+    for task in tasks:
+        trainer = make_trainer(fast_dev_run=1, callbacks=[RunStamp()])
+        trainer.fit(task, make_cars())
+        compared.append(trainer.callbacks[0].compared(task))  # type: ignore[attr-defined]
+    assert [one["network"] for one in compared] == ["resnet18 frozen", "custom CNN", "resnet18"]
+    assert compared[0].keys() == compared[1].keys() == compared[2].keys()
 
 
 @pytest.mark.parametrize("protocol", ["official", "zero_shot"])

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import carsfg
+from carsfg.callbacks.stamp import COMPARED
 from carsfg.errors import InputError
 from carsfg.retrieval.visual_search import VisualSearch
 from carsfg.tasks.fingerprint import fingerprint
@@ -35,6 +38,20 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert checkpoint["carsfg"]["task"] == "CarClassifier"
     assert checkpoint["carsfg"]["stamp"]["chosen_on"] == "last epoch"
     assert str(fit.root) not in str(checkpoint["carsfg"])
+
+
+def test_tensorboard_compares_runs(fit: Fit) -> None:
+    assert fit() == 0
+    run = EventAccumulator("lightning_logs/tiny/version_0")
+    run.Reload()
+    (point,) = {event.step for event in run.Scalars("test/top1")}  # of the test, and of the table of hyper-parameters
+    assert point > 0
+    content = run.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert set(HParamsPluginData.FromString(content).session_start_info.hparams) == {"network", *COMPARED}
+    content = run.SummaryMetadata("_hparams_/experiment").plugin_data.content
+    metrics = [info.name.tag for info in HParamsPluginData.FromString(content).experiment.metric_infos]
+    assert metrics == ["test/top1", "test/f1_weighted", "test/loss"]
+    assert "split_hash" in Path("lightning_logs/tiny/version_0/hparams.yaml").read_text()
 
 
 def test_a_run_that_helps_to_choose_scores_no_test_image(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
