@@ -45,7 +45,7 @@ def find_configs(args: list[str]) -> tuple[list[str], str | None]:
 
     Returns:
         The words, and the name of the experiment: that of the first config without its ending, or, for the
-        `config.yaml` that a run has left in `EXPERIMENT/version_N/`, that run's.
+        `config.yaml` that a run has left in `EXPERIMENT/version_N/` or `reference/EXPERIMENT/`, that run's.
 
     Raises:
         InputError: a config does not exist.
@@ -67,4 +67,8 @@ def find_configs(args: list[str]) -> tuple[list[str], str | None]:
 
 def _experiment(path: Path) -> str:
     run = path.absolute().parent
-    return run.parent.name if path.name == "config.yaml" and run.name.startswith("version_") else path.stem
+    if path.name != "config.yaml":
+        return path.stem
+    if "reference" in run.parts[:-1]:
+        return run.parts[run.parts.index("reference") + 1]
+    return run.parent.name if run.name.startswith("version_") else path.stem

@@ -38,8 +38,9 @@ def test_the_first_config_names_the_experiment() -> None:
     assert experiment == "tl_exp1"
 
 
-def test_the_config_that_a_run_left_keeps_its_name(tmp_path: Path) -> None:
-    left = tmp_path / "tl_exp1" / "version_3" / "config.yaml"
+@pytest.mark.parametrize("run", ["tl_exp1/version_3", "reference/tl_exp1", "reference/tl_exp1/resnet50/seed_0"])
+def test_the_config_that_a_run_left_keeps_its_name(run: str, tmp_path: Path) -> None:
+    left = tmp_path / run / "config.yaml"
     left.parent.mkdir(parents=True)
     left.write_text("{}")
     assert find_configs(["--config", str(left)])[1] == "tl_exp1"

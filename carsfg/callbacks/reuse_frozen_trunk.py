@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
-from rich.progress import track
 from torch import Tensor
 
 from carsfg.models.backbones import read_state_dict
+from carsfg.progress import track
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
@@ -91,7 +91,7 @@ def features_key(trainer: Trainer, task: LightningModule) -> str:
 def _compute(trainer: Trainer, task: LightningModule) -> Tensor:
     assert isinstance(task, CarsTask)  # noqa: S101
     loader = trainer.datamodule.every_image_dataloader()  # type: ignore[attr-defined]
-    batches = track(loader, "computing the frozen trunk's output", disable=not trainer.is_global_zero)
+    batches = track(loader, "computing the frozen trunk's output", trainer.is_global_zero)
     with trainer.precision_plugin.forward_context():
         images = (task.preprocess(batch["image"].to(task.device)) for batch in batches)
         return torch.cat([task.embed_images(one).cpu() for one in images])

@@ -76,10 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(options: argparse.Namespace) -> int:
     """Embed all images, compute all figures, print and write them."""
-    from rich.console import Console
-    from rich.progress import track
-
     from carsfg.hardware import computes_in_bfloat16, device_name, find_device
+    from carsfg.progress import stderr_console, track
     from carsfg.report.evaluation import print_evaluation
     from carsfg.retrieval.evaluation import evaluate_closed, evaluate_zero_shot, probe_strength
     from carsfg.retrieval.subject import Subject
@@ -90,10 +88,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     subject = Subject.open(options.checkpoint, device, drawn=drawn, **data)
     wanted = computes_in_bfloat16(device.type) and subject.stamp.get("precision") != "32-true"
     bfloat16 = wanted if options.precision == "auto" else options.precision == "bf16"
-    stderr = Console(stderr=True)
-    shown: dict[str, Any] = {"console": stderr, "transient": True, "disable": not stderr.is_terminal}
-    train, test = subject.images(bfloat16, lambda loader: track(loader, "embedding", **shown))
-    with stderr.status("searching, voting and probing"):
+    train, test = subject.images(bfloat16, lambda loader: track(loader, "embedding"))
+    with stderr_console().status("searching, voting and probing"):
         if train is None:
             rows, strength = evaluate_zero_shot(test, options.metric), None
         else:

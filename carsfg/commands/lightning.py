@@ -35,6 +35,7 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.loading import TASKS, check_classes, import_task, read_checkpoint
 
 LOGS = "lightning_logs"
+OVERLAYS = ("demo", "gpu")  # shipped configs that are no experiments
 # of all test figures, those that TensorBoard compares runs by
 COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
 EVERY_RUN = (RunStamp, ReuseFrozenTrunk, EpochLines, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
@@ -59,6 +60,7 @@ class CarsCLI(LightningCLI):
     def __init__(self, args: list[str], experiment: str) -> None:
         self.experiment = experiment
         self.resumed_classes: list[str] | None = None  # what the network of a given checkpoint knows
+        self.tested: str | None = None  # the checkpoint that `fit` has left of what it tested
         self.validated: dict[str, float] = {}  # the last validation's figures, once `fit` has ended
         super().__init__(
             model_class=CarsTask,
@@ -93,11 +95,13 @@ class CarsCLI(LightningCLI):
         except InputError as error:
             raise InputError(one_line(str(error), self._known_keys())) from None
 
-    def _known_keys(self) -> list[str]:
-        """List the keys of a config, and the arguments of all tasks."""
-        keys = [action.dest for parser in self._subcommand_parsers.values() for action in parser._actions]
-        classes: list[type] = [CarsTask, *map(import_task, TASKS)]
-        return keys + [argument for one in classes for argument in inspect.signature(one).parameters]
+    def _known_keys(self) -> dict[str, str]:
+        """List the keys of a config, and the arguments of all tasks with the tasks that have them."""
+        keys = {action.dest: "" for parser in self._subcommand_parsers.values() for action in parser._actions}
+        for name in TASKS:
+            for argument in inspect.signature(import_task(name)).parameters:
+                keys[argument] = f"{keys[argument]}, {name}" if keys.get(argument) else f"it is an argument of {name}"
+        return keys | dict.fromkeys(inspect.signature(CarsTask).parameters, "")
 
     def _parse_ckpt_path(self) -> None:
         """Take the network's hyper-parameters from a checkpoint to resume or score, if it holds the same task."""
@@ -168,6 +172,8 @@ class CarsCLI(LightningCLI):
         # Lightning's own word "best" means the first callback's, whether it chooses or not
         best = chosen[0].best_model_path if chosen else None
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
+        saved = [one.best_model_path for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+        self.tested = best or next(filter(None, saved), None)
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
 
@@ -184,6 +190,8 @@ class CarsCLI(LightningCLI):
                 logger.log_hyperparams(stamp.compared(self.model), shown, step=self.trainer.global_step)
         print_test_table(self.experiment, self.validated | figures, stamp.stamp)
         print_retrieval_table(self.experiment, figures, stamp.stamp)
+        if self.tested:
+            print(f"checkpoint: {self.tested}\nsearch with it: carsfg index {self.tested} FOLDER --output GALLERY")  # noqa: T201
 
 
 def main(args: list[str]) -> int:
@@ -195,8 +203,16 @@ def main(args: list[str]) -> int:
     _quieten()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     words, experiment = find_configs(args)
-    if experiment is None and not any(word.startswith(("-h", "--help", "--model", "--print_config")) for word in words):
-        shipped = ", ".join(f"{name}.yaml" for name in shipped_configs())
+    if experiment in OVERLAYS:
+        raise InputError(
+            f"{experiment}.yaml is laid over an experiment: --config EXPERIMENT --config {experiment}.yaml"
+        )
+    helps = any(word.startswith(("-h", "--help", "--model", "--print_config")) for word in words)
+    if helps:
+        for name in TASKS:  # whose names and arguments the help lists
+            import_task(name)
+    elif experiment is None:
+        shipped = ", ".join(f"{name}.yaml" for name in shipped_configs() if name not in OVERLAYS)
         raise InputError(f"name an experiment: `carsfg {args[0]} --config NAME`, a file or one of {shipped}")
     try:
         CarsCLI(words, experiment or "carsfg")

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import NoReturn
 
 from carsfg.errors import InputError
@@ -17,12 +17,12 @@ class OneLineParser(argparse.ArgumentParser):
         raise InputError(f"{message}; `{self.prog} --help` shows what there is")
 
 
-def one_line(message: str, known: Iterable[str]) -> str:
+def one_line(message: str, known: Mapping[str, str]) -> str:
     """Condense a complaint of jsonargparse, which may run over sixty lines, to what is wrong.
 
     Args:
         message: the complaint; nested ones list, for each type that was tried, why the value is not of it.
-        known: the keys that exist, to suggest the one that was meant.
+        known: the keys that exist, to suggest the one that was meant, each with the tasks that it is an argument of.
     """
     message = message.strip()
     unknown = re.search(
@@ -32,8 +32,9 @@ def one_line(message: str, known: Iterable[str]) -> str:
         key = unknown[1] or unknown[2]
         parent = re.match(r'Parser key "([^"]+)"', message)
         where = f" in {parent[1]}" if parent else ""
-        close = difflib.get_close_matches(key, set(known), n=1)
-        return f"unknown key {key!r}{where}" + (f" (did you mean {close[0]!r}?)" if close else "")
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close and close[0] != key else known.get(key, "")
+        return f"unknown key {key!r}{where}" + (f" ({hint})" if hint else "")
     first, _, rest = message.partition("\n  Errors:\n")
     if rest:  # the reason given for the first type is the one that matters; the others say what else would have done
         reason = re.split(r"\n\s+- |\n\s+Given value", re.sub(r"^\s+- ", "", rest))[0]

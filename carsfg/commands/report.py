@@ -51,7 +51,7 @@ def _report(options: argparse.Namespace) -> int:
     from carsfg.report.groups import group
     from carsfg.report.page import build_markdown, build_page
     from carsfg.report.runs import read_runs
-    from carsfg.report.summaries import summaries
+    from carsfg.report.summaries import readme_tables
 
     runs = read_runs(options.logdir)
     groups = group(runs)
@@ -63,11 +63,12 @@ def _report(options: argparse.Namespace) -> int:
         (folder / "report.md").write_text(build_markdown(groups), encoding="utf-8")
         if options.update_readme:
             path = Path(options.update_readme)
-            marked = {table.title.partition(":")[0]: table.markdown() for table in summaries(groups)}
-            path.write_text(refresh(path.read_text(encoding="utf-8"), marked), encoding="utf-8")
+            path.write_text(refresh(path.read_text(encoding="utf-8"), readme_tables(groups)), encoding="utf-8")
+            print(f"refreshed the tables of {path}")  # noqa: T201
     except OSError as error:
         raise InputError(f"cannot write the report: {error.filename}: {error.strerror}") from error
-    print(f"{len(runs)} runs: {folder / 'index.html'}, {folder / 'report.md'}")  # noqa: T201
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    print(f"{count}: {folder / 'index.html'}, {folder / 'report.md'}")  # noqa: T201
     return 0
 
 

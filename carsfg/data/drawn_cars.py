@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 from scipy.io import savemat
 
 from carsfg.data.drawn_models import MOST, car_model
 from carsfg.data.drawn_scene import Box, draw_scene
 from carsfg.errors import InputError
+from carsfg.progress import track
 
 _VERSION = 2  # raise whenever the same spec gives other pictures
 _STAMP = "drawn_cars.json"
@@ -128,7 +128,7 @@ def _draw_split(folder: Path, spec: DrawnCars, split: str, progress: bool) -> tu
     part, count = _SPLITS.index(split), spec.train if split == "train" else spec.test
     order = np.random.default_rng((spec.seed, part)).permutation(spec.classes * count).tolist()
     labels, boxes = [], []
-    for index, item in enumerate(track(order, f"Drawing {split} cars", disable=not progress)):
+    for index, item in enumerate(track(order, f"drawing {split} cars", progress)):
         label, number = divmod(item, count)
         picture, box = draw_scene(car_model(label), number, np.random.default_rng((spec.seed, part, label, number)))
         picture.save(_image(folder, split, index), quality=90)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from carsfg.data.unpack import lay_out, unpack
 from carsfg.errors import InputError
+from carsfg.progress import stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -169,10 +170,9 @@ def _chunks(answer: http.client.HTTPResponse, url: str) -> Iterator[bytes]:
 
 def _bar(progress: bool) -> "Progress":
     """A progress bar for bytes, on stderr if that is a terminal."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = stderr_console()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal))
 

@@ -129,8 +129,8 @@ class StanfordCars(Dataset[dict[str, Any]]):
         x0, y0, x1, y1 = self.boxes[index].tolist()
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise InputError(
-                f"{self.paths[index]}: its box ({x0}, {y0}, {x1}, {y1}) leaves the image of {width} x "
-                f"{height} pixels; if the images are crops already, set `data.crop: false`."
+                f"{self.paths[index]}: its box ({x0}, {y0}, {x1}, {y1}) leaves the image of {width} x {height} "
+                "pixels; if the images are crops already, say so: --data.crop=false to train, --no-crop elsewhere."
             )
         return [x0, y0, x1, y1]
 

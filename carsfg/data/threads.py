@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from carsfg.progress import stderr_console
+
 T = TypeVar("T")
 
 
@@ -36,10 +38,9 @@ class _Bar:
     """A progress bar on stderr that shows up after a second, and goes away when it is done."""
 
     def __init__(self, title: str, count: int, progress: bool) -> None:
-        from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-        console = Console(stderr=True)
+        console = stderr_console()
         columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
         self.shown = progress and console.is_terminal
         self.bar = Progress(*columns, console=console, transient=True, disable=not self.shown)

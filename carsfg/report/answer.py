@@ -50,26 +50,32 @@ def known_sentence(answer: Answer) -> str:
     """
     assert answer.known is not None  # noqa: S101
     if answer.is_known:
-        return f"{100 * answer.known:.0f} % of known cars lie no nearer to what is most like them"
-    return f"only {100 * answer.known:.1f} % of known cars lie so far from what is most like them"
+        return f"{100 * answer.known:.0f} % of known cars have no better match"
+    return f"only {100 * answer.known:.1f} % of known cars have no better match"
 
 
-def answer_figure(rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: Thumbnails) -> Figure:
+def answer_figure(
+    rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: Thumbnails, truths: Sequence[str] | None = None
+) -> Figure:
     """Draw each photo beside the images found for it, each with its class and similarity.
 
     Args:
         rows: name, RGB picture and answer of each photo.
         thumbnails: of the gallery.
+        truths: the class of each photo, where it is known: what was found is then marked as right or wrong.
     """
-    return neighbour_figure([_found(*row, thumbnails) for row in rows], "photos and the most similar cars")
+    known: Sequence[str | None] = truths or [None] * len(rows)
+    found = [_found(*row, thumbnails, truth) for row, truth in zip(rows, known, strict=True)]
+    return neighbour_figure(found, "photos and the most similar cars")
 
 
-def _found(name: str, image: Image.Image, answer: Answer, thumbnails: Thumbnails) -> Found:
+def _found(name: str, image: Image.Image, answer: Answer, thumbnails: Thumbnails, truth: str | None) -> Found:
     note = "" if answer.known is None else f"known car?\n{'likely' if answer.is_known else 'unlikely'}"
     images = [_square(thumbnails[match.place]) for match in answer.matches]
     names = [f"{match.similarity:.3f}  {_plain(match.name)}" for match in answer.matches]
     found = np.stack(images) if images else np.empty((0, SIDE, SIDE, 3), np.uint8)
-    return Found(_square(image), _plain(name), np.nan, found, names, None, note)
+    right = None if truth is None else [match.name == truth for match in answer.matches]
+    return Found(_square(image), _plain(name), np.nan, found, names, right, note)
 
 
 def _square(image: Image.Image) -> Pixels:

@@ -31,7 +31,7 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> 
     matrix = counts.numpy()[np.ix_(order, order)]
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(11.5, 15), dpi=100, layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(2.4, 1))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.4, 1))[:, 0]
     upper, lower = above.subplots(), below.subplots()
     # the square root lifts the few wrong images of a class out of the white
     image = upper.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")

@@ -63,7 +63,8 @@ def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))  # one for all images, in pixels
     axes.text(12, 12, title, fontsize=13, va="top")
     if any(row.right is not None for row in rows):
-        axes.text(12, 38, "\u2713 same class as the query    \u2717 another class    AP: average precision", va="top")
+        explained = "    AP: average precision" if any(row.note is None for row in rows) else ""
+        axes.text(12, 38, f"\u2713 same class as the query    \u2717 another class{explained}", va="top")
     for place, row in enumerate(rows):
         _draw_row(axes, TOP + DOWN * place, row)
     axes.set(xlim=(0, width), ylim=(height, 0))

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from carsfg.report.groups import Group, network
-from carsfg.report.paper import PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
+from carsfg.report.paper import IMAGE_SIZE, PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
 from carsfg.report.summary import Summary
 
 NOT_RUN = "not run"
+UNLIKE = " *"
 MADE = ["protocol", "chosen on", "seeds", "hardware"]
 CLASSIFICATION = [
     "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", "precision (paper)", "loss (paper)",
@@ -36,6 +37,16 @@ def summaries(groups: Sequence[Group]) -> list[Summary]:
         _votes(groups),
         _classification("Table 7: CNNs from random weights", "cnn_", groups),
     ]
+
+
+def readme_tables(groups: Sequence[Group]) -> dict[str, str]:
+    """Return the report's tables as Markdown, by name, such as `Table 2`; drawn cars are left out.
+
+    Args:
+        groups: all tested runs.
+    """
+    tables = summaries([one for one in groups if one.is_real])
+    return {table.title.partition(":")[0]: table.markdown() for table in tables}
 
 
 def rankings(groups: Sequence[Group]) -> Summary:
@@ -73,14 +84,14 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
             table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(CLASSIFICATION) - 4)])
     table.notes = [
         "Ours: the official 8,041 test images, where no others are named; ± is the standard deviation over seeds; "
-        "differences in percentage points; recall equals accuracy.",
+        "differences in percentage points, * where network or image size are not the paper's; recall equals accuracy.",
         *notes,
     ]
     return table
 
 
 def _votes(groups: Sequence[Group]) -> Summary:
-    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}."])
+    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}; * see above."])
     for experiment, found in _experiments("ir_", RETRIEVAL, groups).items():
         paper, k = RETRIEVAL.get(experiment), VOTE_OF.get(experiment, 10)
         stated = f"{paper.top1:.2f} %" if paper else ""
@@ -99,7 +110,7 @@ def _vote(one: Group, k: int, beside: RetrievalRow | None) -> list[str]:
     )
     return [
         _percent(accuracy),
-        _points(accuracy, _of(beside, "top1")),
+        _points(accuracy, _of(beside, "top1")) + _unlike(one, beside),
         str(k),
         _percent(f1, _of(beside, "f1_weighted")),
         _percent(precision, _of(beside, "precision_weighted")),
@@ -123,7 +134,7 @@ def _scores(one: Group, split: str, paper: PaperRow | None) -> list[str]:
     )
     return [
         _percent(top1),
-        _points(top1, _of(beside, "top1")),
+        _points(top1, _of(beside, "top1")) + _unlike(one, beside),
         _percent(f1, _of(beside, "f1_weighted")),
         _percent(precision, _of(beside, "precision_weighted")),
         _number(loss, _of(beside, "loss")),
@@ -136,6 +147,14 @@ def _made(one: Group, retrieval: bool = False) -> list[str]:
     where = "" if one.is_real else f", {stamp.get('data', 'unknown data')}"
     seeds = one.made_by("seed").replace(";", ",")
     return [f"{protocol}{where}, {_size(one)}", str(stamp.get("chosen_on", "unknown")), seeds, one.made_by("hardware")]
+
+
+def _unlike(one: Group, paper: PaperRow | RetrievalRow | None) -> str:
+    """Mark what is compared although network or image size differ."""
+    if paper is None:
+        return ""
+    same = (one.stamp.get("backbone") or "") == paper.backbone and one.stamp.get("image_size") == IMAGE_SIZE
+    return "" if same else UNLIKE
 
 
 def _of(paper: PaperRow | RetrievalRow | None, key: str) -> float | None:

@@ -154,8 +154,10 @@ class CarsTask(LightningModule):
         """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C).
 
         Args:
-            images: (B, 3, H, W), of any size.
+            images: (B, 3, H, W), of any size; another shape raises an InputError.
         """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise InputError(f"images must be (batch, 3, height, width), RGB in 0..255, not {tuple(images.shape)}")
         embedding = self.embed({"image": images})
         return {"embedding": embedding, "logits": self.classify(embedding)}
 

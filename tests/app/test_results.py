@@ -38,8 +38,11 @@ def test_what_is_said() -> None:
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        (0.5, '<p class="verdict yes"><strong>A car we know</strong>: 50 % of known cars lie no nearer to what'),
-        (0.001, '<p class="verdict no"><strong>Perhaps no car we know</strong>: only 0.1 % of known cars lie so far'),
+        (0.5, '<p class="verdict yes"><strong>A car we know</strong>: 50 % of known cars have no better match'),
+        (
+            0.001,
+            '<p class="verdict no"><strong>Perhaps no car we know</strong>: only 0.1 % of known cars have no better match',
+        ),
     ],
 )
 def test_whether_it_is_known(known: float, words: str) -> None:

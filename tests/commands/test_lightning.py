@@ -33,6 +33,8 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert all(float(row["accuracy"]) == int(row["correct"]) / 4 for row in rows)
     out = capsys.readouterr().out
     assert "epoch 2/2  train loss" in out
+    (saved,) = run.glob("checkpoints/*.ckpt")
+    assert f"checkpoint: {saved}\n" in out
     assert "tiny: test, protocol official on Stanford Cars" in out
     checkpoint = torch.load(next(run.glob("checkpoints/*.ckpt")), weights_only=True)
     assert checkpoint["carsfg"]["task"] == "CarClassifier"

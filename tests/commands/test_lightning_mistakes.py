@@ -22,6 +22,8 @@ from tests.commands.conftest import Fit, one_line
         (["--data.augmnt=none"], "unknown key 'data.augmnt' (did you mean 'data.augment'?)"),
         (["--trainer.max_epoch=1"], "unknown key 'trainer.max_epoch' (did you mean 'trainer.max_epochs'?)"),
         (["--model.bakbone=resnet18"], "unknown key 'bakbone' in model (did you mean 'backbone'?)"),
+        (["--model.widths=[8]"], "unknown key 'widths' in model (it is an argument of CarCNN)"),
+        (["--model.pooling=gem"], "unknown key 'pooling' in model (it is an argument of CarCNN, EmbeddingExtractor)"),
         (["--model.backbone=resnet81"], "unknown backbone 'resnet81' (did you mean 'resnet18'?)"),
         (["--model.class_path=carsfg.CarClasifier"], "no attribute 'CarClasifier'"),
         (["--model.weights=nowhere.pt"], "no weights file nowhere.pt"),
@@ -41,6 +43,12 @@ def test_mistakes(words: Sequence[str], said: str, fit: Fit, capsys: pytest.Capt
 def test_the_gpu_overlay_without_a_gpu(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--config", "gpu") == 2
     assert "gpu" in one_line(capsys).lower()
+
+
+@pytest.mark.parametrize("overlay", ["demo", "gpu"])
+def test_an_overlay_is_no_experiment(overlay: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--config", overlay]) == 2
+    assert f"{overlay}.yaml is laid over an experiment" in one_line(capsys)
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

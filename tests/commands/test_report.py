@@ -9,7 +9,7 @@ from carsfg.errors import InputError
 from carsfg.main import main
 from carsfg.report.groups import group
 from carsfg.report.runs import read_runs
-from carsfg.report.summaries import summaries
+from carsfg.report.summaries import readme_tables
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "lightning_logs/reference"
@@ -30,8 +30,9 @@ def test_the_reference_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_the_readme_is_not_stale() -> None:
     text = (ROOT / "README.md").read_text()
-    marked = {table.title.partition(":")[0]: table.markdown() for table in summaries(group(read_runs(REFERENCE)))}
-    assert refresh(text, marked) == text, "run: carsfg report lightning_logs/reference --update-readme"
+    assert refresh(text, readme_tables(group(read_runs(REFERENCE)))) == text, (
+        "run: carsfg report lightning_logs/reference --update-readme"
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,11 @@ def test_folders_that_cannot_be_used(cars: Path, tmp_path: Path) -> None:
         Photos.find(cars)
 
 
+def test_a_folder_above_the_annotations(cars: Path) -> None:
+    with pytest.raises(InputError, match=f"is no folder of images, but {cars} is Stanford Cars: name that"):
+        Photos.find(cars.parent)
+
+
 def test_a_name_that_no_file_can_have() -> None:
     with pytest.raises(InputError, match="there is no folder aaa"):
         Photos.find("a" * 300)

@@ -47,7 +47,7 @@ def test_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "x.jpg",
         "vote of 3 Audi TT Coupe 2012 67 %, Fiat 500 33 %",
         "classifier Audi TT Coupe 2012 90 %, Fiat 500 10 %",  # the last is below half a percent
-        "known car? likely: 31 % of known cars lie no nearer to what is most like them",
+        "known car? likely: 31 % of known cars have no better match",
         "time decode 2 ms, embed 31 ms, search 0 ms",
     ]
 
@@ -65,10 +65,10 @@ def test_nothing_was_found(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("known", "sentence"),
     [
-        (1.0, "100 % of known cars lie no nearer to what is most like them"),
-        (0.05, "5 % of known cars lie no nearer to what is most like them"),
-        (0.0499, "only 5.0 % of known cars lie so far from what is most like them"),
-        (0.0005, "only 0.1 % of known cars lie so far from what is most like them"),
+        (1.0, "100 % of known cars have no better match"),
+        (0.05, "5 % of known cars have no better match"),
+        (0.0499, "only 5.0 % of known cars have no better match"),
+        (0.0005, "only 0.1 % of known cars have no better match"),
     ],
 )
 def test_whether_it_is_known(known: float, sentence: str) -> None:
@@ -118,6 +118,15 @@ def test_a_picture() -> None:
     assert not any(
         "\u2713" in text or "\u2717" in text or "AP" in text for text in written
     )  # nobody knows what is right
+
+
+def test_what_is_right_where_it_is_known() -> None:
+    photo = Image.new("RGB", (9, 9))
+    written = texts(answer_figure([("photo.jpg", photo, answer())], thumbnails(), truths=[MATCHES[0].name]))
+    right = sum(match.name == MATCHES[0].name for match in MATCHES)
+    assert (written.count("\u2713"), written.count("\u2717")) == (right, len(MATCHES) - right)
+    assert written[1] == "\u2713 same class as the query    \u2717 another class"
+    assert "known car?\nlikely" in written
 
 
 def test_pictures_of_every_shape_fill_their_squares() -> None:

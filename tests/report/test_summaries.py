@@ -4,7 +4,7 @@ from pathlib import Path
 
 from carsfg.report.groups import group
 from carsfg.report.runs import read_runs
-from carsfg.report.summaries import rankings, summaries
+from carsfg.report.summaries import rankings, readme_tables, summaries
 from carsfg.report.summary import Summary
 from tests.report.conftest import MakeRun
 
@@ -31,6 +31,12 @@ def test_a_row_of_table_2(make_run: MakeRun) -> None:
     assert "| tl_exp1 | resnet50 frozen | 42.37 % | 45.00 % ± 7.07 | +2.63 |" in table.markdown()
 
 
+def test_what_is_compared_although_it_differs(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0", top1=0.5, backbone="mobilenet_v2")
+    table, _, _ = tables(make_run("tl_exp3/version_0", top1=0.8, freeze=False, image_size=128))
+    assert [row(table, name)["difference"] for name in ("tl_exp1", "tl_exp3")] == ["+7.63 *", "+6.22 *"]
+
+
 def test_drawn_cars_are_not_compared(make_run: MakeRun) -> None:
     table, _, _ = tables(make_run(data="drawn cars", image_size=64))
     found = row(table, "tl_exp1")
@@ -38,9 +44,16 @@ def test_drawn_cars_are_not_compared(make_run: MakeRun) -> None:
     assert found["F1 (paper)"] == "41.00 %"
 
 
+def test_drawn_cars_stay_out_of_the_readme(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0", data="drawn cars", top1=0.99)
+    marked = readme_tables(group(read_runs(make_run("tl_exp3/version_0", top1=0.5))))
+    assert "99.00 %" not in marked["Table 2"]
+    assert "50.00 %" in marked["Table 2"]
+
+
 def test_a_leak_is_compared_with_a_leak_alone(make_run: MakeRun) -> None:
     make_run("cnn_exp3/version_0", top1=0.31)
-    _, _, table = tables(make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky"))
+    _, _, table = tables(make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None))
     assert row(table, "cnn_exp3")["difference"] == ""
     leaked, honest = (dict(zip(table.columns, cells, strict=True)) for cells in table.rows if "leaky" in cells[0])
     assert (leaked["paper"], leaked["ours, top-1"], leaked["difference"]) == ("72.26 %, leaked", "40.00 %", "-32.26")

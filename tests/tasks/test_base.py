@@ -198,3 +198,9 @@ def test_on_a_cpu_nothing_is_compiled_by_itself(
     task = make_task()
     make_trainer(max_steps=1, limit_val_batches=0).fit(task, make_cars())
     assert task.trunk._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (2, 32, 32, 3)])
+def test_images_of_another_shape(shape: tuple[int, ...], make_task: MakeTask) -> None:
+    with pytest.raises(InputError, match=r"images must be \(batch, 3, height, width\)"):
+        make_task()(torch.zeros(shape, dtype=torch.uint8))
