@@ -41,7 +41,7 @@ def test_what_is_said() -> None:
         (0.5, '<p class="verdict yes"><strong>A car we know</strong>: 50 % of known cars have no better match'),
         (
             0.001,
-            '<p class="verdict no"><strong>Perhaps no car we know</strong>: only 0.1 % of known cars have no better match',
+            '<p class="verdict no"><strong>Perhaps no car we know</strong>: only 0.1 % of known cars have',
         ),
     ],
 )
