@@ -43,6 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(folder / "photos/new", folder / "new")
     shutil.copy(folder / "photos/new/00001.jpg", folder / "photo.jpg")
     (folder / "README.md").write_text(README.read_text())
+    shutil.copytree(README.parent / "lightning_logs/reference", folder / "lightning_logs/reference")
     return folder
 
 
@@ -51,9 +52,8 @@ def adapt(line: str, folder: Path) -> list[str]:
     checkpoints = sorted(folder.glob("lightning_logs/*/version_0/checkpoints/*.ckpt"))
     words = shlex.split(line)
     if words[1] in ("fit", "test"):
-        weights = (
-            [] if any("weights" in word for word in words) or words[1] == "test" else ["--model.weights=resnet50.pt"]
-        )
+        given = any("weights" in word for word in words) or words[1] == "test"
+        weights = [] if given else ["--model.weights=resnet50.pt"]
         words = [*words, *weights, *SMALL]
     swaps = {
         "/data/cars": "data",

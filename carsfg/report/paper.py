@@ -55,7 +55,7 @@ PAPER = {
     ),
     "cnn_exp3": PaperRow(
         "Advanced CNN + Aug", 1.1026, 72.17, 72.26, 72.99, 72.26,
-        "a leak: scored on augmented copies of training images, no test image among them; see cnn_seed_leaky",
+        "a leak: scored on copies of training images, no test image among them; cnn_seed_leaky repeats it",
         leaked=True,
     ),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from carsfg.report.summary import Summary
 
 NOT_RUN = "not run"
 UNLIKE = " *"
-MADE = ["protocol", "chosen on", "seeds", "hardware"]
+MADE = ["protocol", "chosen on", "seed", "hardware"]
 CLASSIFICATION = [
     "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", "precision (paper)", "loss (paper)",
     *MADE,
@@ -69,7 +69,7 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
     for experiment, found in _experiments(prefix, PAPER, groups).items():
         paper = PAPER.get(experiment)
         stated = "" if paper is None else f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
-        if paper is not None:
+        if paper is not None and paper.meaning not in " ".join(notes):  # two of them share their row
             notes.append(f"{experiment}, paper ({paper.title}): {paper.meaning}.")
         for one in found:
             first = [experiment, network(one.runs[0])]

@@ -24,7 +24,7 @@ def test_a_row_of_table_2(make_run: MakeRun) -> None:
     assert row(table, "tl_exp1") == {
         "experiment": "tl_exp1", "network": "resnet50 frozen", "paper": "42.37 %", "ours, top-1": "45.00 % ± 7.07",
         "difference": "+2.63", "F1 (paper)": "41.00 % ± 0.00 (41.96)", "precision (paper)": "",
-        "loss (paper)": "2.2500 (2.3724)", "protocol": "official, 224 px", "chosen on": "last epoch", "seeds": "0, 1",
+        "loss (paper)": "2.2500 (2.3724)", "protocol": "official, 224 px", "chosen on": "last epoch", "seed": "0, 1",
         "hardware": "1 x CPU",
     }  # fmt: skip
     assert row(table, "tl_exp3")["ours, top-1"] == "not run"
