@@ -28,11 +28,9 @@ class RunStamp(Callback):
     """Record protocol, split hash, weights, choice, seed and hardware of a run."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the stamp once data and task are known; log it with the hyper-parameters when training."""
+        """Make the stamp once data and task are known, and log it with the hyper-parameters."""
         self.stamp = make_stamp(trainer, pl_module)
-        if stage == "fit":
-            for logger in trainer.loggers:
-                logger.log_hyperparams(self.hyper_parameters(pl_module))
+        self._log(trainer, pl_module)
 
     def hyper_parameters(self, task: LightningModule) -> dict[str, Any]:
         """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp.
@@ -58,6 +56,11 @@ class RunStamp(Callback):
         made = checkpoint.get("carsfg", {}).get("stamp", {})
         if trainer.state.fn != TrainerFn.FITTING:
             self.stamp |= {key: made[key] for key in MAKING if key in made}
+            self._log(trainer, pl_module)
+
+    def _log(self, trainer: Trainer, task: LightningModule) -> None:
+        for logger in trainer.loggers:  # they write `hparams.yaml` when they first save, after this
+            logger.log_hyperparams(self.hyper_parameters(task))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Write the stamp beside the weights."""

@@ -185,7 +185,6 @@ class CarsCLI(LightningCLI):
             return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.log_hyperparams(stamp.hyper_parameters(self.model))  # for hparams.yaml
                 shown = {key: figures[key] for key in COMPARED_BY if key in figures}
                 logger.log_hyperparams(stamp.compared(self.model), shown, step=self.trainer.global_step)
         print_test_table(self.experiment, self.validated | figures, stamp.stamp)

@@ -46,7 +46,7 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
         *_each("Figure 5: basic CNN", "cnn_exp1", groups),
         *_each("Figure 6: DirectCNN", "cnn_exp2", groups),
         *_each("Figure 7: DirectCNN with augmentation", "cnn_exp3", groups),
-        *_each("Figure 7, as the report has it: validated on copies of training images", "cnn_seed_leaky", groups),
+        *_each("Figure 7, as the paper has it: validated on copies of training images", "cnn_seed_leaky", groups),
         *_all("Figure 8: validation across CNNs", "cnn_", ("top1", "f1_weighted"), groups),
     ]  # fmt: skip
 

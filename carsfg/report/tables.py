@@ -47,7 +47,7 @@ def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mappi
     paper = PAPER.get(experiment)
     if paper is not None:
         cells = [getattr(paper, key) for key in COLUMNS]
-        table.add_row("the report *", f"{cells[0]:.4f}", *(f"{cell:.2f} %" for cell in cells[1:]))
+        table.add_row("the paper *", f"{cells[0]:.4f}", *(f"{cell:.2f} %" for cell in cells[1:]))
     if stamp["protocol"] == "seed_leaky" and "val/top1" in figures:
         table.add_row("this run, leaked: copies of training images", *_cells(figures, "val"))
         table.add_row("this run, honest: test images", *_cells(figures, "test"))
@@ -79,7 +79,7 @@ def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: 
     paper = RETRIEVAL.get(experiment)
     if paper is not None:
         cells = [getattr(paper, key) for key in VOTE]
-        table.add_row("the report *", *(f"{cell:.2f} %" for cell in cells[:4]), *(f"{cell:.4f}" for cell in cells[4:]))
+        table.add_row("the paper *", *(f"{cell:.2f} %" for cell in cells[:4]), *(f"{cell:.4f}" for cell in cells[4:]))
     for k in sorted(int(key[4:]) for key in found if key.startswith("knn_") and key[4:].isdigit()):
         shares = [found[f"knn_{k}" if key == "top1" else f"knn_{k}_{key}"] for key in list(VOTE)[:4]]
         seconds = [_number(found[key]) for key in list(VOTE)[4:]]
@@ -104,7 +104,7 @@ def _table(title: str, columns: Mapping[str, str]) -> Table:
 
 def _warn_of_other_data(console: Console, stamp: Mapping[str, str | int]) -> None:
     if stamp["data"] != "Stanford Cars":
-        console.print(f"The report's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
+        console.print(f"The paper's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
 
 
 def _cells(figures: Mapping[str, float], stage: str) -> list[str]:

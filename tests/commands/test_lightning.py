@@ -85,6 +85,8 @@ def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.Ca
     checkpoint = str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")))
     assert fit(f"--ckpt_path={checkpoint}", "--seed_everything=7", verb="test") == 0
     assert "seed 0" in " ".join(capsys.readouterr().out.split())  # of the training, not of the test
+    stamp = yaml.safe_load(Path("lightning_logs/tiny/version_1/hparams.yaml").read_text())
+    assert (stamp["seed"], stamp["backbone"], stamp["protocol"]) == (0, "resnet18", "official")
     assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
     task = carsfg.load(checkpoint)
     out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))

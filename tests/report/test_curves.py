@@ -15,7 +15,7 @@ def test_figures_there_are_runs_for(make_run: MakeRun) -> None:
     assert [one.title for one in drawn] == [
         "Figure 1: frozen (tl_exp1, resnet50 frozen, 224 px)",
         "Figure 3: validation across transfer learning",
-        "Figure 7, as the report has it: validated on copies of training images "
+        "Figure 7, as the paper has it: validated on copies of training images "
         "(cnn_seed_leaky, resnet50 frozen, 224 px)",
         "Figure 8: validation across CNNs",
     ]

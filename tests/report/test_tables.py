@@ -38,7 +38,7 @@ def test_ours_below_the_report(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("tl_exp1: test, protocol official on Stanford Cars")
     assert rows(out) == [
-        ["the report *", "2.3724", "41.96 %", "42.37 %", "42.91 %", "42.37 %"],
+        ["the paper *", "2.3724", "41.96 %", "42.37 %", "42.91 %", "42.37 %"],
         ["this run", "1.2346", "50.00 %", "51.24 %", "60.00 %", "51.24 %"],
     ]
     assert "top5 80.00 %  f1_macro -  make 70.00 %  body -  year -" in out
@@ -92,7 +92,7 @@ def test_a_search_in_the_columns_of_the_report(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert out.startswith("ir_exp1: k-NN and retrieval, closed_train_gallery by euclidean on Stanford Cars")
     assert rows(out) == [
-        ["the report *", "75.23 %", "74.93 %", "74.93 %", "77.38 %", "0.0092", "1.1998"],
+        ["the paper *", "75.23 %", "74.93 %", "74.93 %", "77.38 %", "0.0092", "1.1998"],
         ["this run, k=3", "12.50 %", "25.00 %", "25.00 %", "50.00 %", "0.0100", "1.5000"],
     ]
     assert "top-1 30.00 %  top-5 40.00 %  top-10 50.00 %  R-precision 20.00 %  MAP@R 10.00 %  mAP 15.00 %" in out
@@ -115,7 +115,7 @@ def test_nothing_is_cut_on_a_narrow_terminal(
     monkeypatch.setenv("COLUMNS", "80")
     print_test_table("tl_densenet121", FIGURES, STAMP)
     out = capsys.readouterr().out
-    assert rows(out)[0] == ["the report *", "1.0800", "71.70 %", "71.69 %", "75.43 %", "71.69 %"]
+    assert rows(out)[0] == ["the paper *", "1.0800", "71.70 %", "71.69 %", "75.43 %", "71.69 %"]
     assert "…" not in out
 
 
