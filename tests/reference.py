@@ -54,20 +54,24 @@ def events(run: Path) -> Iterator[Event]:
 
 
 def _prune(event: Event, drawn: bool) -> None:
-    """Drop photographs, of drawn cars the pictures of validation, and keep all others in 256 colours."""
+    """Drop photographs, of drawn cars the pictures of validation, and keep all others in fewer colours."""
     kept = []
     for value in event.summary.value:
         if value.HasField("image"):
             if value.tag.startswith("val/") if drawn else "/retrieval/" in value.tag:
                 continue
-            buffer = io.BytesIO()
-            picture = Image.open(io.BytesIO(value.image.encoded_image_string)).convert("RGB")
-            picture.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-            value.image.encoded_image_string = buffer.getvalue()
+            value.image.encoded_image_string = _in_fewer_colours(value.image.encoded_image_string)
         kept.append(value)
     if event.WhichOneof("what") == "summary":
         del event.summary.value[:]
         event.summary.value.extend(kept)
+
+
+def _in_fewer_colours(png: bytes) -> bytes:
+    """Make a picture a third as large."""
+    picture, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    picture.quantize(64, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _copy_projector(run: Path, target: Path) -> None:
@@ -76,6 +80,8 @@ def _copy_projector(run: Path, target: Path) -> None:
     (target / "projector_config.pbtxt").write_text("embeddings {" + projected)
     folder = next(line.split('"')[1] for line in projected.splitlines() if "tensor_path" in line)
     shutil.copytree((run / folder).parent, (target / folder).parent)
+    sprite = (target / folder).parent / "sprite.png"
+    sprite.write_bytes(_in_fewer_colours(sprite.read_bytes()))
 
 
 if __name__ == "__main__":
