@@ -7,6 +7,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
 from carsfg.errors import InputError
+from carsfg.models.backbones import check_image_size
 from carsfg.tasks.base import CarsTask
 
 
@@ -44,6 +45,10 @@ class ProgressiveResolution(Callback):
         """Compare the sizes with the run and the network."""
         if pl_module.hparams.get("pooling") == "flatten":
             raise InputError("ProgressiveResolution: a CNN with model.pooling: flatten takes images of one size alone")
+        if stage == "fit":
+            assert isinstance(pl_module, CarsTask)  # noqa: S101
+            for size in self.sizes:
+                check_image_size(pl_module.trunk, size.image_size, "the network")
         begins = sum(size.epochs for size in self.sizes[:-1])
         if stage == "fit" and 0 <= (trainer.max_epochs or -1) <= begins and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_warn(

@@ -88,6 +88,29 @@ def build_trunk(
     return with_pooling(network, pooling) if pooling else network, width
 
 
+@torch.no_grad()
+def check_image_size(trunk: nn.Module, size: int, name: str) -> None:
+    """Try a trunk on one blank image: some take images of one size alone, others those that their patches fit.
+
+    Args:
+        trunk: on the CPU.
+        size: side of the image, in pixels.
+        name: of the network, for the complaint.
+
+    Raises:
+        InputError: it takes no images of that size.
+    """
+    modes = [(module, module.training) for module in trunk.modules()]
+    try:
+        trunk.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{name} takes no images of {size} pixels ({said}): set model.image_size") from error
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def _arguments(name: str) -> dict[str, bool]:
     """Return what a network is built with, other than by default."""
     if name in {"googlenet", "inception_v3"}:

@@ -79,6 +79,10 @@ def with_pooling(trunk: nn.Module, name: Pooling) -> nn.Module:
     if isinstance(own, nn.AdaptiveAvgPool2d) and own.output_size in (1, (1, 1)):
         trunk.avgpool = make_pooling(name)
         return trunk
+    of_timm = getattr(trunk, "global_pool", None) or getattr(getattr(trunk, "head", None), "global_pool", None)
+    if isinstance(getattr(of_timm, "pool", None), nn.AdaptiveAvgPool2d):
+        of_timm.pool = make_pooling(name)  # type: ignore[union-attr]
+        return trunk
     if type(trunk).__name__ in ("DenseNet", "MobileNetV2"):
         return PooledFeatures(trunk.features, make_pooling(name))  # type: ignore[arg-type]
     raise InputError(f"the pooling of a {type(trunk).__name__} cannot be replaced: set model.pooling: null")

@@ -1,5 +1,7 @@
 """Trunks from timm: `timm:NAME` names any of its networks, without its head."""
 
+import difflib
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,21 +28,32 @@ def build_timm_trunk(name: str, pretrained: bool) -> tuple[nn.Module, int, tuple
     """
     timm = _import_timm()
     if not timm.is_model(name):
-        raise InputError(f"timm has no network {name!r}; timm.list_models() says which it has")
+        close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"timm has no network {name!r}{meant}; timm.list_models() says which it has")
     options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each retry
     try:
         try:
             network = timm.create_model(name, dynamic_img_size=True, **options)
         except TypeError:  # no transformer: nothing to adapt
             network = timm.create_model(name, **options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a broken transfer or a damaged file shows as the hub's or safetensors' own
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, give --model.weights the path "
             "of a state_dict, or null for random ones"
         ) from error
+    width = getattr(network, "head_hidden_size", network.num_features)  # some widen after pooling
     heads = network.pretrained_cfg.get("classifier") or ()
-    return network, network.num_features, (heads,) if isinstance(heads, str) else tuple(heads)
+    return network, width, tuple(_head_keys(network, head) for head in ([heads] if isinstance(heads, str) else heads))
+
+
+def _head_keys(network: nn.Module, head: str) -> str:
+    """Return how a head's keys begin; those that normalise before their last layer are gone as a whole."""
+    around = head.rpartition(".")[0]
+    gone = isinstance(dict(network.named_modules()).get(around, nn.Identity()), nn.Identity)
+    return f"{around}." if around and gone else f"{head}."
 
 
 def check_normalisation(name: str, weights: str | None, mean: Sequence[float], std: Sequence[float]) -> None:

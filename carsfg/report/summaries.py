@@ -65,7 +65,8 @@ def rankings(groups: Sequence[Group]) -> Summary:
 
 
 def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary:
-    table, notes = Summary(title, CLASSIFICATION, []), []
+    table = Summary(title, CLASSIFICATION, [])
+    notes: list[str] = []
     for experiment, found in _experiments(prefix, PAPER, groups).items():
         paper = PAPER.get(experiment)
         stated = "" if paper is None else f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
@@ -91,7 +92,7 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
 
 
 def _votes(groups: Sequence[Group]) -> Summary:
-    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}; * see above."])
+    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}; * and ± as above."])
     for experiment, found in _experiments("ir_", RETRIEVAL, groups).items():
         paper, k = RETRIEVAL.get(experiment), VOTE_OF.get(experiment, 10)
         stated = f"{paper.top1:.2f} %" if paper else ""

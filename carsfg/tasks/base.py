@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carsfg.errors import InputError, TrainingError
-from carsfg.models.backbones import skip_weights
+from carsfg.models.backbones import check_image_size, skip_weights, weights_are_skipped
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.models.timm_trunks import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
@@ -102,13 +102,15 @@ class CarsTask(LightningModule):
             freeze: keep the trunk as it is, its BatchNorm statistics included.
 
         Raises:
-            InputError: `dropout` is no probability, `init_from` does not fit, or pretrained weights want another
-                normalisation.
+            InputError: `dropout` is no probability, or `init_from`, normalisation or image size do not fit.
         """
         if not 0 <= dropout <= 1:
             raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
         options = self.hparams
-        check_normalisation(options.get("backbone", ""), options.get("weights"), options["mean"], options["std"])
+        if not weights_are_skipped():  # else a checkpoint is about to bring what has learned
+            weights = None if options["init_from"] else options.get("weights")
+            check_normalisation(options.get("backbone", ""), weights, options["mean"], options["std"])
+            check_image_size(trunk, options["image_size"], options.get("backbone", "the network"))
         self.trunk, self.dropout = trunk, nn.Dropout(dropout)
         self.head = nn.Linear(width, len(self.class_names))
         if freeze:

@@ -69,6 +69,9 @@ def export_onnx(task: CarsTask, path: str | Path) -> float:
         beside.replace(path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
+    except torch.onnx.OnnxExporterError as error:
+        said = str(error.__cause__ or error).partition("\n")[0]
+        raise InputError(f"torch cannot export {task.hparams.get('backbone', 'this network')} ({said})") from error
     finally:
         beside.unlink(missing_ok=True)
     return difference
@@ -78,7 +81,8 @@ def _write(task: CarsTask, path: Path) -> None:
     size = task.preprocess.image_size
     example = torch.zeros(2, 3, size + 9, size + 7, dtype=torch.uint8)  # not its own size, so that resizing is traced
     free = torch.export.Dim.DYNAMIC
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

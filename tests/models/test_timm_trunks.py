@@ -12,10 +12,14 @@ from carsfg.models.backbones import build_trunk
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from carsfg.models.timm_trunks import check_normalisation
 from carsfg.tasks.classifier import CarClassifier
+from carsfg.tasks.loading import save_network
 from tests.conftest import NAMES
 
 
-@pytest.mark.parametrize(("name", "width"), [("resnet10t", 512), ("convnext_atto", 320), ("vit_tiny_patch16_224", 192)])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("resnet10t", 512), ("convnext_atto", 320), ("vit_tiny_patch16_224", 192), ("mobilenetv3_small_050", 1024)],
+)
 def test_embeddings_of_any_size(name: str, width: int) -> None:
     trunk, found = build_trunk(f"timm:{name}")
     assert found == width
@@ -33,6 +37,33 @@ def test_weights_from_a_file_with_their_head(tmp_path: Path) -> None:
         torch.testing.assert_close(trunk.eval()(images), whole.forward_head(whole.forward_features(images), True))
 
 
+def test_a_head_that_normalises_is_left_out(tmp_path: Path) -> None:
+    torch.save(timm.create_model("repvit_m0_9").state_dict(), tmp_path / "whole.pt")
+    trunk, width = build_trunk("timm:repvit_m0_9", str(tmp_path / "whole.pt"))
+    with torch.no_grad():
+        assert trunk.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, width)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
+def test_pooling_is_replaced(name: str) -> None:
+    images = torch.rand(2, 3, 64, 64)
+    torch.manual_seed(0)
+    average, _ = build_trunk(f"timm:{name}", pooling="average")
+    torch.manual_seed(0)
+    largest, width = build_trunk(f"timm:{name}", pooling="max")
+    with torch.no_grad():
+        one, other = average.eval()(images), largest.eval()(images)
+    assert one.shape == other.shape == (2, width)
+    assert not torch.allclose(one, other)
+
+
+def test_images_of_a_size_that_patches_do_not_fit() -> None:
+    arguments: dict[str, Any] = {"class_names": NAMES, "backbone": "timm:vit_tiny_patch16_224", "weights": None}
+    with pytest.raises(InputError, match=r"vit_tiny_patch16_224 takes no images of 65 pixels \(.*divisible"):
+        CarClassifier(**arguments, image_size=65)
+    assert CarClassifier(**arguments, image_size=32).trunk.training
+
+
 def test_a_checkpoint_comes_back() -> None:
     task = CarClassifier(class_names=NAMES, backbone="timm:resnet10t", weights=None, image_size=32).eval()
     again = CarClassifier(**task.hparams).eval()
@@ -42,8 +73,20 @@ def test_a_checkpoint_comes_back() -> None:
 
 
 def test_an_unknown_network() -> None:
-    with pytest.raises(InputError, match="timm has no network 'resnet5'"):
-        build_trunk("timm:resnet5")
+    with pytest.raises(InputError, match=r"timm has no network 'convnex_tiny' \(did you mean 'convnext_tiny'\?\)"):
+        build_trunk("timm:convnex_tiny")
+
+
+def test_a_broken_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TransferError(Exception):
+        """The hub's own, which is no OSError."""
+
+    def break_off(*_: object, **__: object) -> None:
+        raise TransferError("peer closed connection")
+
+    monkeypatch.setattr(timm, "create_model", break_off)
+    with pytest.raises(InputError, match=r"timm cannot build 'resnet10t' \(peer closed connection\); where"):
+        build_trunk("timm:resnet10t", "DEFAULT")
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
@@ -59,3 +102,9 @@ def test_another_normalisation_is_said() -> None:
     check_normalisation(siglip, "DEFAULT", [0.5] * 3, [0.5] * 3)
     check_normalisation(siglip, None, IMAGENET_MEAN, IMAGENET_STD)  # random weights learn with any
     check_normalisation("timm:resnet10t", "DEFAULT", IMAGENET_MEAN, IMAGENET_STD)
+
+
+def test_normalisation_of_weights_that_are_not_read(tmp_path: Path) -> None:
+    arguments: dict[str, Any] = {"class_names": NAMES, "backbone": "timm:vit_tiny_patch16_224", "image_size": 32}
+    save_network(CarClassifier(**arguments, weights=None), tmp_path / "one.ckpt", {})
+    CarClassifier(**arguments, init_from=str(tmp_path / "one.ckpt"))  # `weights` is DEFAULT, and never looked at
