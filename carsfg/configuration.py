@@ -69,6 +69,7 @@ def _experiment(path: Path) -> str:
     run = path.absolute().parent
     if path.name != "config.yaml":
         return path.stem
-    if "reference" in run.parts[:-1]:
-        return run.parts[run.parts.index("reference") + 1]
-    return run.parent.name if run.name.startswith("version_") else path.stem
+    if run.name.startswith("version_"):
+        return run.parent.name
+    below = run.parts[len(run.parts) - run.parts[::-1].index("reference") :] if "reference" in run.parts else ()
+    return below[0] if below else path.stem

@@ -38,7 +38,10 @@ def test_the_first_config_names_the_experiment() -> None:
     assert experiment == "tl_exp1"
 
 
-@pytest.mark.parametrize("run", ["tl_exp1/version_3", "reference/tl_exp1", "reference/tl_exp1/resnet50/seed_0"])
+@pytest.mark.parametrize(
+    "run",
+    ["tl_exp1/version_3", "reference/tl_exp1", "reference/tl_exp1/resnet50/seed_0", "reference/tl_exp1/version_3"],
+)
 def test_the_config_that_a_run_left_keeps_its_name(run: str, tmp_path: Path) -> None:
     left = tmp_path / run / "config.yaml"
     left.parent.mkdir(parents=True)

@@ -25,7 +25,7 @@ from carsfg.callbacks import (
     ScalarLayout,
 )
 from carsfg.commands.messages import one_line
-from carsfg.configuration import find_configs, shipped_configs
+from carsfg.configuration import CONFIGS, find_configs, shipped_configs
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import computes_in_bfloat16
@@ -172,8 +172,9 @@ class CarsCLI(LightningCLI):
         # Lightning's own word "best" means the first callback's, whether it chooses or not
         best = chosen[0].best_model_path if chosen else None
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        saved = [one.best_model_path for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
-        self.tested = best or next(filter(None, saved), None)
+        saving = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
+        last = [one.best_model_path for one in saving if one._last_global_step_saved == trainer.global_step]
+        self.tested = best or next(iter(last), None)
         trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
         self.after_test()
 
@@ -202,14 +203,14 @@ def main(args: list[str]) -> int:
     _quieten()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     words, experiment = find_configs(args)
-    if experiment in OVERLAYS:
-        raise InputError(
-            f"{experiment}.yaml is laid over an experiment: --config EXPERIMENT --config {experiment}.yaml"
-        )
     helps = any(word.startswith(("-h", "--help", "--model", "--print_config")) for word in words)
     if helps:
         for name in TASKS:  # whose names and arguments the help lists
             import_task(name)
+    elif experiment in OVERLAYS and str(CONFIGS / f"{experiment}.yaml") == words[words.index("--config") + 1]:
+        raise InputError(
+            f"{experiment}.yaml is laid over an experiment: --config EXPERIMENT --config {experiment}.yaml"
+        )
     elif experiment is None:
         shipped = ", ".join(f"{name}.yaml" for name in shipped_configs() if name not in OVERLAYS)
         raise InputError(f"name an experiment: `carsfg {args[0]} --config NAME`, a file or one of {shipped}")

@@ -93,7 +93,7 @@ def check_image_size(trunk: nn.Module, size: int, name: str) -> None:
     """Try a trunk on one blank image: some take images of one size alone, others those that their patches fit.
 
     Args:
-        trunk: on the CPU.
+        trunk: maps float images (1, 3, size, size) to an embedding.
         size: side of the image, in pixels.
         name: of the network, for the complaint.
 
@@ -102,10 +102,11 @@ def check_image_size(trunk: nn.Module, size: int, name: str) -> None:
     """
     modes = [(module, module.training) for module in trunk.modules()]
     try:
-        trunk.eval()(torch.zeros(1, 3, size, size))
+        device = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
+        trunk.eval()(torch.zeros(1, 3, size, size, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
-        raise InputError(f"{name} takes no images of {size} pixels ({said}): set model.image_size") from error
+        raise InputError(f"{name} takes no images of {size} pixels ({said}): choose another size") from error
     finally:
         for module, training in modes:
             module.training = training

@@ -80,7 +80,7 @@ def with_pooling(trunk: nn.Module, name: Pooling) -> nn.Module:
         trunk.avgpool = make_pooling(name)
         return trunk
     of_timm = getattr(trunk, "global_pool", None) or getattr(getattr(trunk, "head", None), "global_pool", None)
-    if isinstance(getattr(of_timm, "pool", None), nn.AdaptiveAvgPool2d):
+    if isinstance(getattr(of_timm, "pool", None), nn.AdaptiveAvgPool2d) and name != "gem":  # maps may be negative
         of_timm.pool = make_pooling(name)  # type: ignore[union-attr]
         return trunk
     if type(trunk).__name__ in ("DenseNet", "MobileNetV2"):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from carsfg.report.groups import Group
+from carsfg.report.groups import Group, vote_of
 from carsfg.report.paper import PAPER, RETRIEVAL
-from carsfg.report.summaries import VOTE_OF
 
 TRAIN, VAL, PAPERS = "#2563eb", "#ea580c", "#64748b"
 LINES = ("#2563eb", "#ea580c", "#059669", "#9333ea", "#db2777", "#0891b2", "#854d0e", "#475569")
@@ -36,8 +35,8 @@ def figures(groups: Sequence[Group]) -> list[Drawing]:
     Args:
         groups: all tested runs, as `carsfg.report.groups.group` puts them together.
     """
-    ours = [one for one in groups if one.experiment.startswith("ir_") and _votes_of(one)]
-    voting = ours or [one for one in groups if _votes_of(one)]
+    ours = [one for one in groups if one.experiment.startswith("ir_") and vote_of(one)]
+    voting = ours or [one for one in groups if vote_of(one)]
     return [
         *_each("Figure 1: frozen", "tl_exp1", groups),
         *_each("Figure 2: fine-tuned, augmentation, dropout", "tl_exp3", groups),
@@ -114,19 +113,12 @@ def _line(axes: Axes, one: Group, key: str, colour: str, label: str, style: str 
     return [f"{label}: {mean[0]:.4g} to {mean[-1]:.4g}"]
 
 
-def _votes_of(one: Group) -> int | None:
-    """Return for which k to show a group's vote: the report's, or else the most neighbours."""
-    starts = "test/retrieval/knn_"
-    ks = [int(key.removeprefix(starts)) for key in one.runs[0].test if key.startswith(starts) and key[-1].isdigit()]
-    return VOTE_OF.get(one.experiment) if VOTE_OF.get(one.experiment) in ks else max(ks, default=None)
-
-
 def _bars(groups: Sequence[Group], score: str) -> tuple[Figure, str]:
     """Draw a bar a group, and a diamond where the report's is."""
     figure, axes = _panel(VOTES[score], 1.2 + 0.62 * len(groups))
-    words = []
+    words, shown = [], False
     for place, one in enumerate(groups):
-        k = _votes_of(one)
+        k = vote_of(one)
         mean, deviation = one.mean(f"test/retrieval/knn_{k}{score}") or (0, math.nan)
         label = f"{one.label}, k = {k}: {100 * mean:.1f}"
         axes.barh(place, 100 * mean, 0.3, color=TRAIN, xerr=None if math.isnan(deviation) else 100 * deviation)
@@ -135,7 +127,8 @@ def _bars(groups: Sequence[Group], score: str) -> tuple[Figure, str]:
         words.append(label)
         if paper is not None and one.is_real:
             value = getattr(paper, score.removeprefix("_") or "top1")
-            axes.plot(value, place, "D", color="black", markersize=6, label="" if place else "the paper")
+            axes.plot(value, place, "D", color="black", markersize=6, label=None if shown else "the paper")
+            shown = True
             words.append(f"the paper: {value:.1f}")
     axes.set(xlim=(0, 100), ylim=(len(groups) - 0.5, -0.6), yticks=[])
     axes.spines["left"].set_visible(False)

@@ -10,6 +10,7 @@ from carsfg.report.runs import Confusions, Run
 
 NOT_MIXED_BY = ("seed", "hardware", "versions")  # runs that differ in these alone are repetitions of each other
 REAL = "Stanford Cars"
+VOTE_OF = {"ir_exp1": 3, "ir_exp2": 10, "ir_exp3": 7}  # neighbours that vote, as the report has it
 PARTS = ("tl_", "ir_", "cnn_")  # of the report, in its order
 
 
@@ -88,7 +89,7 @@ class Group:
 
 
 def group(runs: Iterable[Run]) -> list[Group]:
-    """Put repetitions together, in the order of the report's parts, then by experiment.
+    """Put repetitions together, one run a seed, in the order of the report's parts; drawn cars come last.
 
     Args:
         runs: in any order.
@@ -96,13 +97,26 @@ def group(runs: Iterable[Run]) -> list[Group]:
     alike: dict[str, list[Run]] = {}
     for run in runs:
         made = {key: value for key, value in run.stamp.items() if key not in NOT_MIXED_BY}
-        alike.setdefault(repr((run.experiment, sorted(made.items(), key=str))), []).append(run)
+        own = sorted(made.items(), key=str) or run.name  # without a stamp nobody knows what is alike
+        alike.setdefault(repr((run.experiment, own)), []).append(run)
     labels = Counter(_label(same[0]) for same in alike.values())
     groups = [
-        Group(tuple(same), _label(same[0]) + (f" ({same[0].name})" if labels[_label(same[0])] > 1 else ""))
+        Group(tuple(_one_a_seed(same)), _label(same[0]) + (f" ({same[0].name})" if labels[_label(same[0])] > 1 else ""))
         for same in alike.values()
     ]
-    return sorted(groups, key=lambda one: (_part(one.experiment), one.experiment, one.label))
+    return sorted(groups, key=lambda one: (not one.is_real, _part(one.experiment), one.experiment, one.label))
+
+
+def vote_of(one: Group) -> int | None:
+    """Return for how many neighbours to show a group's vote: the report's k, or else the largest that was scored.
+
+    Args:
+        one: any group; None where nothing voted.
+    """
+    starts = "test/retrieval/knn_"
+    ks = [int(key.removeprefix(starts)) for key in one.runs[0].test if key.startswith(starts) and key[-1].isdigit()]
+    wanted = VOTE_OF.get(one.experiment)
+    return wanted if wanted in ks else max(ks, default=None)
 
 
 def network(run: Run) -> str:
@@ -119,6 +133,14 @@ def _label(run: Run) -> str:
     data = run.stamp.get("data", "unknown data")
     size = f"{run.stamp.get('image_size')} px"
     return ", ".join([run.experiment, network(run), size, *([] if data == REAL else [str(data)])])
+
+
+def _one_a_seed(runs: list[Run]) -> list[Run]:
+    """Leave out what was merely tested again, or copied: it would pass for another repetition."""
+    by_seed: dict[str, Run] = {}
+    for run in sorted(runs, key=lambda one: len(one.curves)):  # those that were trained come last, and stay
+        by_seed[str(run.stamp.get("seed"))] = run
+    return [run for run in runs if run in by_seed.values()]
 
 
 def _part(experiment: str) -> int:

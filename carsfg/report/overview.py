@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
-from carsfg.report.groups import Group
+from carsfg.report.groups import Group, vote_of
 from carsfg.report.paper import PAPER, RETRIEVAL
-from carsfg.report.summaries import VOTE_OF
 
 LEGEND = {
     "ours": "ours, test images",
@@ -22,18 +21,24 @@ def overview(groups: Sequence[Group]) -> str:
         groups: all tested runs, as `carsfg.report.groups.group` puts them together.
     """
     legend = "".join(f"<span><i class='{kind}'></i>{what}</span>" for kind, what in LEGEND.items())
-    return f"<p class='legend'>{legend}</p><div class='bars'>{''.join(map(_row, groups))}</div>"
+    real, drawn = ("".join(_row(one) for one in groups if one.is_real is kind) for kind in (True, False))
+    bars = f"<div class='bars'>{real}</div>" if real else ""
+    if drawn:
+        bars += (
+            f"<h3>On other images: not to be compared with those of Stanford Cars</h3><div class='bars'>{drawn}</div>"
+        )
+    return f"<p class='legend'>{legend}</p>{bars}"
 
 
 def _row(one: Group) -> str:
-    k = VOTE_OF.get(one.experiment)
-    retrieves = one.experiment.startswith("ir_")
-    key = f"test/retrieval/knn_{k or 10}" if retrieves else "test/top1"
-    ours = one.mean(key) or one.mean("test/retrieval/top_1")
-    paper = (RETRIEVAL if retrieves else PAPER).get(one.experiment) if one.is_real else None
+    retrieves, k = one.experiment.startswith("ir_"), vote_of(one)
+    ours, what = one.mean("test/top1"), ""
+    if retrieves and k:
+        ours, what = one.mean(f"test/retrieval/knn_{k}"), f", vote of {k}"
+    elif ours is None:  # the head knows none of the classes
+        ours, what = one.mean("test/retrieval/top_1"), ", nearest image"
+    paper = (RETRIEVAL if retrieves else PAPER).get(one.experiment) if one.is_real and "nearest" not in what else None
     leaked = one.mean("val/top1") if one.is_leaky else None
-    what = f", vote of {k or 10}" if one.mean(key) else ", nearest image"
-    what = what if retrieves else ""
     bars, words = "", []
     if leaked is not None:
         bars += f"<i class='leak' style='width:{100 * leaked[0]:.2f}%'></i>"

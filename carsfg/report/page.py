@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from carsfg.report.curves import Drawing, figures
+from carsfg.report.evaluation import PROTOCOLS, RANKINGS
 from carsfg.report.groups import Group
 from carsfg.report.overview import overview
 from carsfg.report.page_mistakes import mistakes
@@ -20,9 +21,16 @@ from carsfg.report.summary import Summary
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 SECTIONS = {"overview": "At a glance", "tables": "Tables", "figures": "Figures", "mistakes": "Mistakes", "runs": "Runs"}
 MADE_BY = (
-    "weights", "protocol", "val", "chosen_on", "image_size", "augment", "batch_size", "optimizer", "lr", "max_epochs",
-    "precision", "seed", "hardware", "versions", "split_hash",
+    "weights", "protocol", "val", "image_size", "augment", "batch_size", "optimizer", "lr", "max_epochs", "precision",
+    "seed", "split_hash", "versions",
 )  # fmt: skip
+TERMS = {
+    **PROTOCOLS,
+    "seed_leaky": "validated on augmented copies of training images, whose other copies are trained on",
+    "F1, precision": "means over the classes, weighted by their images",
+    "last epoch": "the weights of the last epoch are scored: nothing was chosen among epochs",
+    **RANKINGS,
+}
 
 
 def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | None = None) -> str:
@@ -35,7 +43,7 @@ def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | No
     tables = [*summaries(groups), rankings(groups)]
     parts = {
         "overview": overview(groups),
-        "tables": "".join(f"<h3>{escape(table.title)}</h3>{table.html()}" for table in tables if table.rows),
+        "tables": "".join(f"<h3>{escape(table.title)}</h3>{table.html()}" for table in tables if table.rows) + _terms(),
         "figures": "".join(map(_drawing, figures(groups))) or "<p>There are no runs of the report's experiments.</p>",
         "mistakes": mistakes(groups, examples or {}),
         "runs": _runs(groups).html(),
@@ -50,8 +58,8 @@ def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | No
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>carsfg report</title>"
         f"<meta name='viewport' content='width=device-width, initial-scale=1'><style>{STYLE}</style></head><body>"
         f"<header><h1>carsfg report</h1><p>{count} tested {'run' if count == 1 else 'runs'}, beside the course "
-        "report that they repeat: O. Almog and A. Edri, <cite>Basics of Deep Learning, final project</cite>, "
-        f"Colman, 2025 (“the paper” below).</p><nav aria-label='Sections'>{links}</nav></header>"
+        "report whose experiments they repeat and go on from: O. Almog and A. Edri, <cite>Basics of Deep Learning, "
+        f"final project</cite>, Colman, 2025 (“the paper” below).</p><nav aria-label='Sections'>{links}</nav></header>"
         f"<main>{body}</main></body></html>\n"
     )
 
@@ -73,6 +81,11 @@ def _runs(groups: Sequence[Group]) -> Summary:
     ]  # fmt: skip
     note = "Runs that differ in seed, hardware or versions alone are repetitions, and are averaged; no others are."
     return Summary("Runs", ["run", *(key.replace("_", " ") for key in MADE_BY)], rows, [note])
+
+
+def _terms() -> str:
+    lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items())
+    return f"<details><summary>What the terms mean</summary><dl>{lines}</dl></details>"
 
 
 def _drawing(drawing: Drawing) -> str:

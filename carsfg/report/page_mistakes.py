@@ -28,10 +28,15 @@ def mistakes(groups: Sequence[Group], examples: Examples) -> str:
     best = max(found, key=_share_right)
     shown = "".join(
         f"<details{' open' if one is best else ''}><summary>{escape(one.label)}: {100 * _share_right(one):.2f} % of "
-        f"{sum(one.confusions.values()):,} answers right</summary>{_details(one, places)}</details>"
+        f"{sum(one.confusions.values()):,} answers right{_seeds(one)}</summary>{_details(one, places)}</details>"
         for one in found
     )
-    return f"{_pictures(shown, examples)}<h3>How far off</h3>{_severities(found)}{shown}"
+    head = "<p class='note'>Answers of the classifier's head, on test images.</p>"
+    return f"{_pictures(shown, examples)}{head}<h3>How far off</h3>{_severities(found)}{shown}"
+
+
+def _seeds(one: Group) -> str:
+    return f", {len(one.runs)} seeds together" if len(one.runs) > 1 else ""
 
 
 def _share_right(one: Group) -> float:
@@ -63,14 +68,14 @@ def _details(one: Group, places: Mapping[str, int]) -> str:
     confused = "".join(_pair(pair, "taken for", places) for pair in confused_pairs(one.confusions, PAIRS))
     twins = "".join(_pair(pair, "mixed up with", places) for pair in twin_pairs(one.confusions)[:PAIRS])
     by = "".join(
-        f"<details><summary>Accuracy by {what}</summary>{_bars(accuracy_by(one.confusions, part))}</details>"
+        f"<details><summary>Right classes, by {what}</summary>{_bars(accuracy_by(one.confusions, part))}</details>"
         for part, what in (("make", "make"), ("body", "body type"), ("year", "year"))
     )
     classes = {name: (right / count, count) for name, (right, count) in per_class(one.confusions).items()}
     worst = dict(sorted(classes.items(), key=lambda item: item[1]))
     return (
         f"<h4>All answers</h4>{far}<div class='columns'><div><h4>Most often confused</h4>{confused or '<p>None.</p>'}"
-        f"</div><div><h4>Twins: one model, another year or body</h4>{twins or '<p>None.</p>'}</div></div>{by}"
+        f"</div><div><h4>Twins: another year or body, both ways</h4>{twins or '<p>None.</p>'}</div></div>{by}"
         f"<details><summary>Accuracy of each class, worst first</summary>{_bars(worst)}</details>"
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from carsfg.report.groups import Group, network
+from carsfg.report.groups import Group, network, vote_of
 from carsfg.report.paper import IMAGE_SIZE, PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
 from carsfg.report.summary import Summary
 
@@ -15,14 +15,14 @@ CLASSIFICATION = [
     *MADE,
 ]  # fmt: skip
 VOTES = [
-    "experiment", "network", "paper", "ours, accuracy", "difference", "k", "F1 (paper)", "precision (paper)",
+    "experiment", "network", "paper", "ours, accuracy", "difference", "k", "metric", "F1 (paper)", "precision (paper)",
     "fit s (paper)", "predict s (paper)", *MADE,
 ]  # fmt: skip
 RANKED = {
     "top_1": "top-1", "top_5": "top-5", "top_10": "top-10", "precision_10": "precision@10",
     "r_precision": "R-precision", "map_at_r": "MAP@R", "map": "mAP",
 }  # fmt: skip
-VOTE_OF = {"ir_exp1": 3, "ir_exp2": 10, "ir_exp3": 7}  # k, as the report has it
+OURS = {"cnn_best": "the recipe was chosen on the hold-out; images grow from 64 pixels to the size given"}
 Mean = tuple[float, float] | None
 
 
@@ -56,22 +56,23 @@ def rankings(groups: Sequence[Group]) -> Summary:
         groups: all tested runs.
     """
     found = [one for one in groups if one.mean("test/retrieval/top_1")]
+    found.sort(key=lambda one: (not one.is_real, str(one.stamp.get("retrieval"))))  # what can be compared lies together
     rows = [
         [one.label, *(_percent(one.mean(f"test/retrieval/{key}")) for key in RANKED), *_made(one, retrieval=True)]
         for one in found
     ]
     note = "Queries are the test images; a query itself is never among what is found. R: images of the query's class."
-    return Summary("Retrieval in all runs", ["run", *RANKED.values(), *MADE], rows, [note])
+    return Summary("Retrieval, of all runs that searched", ["run", *RANKED.values(), *MADE], rows, [note])
 
 
 def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary:
     table = Summary(title, CLASSIFICATION, [])
-    notes: list[str] = []
+    meant: dict[str, list[str]] = {}  # what the paper's figures mean: of which experiments
     for experiment, found in _experiments(prefix, PAPER, groups).items():
         paper = PAPER.get(experiment)
         stated = "" if paper is None else f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
-        if paper is not None and paper.meaning not in " ".join(notes):  # two of them share their row
-            notes.append(f"{experiment}, paper ({paper.title}): {paper.meaning}.")
+        if paper is not None:
+            meant.setdefault(paper.meaning, []).append(f"{experiment} ({paper.title})")
         for one in found:
             first = [experiment, network(one.runs[0])]
             if one.is_leaky:  # what the paper scored, and below it what that is worth
@@ -85,38 +86,44 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
             table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(CLASSIFICATION) - 4)])
     table.notes = [
         "Ours: the official 8,041 test images, where no others are named; ± is the standard deviation over seeds; "
-        "differences in percentage points, * where network or image size are not the paper's; recall equals accuracy.",
-        *notes,
+        "differences in percentage points, * where network, weights or image size are not the paper's; recall equals "
+        "accuracy.",
+        *(f"Paper, {', '.join(names)}: {meaning}." for meaning, names in meant.items()),
+        *(f"{name}: {note}." for name, note in OURS.items() if any(name == row[0] for row in table.rows)),
     ]
     return table
 
 
 def _votes(groups: Sequence[Group]) -> Summary:
-    table = Summary("Table 4: image retrieval", VOTES, [], [f"Paper: {RETRIEVAL_MEANING}; * and ± as above."])
+    names = ", ".join(f"{experiment} {row.title}" for experiment, row in RETRIEVAL.items())
+    note = f"Paper ({names}): {RETRIEVAL_MEANING}; ours: all test images, on other hardware. * and ± as above."
+    table = Summary("Table 4: image retrieval", VOTES, [], [note])
     for experiment, found in _experiments("ir_", RETRIEVAL, groups).items():
-        paper, k = RETRIEVAL.get(experiment), VOTE_OF.get(experiment, 10)
+        paper = RETRIEVAL.get(experiment)
         stated = f"{paper.top1:.2f} %" if paper else ""
         for one in found:
-            vote = _vote(one, k, paper if one.is_real else None)
+            vote = _vote(one, paper if one.is_real else None)
             table.rows.append([experiment, network(one.runs[0]), stated, *vote, *_made(one, retrieval=True)])
         if not found:
             table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(VOTES) - 4)])
     return table
 
 
-def _vote(one: Group, k: int, beside: RetrievalRow | None) -> list[str]:
+def _vote(one: Group, beside: RetrievalRow | None) -> list[str]:
     """Return accuracy, its difference to the paper's, k, F1, precision, and the seconds to fit and to predict."""
+    k = vote_of(one)
     accuracy, f1, precision = (
         one.mean(f"test/retrieval/knn_{k}{score}") for score in ("", "_f1_weighted", "_precision_weighted")
     )
     return [
         _percent(accuracy),
         _points(accuracy, _of(beside, "top1")) + _unlike(one, beside),
-        str(k),
+        str(k or ""),
+        str(one.stamp.get("metric", "")),
         _percent(f1, _of(beside, "f1_weighted")),
         _percent(precision, _of(beside, "precision_weighted")),
-        _number(one.mean("test/retrieval/fit_s"), _of(beside, "fit_s")),
-        _number(one.mean("test/retrieval/predict_s"), _of(beside, "predict_s")),
+        _seconds(one.mean("test/retrieval/fit_s"), _of(beside, "fit_s")),
+        _seconds(one.mean("test/retrieval/predict_s"), _of(beside, "predict_s")),
     ]
 
 
@@ -151,11 +158,12 @@ def _made(one: Group, retrieval: bool = False) -> list[str]:
 
 
 def _unlike(one: Group, paper: PaperRow | RetrievalRow | None) -> str:
-    """Mark what is compared although network or image size differ."""
+    """Mark what is compared although network, weights or image size differ."""
     if paper is None:
         return ""
     same = (one.stamp.get("backbone") or "") == paper.backbone and one.stamp.get("image_size") == IMAGE_SIZE
-    return "" if same else UNLIKE
+    fetched = not str(one.stamp.get("weights", "")).endswith((".pt", ".pth"))
+    return "" if same and fetched else UNLIKE
 
 
 def _of(paper: PaperRow | RetrievalRow | None, key: str) -> float | None:
@@ -178,6 +186,11 @@ def _number(value: Mean, paper: float | None = None) -> str:
     if value is None:
         return ""
     return f"{value[0]:.4f}" if paper is None else f"{value[0]:.4f} ({paper:.4f})"
+
+
+def _seconds(value: Mean, paper: float | None) -> str:
+    shown = "" if value is None else f"{value[0]:.2g}"
+    return f"{shown} ({paper:.2g})" if shown and paper is not None else shown
 
 
 def _points(value: Mean, paper: float | None) -> str:

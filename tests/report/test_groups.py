@@ -26,16 +26,33 @@ def test_only_seeds_and_machines_are_repetitions(make_run: MakeRun) -> None:
     assert (both.made_by("seed"), both.made_by("hardware")) == ("0; 1", "1 x CPU; 1 x H200")
 
 
+def test_a_run_that_was_tested_again_is_no_repetition(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0", top1=0.4)
+    logs = make_run("tl_exp1/version_1", top1=0.4, hardware="1 x H200")
+    (logs / "tl_exp1/version_1/metrics.csv").write_text("epoch,step,test/top1\n2,20,0.4\n")
+    (one,) = group(read_runs(logs))
+    assert [run.name for run in one.runs] == ["tl_exp1/version_0"]
+    assert one.curve("train/top1")
+
+
+def test_runs_without_stamps_are_no_repetitions(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_0")
+    logs = make_run("tl_exp1/version_1")
+    for name in ("version_0", "version_1"):
+        (logs / "tl_exp1" / name / "hparams.yaml").unlink()
+    assert [len(one.runs) for one in group(read_runs(logs))] == [1, 1]
+
+
 def test_labels_tell_groups_apart(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0")
     make_run("tl_exp1/version_1", precision="bf16-mixed")
-    make_run("cnn_exp1/version_0", backbone=None, freeze=False, image_size=64)
-    logs = make_run("ir_exp1/version_0", freeze=False, data="drawn cars")
+    make_run("ir_exp1/version_0", freeze=False, data="drawn cars")
+    logs = make_run("cnn_exp1/version_0", backbone=None, freeze=False, image_size=64)
     assert [one.label for one in group(read_runs(logs))] == [
         "tl_exp1, resnet50 frozen, 224 px (tl_exp1/version_0)",
         "tl_exp1, resnet50 frozen, 224 px (tl_exp1/version_1)",
-        "ir_exp1, resnet50, 224 px, drawn cars",
         "cnn_exp1, custom CNN, 64 px",
+        "ir_exp1, resnet50, 224 px, drawn cars",
     ]
 
 
