@@ -1,10 +1,15 @@
 """Drawn cars, a small network and a quiet trainer, shared by all tests."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with two threads each wait for each other most of the time
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 import torch
 from lightning import Trainer
 

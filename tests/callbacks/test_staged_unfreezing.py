@@ -89,6 +89,7 @@ def test_nothing_is_dropped_where_nothing_learns(
     assert watch.dropping == [{"dropout"}, {"dropout", "trunk.features.7.0.stochastic_depth"}]
 
 
+@pytest.mark.slow
 def test_resumes_in_its_stage(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_port_that_is_taken(gallery: str, capfd: pytest.CaptureFixture[str]) -
     assert err.endswith("): name another --port or --host\n")
 
 
+@pytest.mark.slow
 def test_without_gradio(gallery: str) -> None:
     code = (
         "import sys; sys.modules['gradio'] = None; from carsfg.main import main; sys.exit(main(['app', *sys.argv[1:]]))"
@@ -76,6 +77,7 @@ def test_without_gradio(gallery: str) -> None:
     assert done.stderr == "carsfg: error: gradio is missing: python -m pip install 'carsfg[app]'\n"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it(gallery: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -94,6 +94,7 @@ def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.Ca
     assert out["embedding"].shape == (2, 512)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_repeats_an_uninterrupted_one(fit: Fit) -> None:
     assert fit() == 0
     whole = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
@@ -111,6 +112,7 @@ def logged_loss(version: int) -> str:
         return [row["test/loss"] for row in csv.DictReader(file) if row["test/loss"]][-1]
 
 
+@pytest.mark.slow
 def test_the_chosen_weights_are_tested_whichever_callback_comes_first(fit: Fit) -> None:
     name = "class_path: lightning.pytorch.callbacks.ModelCheckpoint"
     last = f"{{{name}, init_args: {{dirpath: last}}}}"

@@ -114,9 +114,12 @@ def test_folders_that_cannot_be_used(cars: Path, tmp_path: Path) -> None:
         Photos.find(cars)
 
 
-def test_a_folder_above_the_annotations(cars: Path) -> None:
-    with pytest.raises(InputError, match=f"is no folder of images, but {cars} is Stanford Cars: name that"):
-        Photos.find(cars.parent)
+def test_a_folder_above_the_annotations(cars: Path, tmp_path: Path) -> None:
+    below = tmp_path / "above" / "cars"
+    below.mkdir(parents=True)
+    (cars / "stanford_cars").rename(below / "stanford_cars")
+    with pytest.raises(InputError, match=f"is no folder of images, but {below} is Stanford Cars: name that"):
+        Photos.find(below.parent)
 
 
 def test_a_name_that_no_file_can_have() -> None:

@@ -144,7 +144,7 @@ def test_an_image_that_has_gone_is_named(cars: Path) -> None:
 
 def test_a_box_outside_its_image_is_found_at_once(tmp_path: Path) -> None:
     write_cars(tmp_path, [Photo(), Photo(box=(3, 2, 11, 5))])
-    with pytest.raises(InputError, match=r"00002\.jpg: its box \(2, 1, 11, 5\) leaves .* 10 x 8 .*crop: false"):
+    with pytest.raises(InputError, match=r"00002\.jpg: its box \(2, 1, 11, 5\) leaves .* 10 x 8 .*crop=false"):
         StanfordCars(tmp_path, "train")
     assert len(StanfordCars(tmp_path, "train", crop=False)) == 2
 

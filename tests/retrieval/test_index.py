@@ -66,6 +66,7 @@ def test_an_exact_index_cannot_look_further(factory: str) -> None:
         look_at(gallery(factory=factory).index, 4)
 
 
+@pytest.mark.slow
 def test_beside_faiss_s_own_torch_functions() -> None:
     """pytorch-metric-learning imports them; they put others in place of the indexes' methods, for the whole process."""
     code = """
