@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 import carsfg
+from carsfg.report.groups import network
 from carsfg.retrieval.callback import FaissRetrieval
 from carsfg.seeding import global_seed
 
@@ -48,8 +49,7 @@ class RunStamp(Callback):
             task: the network that is trained or scored.
         """
         known = self.hyper_parameters(task)
-        network = f"{known.get('backbone') or 'custom CNN'}{' frozen' if known.get('freeze') else ''}"
-        return {"network": network, **{key: known[key] for key in COMPARED}}
+        return {"network": network(known), **{key: known[key] for key in COMPARED}}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """When weights are scored rather than trained on, keep saying how they were made."""

@@ -98,11 +98,11 @@ def refresh(text: str, tables: dict[str, str]) -> str:
 
 def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
     """Load the first training image of each class, if there is data; a folder that was named must have some."""
-    from carsfg.data.stanford_cars import StanfordCars
-
     if root is None and not Path(DATA, "stanford_cars").is_dir():
         print(f"no pictures of confused cars: there is no {DATA}/stanford_cars (--root names another)")  # noqa: T201
         return {}
+    from carsfg.data.stanford_cars import StanfordCars
+
     try:
         cars = StanfordCars(root or DATA, "train", crop)
         first: dict[int, int] = {}

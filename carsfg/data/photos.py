@@ -62,10 +62,10 @@ class Photos:
             return cls(folder, [path for one in cars for path in one.paths], labels, cars[0].class_names, cars)
         if split is not None:
             raise InputError(f"{folder} has no split {split!r}: it is no Stanford Cars, with annotations")
-        paths = list_images(folder)
         annotated = next((path.parent for path in folder.glob("*/stanford_cars")), None)
         if annotated:
             raise InputError(f"{folder} is no folder of images, but {annotated} is Stanford Cars: name that")
+        paths = list_images(folder)
         if not paths:
             raise InputError(f"no image in {folder}: looked for {', '.join(SUFFIXES)} files")
         below = [path.parent.relative_to(folder).as_posix() for path in paths]

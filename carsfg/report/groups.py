@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,20 +119,20 @@ def vote_of(one: Group) -> int | None:
     return wanted if wanted in ks else max(ks, default=None)
 
 
-def network(run: Run) -> str:
+def network(made: Mapping[str, Any]) -> str:
     """Name a run's network, such as `resnet50 frozen`.
 
     Args:
-        run: any.
+        made: its hyper-parameters.
     """
-    name = str(run.stamp.get("backbone") or "custom CNN")
-    return f"{name} frozen" if run.stamp.get("freeze") else name
+    name = str(made.get("backbone") or "custom CNN")
+    return f"{name} frozen" if made.get("freeze") else name
 
 
 def _label(run: Run) -> str:
     data = run.stamp.get("data", "unknown data")
     size = f"{run.stamp.get('image_size')} px"
-    return ", ".join([run.experiment, network(run), size, *([] if data == REAL else [str(data)])])
+    return ", ".join([run.experiment, network(run.stamp), size, *([] if data == REAL else [str(data)])])
 
 
 def _one_a_seed(runs: list[Run]) -> list[Run]:

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from carsfg.report.curves import Drawing, figures
-from carsfg.report.evaluation import PROTOCOLS, RANKINGS
 from carsfg.report.groups import Group
 from carsfg.report.overview import overview
 from carsfg.report.page_mistakes import mistakes
 from carsfg.report.summaries import rankings, summaries
 from carsfg.report.summary import Summary
+from carsfg.report.terms import PROTOCOLS, RANKINGS
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 SECTIONS = {"overview": "At a glance", "tables": "Tables", "figures": "Figures", "mistakes": "Mistakes", "runs": "Runs"}

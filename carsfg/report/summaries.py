@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from carsfg.report.groups import Group, network, vote_of
 from carsfg.report.paper import IMAGE_SIZE, PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
 from carsfg.report.summary import Summary
+from carsfg.report.terms import TITLES
 
 NOT_RUN = "not run"
 UNLIKE = " *"
@@ -18,10 +19,7 @@ VOTES = [
     "experiment", "network", "paper", "ours, accuracy", "difference", "k", "metric", "F1 (paper)", "precision (paper)",
     "fit s (paper)", "predict s (paper)", *MADE,
 ]  # fmt: skip
-RANKED = {
-    "top_1": "top-1", "top_5": "top-5", "top_10": "top-10", "precision_10": "precision@10",
-    "r_precision": "R-precision", "map_at_r": "MAP@R", "map": "mAP",
-}  # fmt: skip
+RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
 OURS = {"cnn_best": "the recipe was chosen on the hold-out; images grow from 64 pixels to the size given"}
 Mean = tuple[float, float] | None
 
@@ -62,7 +60,9 @@ def rankings(groups: Sequence[Group]) -> Summary:
         for one in found
     ]
     note = "Queries are the test images; a query itself is never among what is found. R: images of the query's class."
-    return Summary("Retrieval, of all runs that searched", ["run", *RANKED.values(), *MADE], rows, [note])
+    return Summary(
+        "Retrieval, of all runs that searched", ["run", *(TITLES[key] for key in RANKED), *MADE], rows, [note]
+    )
 
 
 def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary:
@@ -74,7 +74,7 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
         if paper is not None:
             meant.setdefault(paper.meaning, []).append(f"{experiment} ({paper.title})")
         for one in found:
-            first = [experiment, network(one.runs[0])]
+            first = [experiment, network(one.stamp)]
             if one.is_leaky:  # what the paper scored, and below it what that is worth
                 leaked, honest = f"copies of training images, {_size(one)}", f"official test images, {_size(one)}"
                 table.rows.append([*first, stated, *_scores(one, "val", paper), leaked, *_made(one)[1:]])
@@ -103,7 +103,7 @@ def _votes(groups: Sequence[Group]) -> Summary:
         stated = f"{paper.top1:.2f} %" if paper else ""
         for one in found:
             vote = _vote(one, paper if one.is_real else None)
-            table.rows.append([experiment, network(one.runs[0]), stated, *vote, *_made(one, retrieval=True)])
+            table.rows.append([experiment, network(one.stamp), stated, *vote, *_made(one, retrieval=True)])
         if not found:
             table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(VOTES) - 4)])
     return table

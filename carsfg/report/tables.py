@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carsfg.report.paper import PAPER, RETRIEVAL, RETRIEVAL_MEANING
+from carsfg.report.terms import TITLES
 
 COLUMNS = {
     "loss": "loss",
@@ -22,14 +23,7 @@ VOTE = {
     "fit_s": "fit s",
     "predict_s": "predict s",
 }
-RANKED = {
-    "top_1": "top-1",
-    "top_5": "top-5",
-    "top_10": "top-10",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "map": "mAP",
-}
+RANKED = ("top_1", "top_5", "top_10", "r_precision", "map_at_r", "map")
 BELOW = ("top5", "f1_macro", "make", "body", "year")
 
 
@@ -86,7 +80,7 @@ def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: 
         table.add_row(f"this run, k={k}", *map(_percent, shares), *seconds)
     console = Console()
     console.print(table)
-    console.print("  ".join(f"{title} {_percent(found.get(key))}" for key, title in RANKED.items()))
+    console.print("  ".join(f"{TITLES[key]} {_percent(found.get(key))}" for key in RANKED))
     if found["left_out"]:
         console.print(f"{found['left_out']:.0f} queries had nothing to find and are left out of these.")
     if paper is not None:
