@@ -28,10 +28,26 @@ COMPARED = (
 class RunStamp(Callback):
     """Record protocol, split hash, weights, choice, seed and hardware of a run."""
 
+    def __init__(self) -> None:
+        self._made: dict[str, str | int] = {}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the stamp once data and task are known, and log it with the hyper-parameters."""
-        self.stamp = make_stamp(trainer, pl_module)
+        self.stamp = make_stamp(trainer, pl_module) | self._made
         self._log(trainer, pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget how the weights were made: the next ones may be others."""
+        self._made = {}
+
+    def say_how_made(self, checkpoint: dict[str, Any]) -> None:
+        """Say in the next test's stamp how the weights of a checkpoint were made, which are to be scored.
+
+        Args:
+            checkpoint: as `carsfg.tasks.loading.read_checkpoint` gives it.
+        """
+        made = checkpoint.get("carsfg", {}).get("stamp", {})
+        self._made = {key: made[key] for key in MAKING if key in made}
 
     def hyper_parameters(self, task: LightningModule) -> dict[str, Any]:
         """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp.
@@ -53,9 +69,9 @@ class RunStamp(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """When weights are scored rather than trained on, keep saying how they were made."""
-        made = checkpoint.get("carsfg", {}).get("stamp", {})
         if trainer.state.fn != TrainerFn.FITTING:
-            self.stamp |= {key: made[key] for key in MAKING if key in made}
+            self.say_how_made(checkpoint)
+            self.stamp |= self._made
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, task: LightningModule) -> None:

@@ -175,13 +175,18 @@ class CarsCLI(LightningCLI):
         saving = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
         last = [one.best_model_path for one in saving if one._last_global_step_saved == trainer.global_step]
         self.tested = best or next(iter(last), None)
-        trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best, verbose=False)
+        if best:
+            # by hand: of a checkpoint with averaged weights Lightning, after `fit`, would load those that were averaged
+            checkpoint = read_checkpoint(best)
+            self.model.load_state_dict(checkpoint["state_dict"])
+            self._run_stamp().say_how_made(checkpoint)
+        trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         self.after_test()
 
     def after_test(self) -> None:
         """Print the figures, and log them with the hyper-parameters."""
         figures = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("test/")}
-        stamp = next(c for c in self.trainer.callbacks if isinstance(c, RunStamp))  # type: ignore[attr-defined]
+        stamp = self._run_stamp()
         if not self.trainer.is_global_zero:
             return
         for logger in self.trainer.loggers:
@@ -192,6 +197,9 @@ class CarsCLI(LightningCLI):
         print_retrieval_table(self.experiment, figures, stamp.stamp)
         if self.tested:
             print(f"checkpoint: {self.tested}\nsearch with it: carsfg index {self.tested} FOLDER --output GALLERY")  # noqa: T201
+
+    def _run_stamp(self) -> RunStamp:
+        return next(c for c in self.trainer.callbacks if isinstance(c, RunStamp))  # type: ignore[attr-defined]
 
 
 def main(args: list[str]) -> int:

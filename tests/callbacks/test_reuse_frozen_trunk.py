@@ -8,6 +8,7 @@ import torch
 from carsfg.callbacks.reuse_frozen_trunk import ReuseFrozenTrunk
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.tasks.classifier import CarClassifier
+from carsfg.tasks.loading import read_checkpoint
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 Fit = Callable[..., tuple[CarClassifier, dict[str, float], list[int]]]
@@ -116,6 +117,10 @@ def test_other_weights_are_not_tested_on_old_output(
     calls = count(task)
     for name, images in (("own", 0), ("other", 20)):
         trainer.test(task, data, ckpt_path=str(tmp_path / f"{name}.ckpt"), weights_only=True, verbose=False)
+        assert sum(calls) == images
+    for name, images in (("own", 20), ("other", 40)):  # loaded by hand, as after `carsfg fit`
+        task.load_state_dict(read_checkpoint(tmp_path / f"{name}.ckpt")["state_dict"])
+        trainer.test(task, data, verbose=False)
         assert sum(calls) == images
 
 

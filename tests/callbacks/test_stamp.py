@@ -90,6 +90,20 @@ def test_choice_and_weights(
     assert stamp.stamp["weights"] == "random"
 
 
+def test_weights_scored_after_a_fit_keep_saying_how_they_were_made(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    stamp, task, cars = RunStamp(), make_task(), make_cars()
+    trainer = make_trainer(callbacks=[stamp], limit_train_batches=0, limit_val_batches=0, limit_test_batches=1)
+    trainer.fit(task, cars)
+    stamp.say_how_made({"carsfg": {"stamp": {"seed": 5, "max_epochs": 9, "hardware": "of the training"}}})
+    trainer.test(task, cars, verbose=False)
+    assert (stamp.stamp["seed"], stamp.stamp["max_epochs"]) == (5, 9)
+    assert stamp.stamp["hardware"] != "of the training"
+    trainer.test(task, cars, verbose=False)  # said of one test alone
+    assert stamp.stamp["max_epochs"] == 1
+
+
 def test_split_hash_tells_splits_apart(make_cars: MakeCars) -> None:
     hashes = []
     for kwargs in ({}, {}, {"val": "test"}, {"split_seed": 1}, {"protocol": "zero_shot"}):

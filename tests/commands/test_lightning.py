@@ -124,6 +124,40 @@ def test_the_chosen_weights_are_tested_whichever_callback_comes_first(fit: Fit) 
     assert last_tested != chosen_tested == logged_loss(0)
 
 
+AVERAGED = """
+trainer:
+  callbacks:
+    - class_path: lightning.pytorch.callbacks.EMAWeightAveraging
+      init_args: {decay: 0.8}
+    - class_path: lightning.pytorch.callbacks.ModelCheckpoint
+      init_args: {dirpath: kept, filename: kept, save_weights_only: WEIGHTS_ONLY, monitor: MONITOR, mode: min}
+"""
+
+
+@pytest.mark.parametrize(
+    ("monitor", "weights_only"),
+    [
+        ("epoch", "false"),  # chooses the first epoch
+        pytest.param("epoch", "true", marks=pytest.mark.slow),
+        pytest.param("null", "false", marks=pytest.mark.slow),
+    ],
+)
+def test_of_averaged_weights_those_in_the_checkpoint_are_tested(
+    monitor: str, weights_only: str, fit: Fit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("averaged.yaml").write_text(AVERAGED.replace("WEIGHTS_ONLY", weights_only).replace("MONITOR", monitor))
+    assert fit("--config=averaged.yaml") == 0
+    assert "checkpoint: kept/kept.ckpt\n" in capsys.readouterr().out.replace(f"{Path.cwd()}/", "")
+    assert fit("--ckpt_path=kept/kept.ckpt", verb="test") == 0
+    assert logged_loss(0) == logged_loss(1)
+    fitted, tested = (Path(f"lightning_logs/tiny/version_{version}") for version in (0, 1))
+    for name in ("per_class.csv", "confusions.csv"):
+        assert (fitted / name).read_text() == (tested / name).read_text()
+    stamp = yaml.safe_load((fitted / "hparams.yaml").read_text())
+    assert (stamp["seed"], stamp["val"], stamp["max_epochs"]) == (0, "holdout", 2)
+    assert stamp["chosen_on"] == ("last epoch" if monitor == "null" else "holdout: epoch")
+
+
 def test_without_a_logger_there_is_no_table_of_classes(fit: Fit) -> None:
     assert fit("--trainer.logger=false", "--trainer.enable_checkpointing=false", "--trainer.max_epochs=1") == 0
     assert list(Path().rglob("per_class.csv")) == []
