@@ -97,10 +97,13 @@ def _find(task: CarsTask, name: str) -> nn.Module:
 
 
 def _outside(task: CarsTask, learning: Sequence[str]) -> list[nn.Module]:
-    """Return the leaf modules of the trunk that lie under none of the named ones."""
+    """Return the modules of the trunk that are none of the named ones, lie under none of them, and contain none."""
     prefixes = tuple(f"{name}." for name in learning)
+    named = ((f"{name}.", module) for name, module in task.named_modules())
     return [
         module
-        for name, module in task.named_modules()
-        if name.startswith("trunk.") and not list(module.children()) and not f"{name}.".startswith(prefixes)
+        for path, module in named
+        if path.startswith("trunk.")
+        and not path.startswith(prefixes)
+        and not any(prefix.startswith(path) for prefix in prefixes)
     ]

@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
+from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing, _outside
 from carsfg.errors import InputError
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
@@ -87,6 +87,37 @@ def test_nothing_is_dropped_where_nothing_learns(
     trainer.callbacks += [StagedUnfreezing(stages), watch]  # type: ignore[attr-defined]
     trainer.fit(task, make_cars())
     assert watch.dropping == [{"dropout"}, {"dropout", "trunk.features.7.0.stochastic_depth"}]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "last"),
+    [
+        ("resnet18", "trunk.layer4.1"),
+        ("densenet121", "trunk.features.denseblock4.denselayer16"),
+        ("efficientnet_b0", "trunk.features.8"),
+        # whose BatchNorm has children: an activation, and dropout
+        ("timm:efficientnet_lite0", "trunk.blocks.6"),
+        ("timm:regnety_002", "trunk.s4.b7"),
+    ],
+)
+def test_statistics_move_exactly_where_something_learns(backbone: str, last: str, make_task: MakeTask) -> None:
+    task = make_task(backbone=backbone)
+    modules = dict(task.named_modules())
+    normalising = [name for name, module in modules.items() if isinstance(module, nn.BatchNorm2d)]
+    images = torch.arange(8 * 3 * 32 * 32).remainder(251).view(8, 3, 32, 32).to(torch.uint8)
+    for learning in (["head"], ["head", last], ["head", "trunk"]):
+        task.frozen_modules = _outside(task, learning)
+        task.train()
+        before = {key: value.clone() for key, value in task.named_buffers()}
+        with torch.no_grad():
+            task(images)
+        after = dict(task.named_buffers())
+        moved = {key for key, value in before.items() if not torch.equal(value, after[key])}
+        learn = [name for name in normalising if f"{name}.".startswith(tuple(f"{one}." for one in learning))]
+        assert moved == {
+            f"{name}.{key}" for name in learn for key in ("running_mean", "running_var", "num_batches_tracked")
+        }
+        assert bool(learn) == (len(learning) == 2)
 
 
 @pytest.mark.slow
