@@ -50,10 +50,9 @@ class ClassificationMetrics(nn.Module):
             # the same counts for both, as it has when no image of it is among the 5 largest
             compute_groups=[["top1"], ["top5"], list(averages)],
         )
-        self.groups = nn.ModuleDict()
-        for level, (_, group_of_class) in hierarchy(class_names).items():
-            self.groups[level] = MeanMetric()
-            self.register_buffer(f"{level}_of_class", group_of_class, persistent=False)
+        # plain tensors: an average of the weights takes in all buffers, and would cut indices to one less
+        self.group_of_class = {level: groups for level, (_, groups) in hierarchy(class_names).items()}
+        self.groups = nn.ModuleDict({level: MeanMetric() for level in self.group_of_class})
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch of float logits (B, C) and int64 labels (B,).
@@ -66,7 +65,7 @@ class ClassificationMetrics(nn.Module):
         self.scores.update(logits, labels)
         predicted = logits.argmax(1)
         for level, metric in self.groups.items():
-            group_of_class = self.get_buffer(f"{level}_of_class")
+            group_of_class = self.group_of_class[level] = self.group_of_class[level].to(labels.device)
             metric.update((group_of_class[predicted] == group_of_class[labels]).float())  # type: ignore[operator]
 
     def compute(self) -> dict[str, Tensor]:

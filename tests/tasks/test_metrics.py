@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 
 from carsfg.tasks.metrics import ClassificationMetrics
 
@@ -87,4 +88,20 @@ def test_no_counts_in_the_checkpoint() -> None:
     metrics = ClassificationMetrics(NAMES)
     metrics.update(LOGITS, LABELS)
     assert metrics.state_dict() == {}
-    assert metrics.get_buffer("make_of_class").tolist() == [0, 0, 1, 1]
+    assert metrics.group_of_class["make"].tolist() == [0, 0, 1, 1]
+
+
+def test_an_average_of_the_weights_leaves_the_metrics_alone() -> None:
+    """Of the module, buffers included, as Lightning's `EMAWeightAveraging` makes it."""
+    names = [f"Make{number} Model {('Coupe', 'SUV')[number % 2]} {1990 + number}" for number in range(40)]
+    metrics = ClassificationMetrics(names)
+    average = AveragedModel(metrics, avg_fn=get_ema_avg_fn(0.9), use_buffers=True)
+    for _ in range(3):
+        average.update_parameters(metrics)
+    averaged = average.module
+    assert isinstance(averaged, ClassificationMetrics)
+    labels = torch.arange(40)
+    averaged.update(torch.nn.functional.one_hot(labels.roll(1), 40).float(), labels)
+    assert {figures(averaged)[level] for level in ("make", "body", "year")} == {0}
+    assert list(metrics.buffers()) == []
+    assert all(torch.equal(averaged.group_of_class[level], groups) for level, groups in metrics.group_of_class.items())
