@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -15,6 +17,7 @@ from carsfg.models.backbones import check_image_size, skip_weights, weights_are_
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.models.timm_trunks import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
+from carsfg.tasks.constants import Constants
 from carsfg.tasks.loading import check_classes, init_from
 from carsfg.tasks.metrics import ClassificationMetrics
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
@@ -89,6 +92,7 @@ class CarsTask(LightningModule):
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
+        self._constants = Constants()
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
@@ -205,6 +209,10 @@ class CarsTask(LightningModule):
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
 
+    def on_fit_start(self) -> None:
+        """Forget what was constant in another training."""
+        self._constants = Constants()
+
     def on_train_start(self) -> None:
         """Refuse to go on with a schedule made for a run of another length.
 
@@ -214,10 +222,23 @@ class CarsTask(LightningModule):
         scheduler = self.lr_schedulers()
         if scheduler is not None:
             check_length(scheduler, self.hparams, self.trainer)
+        if self._is_averaged:
+            self._constants.begin(self)
 
     def on_train_epoch_start(self) -> None:
         """Seed what is random in the network from run, epoch and process, so that a resumed run repeats itself."""
         torch.manual_seed(derive_seed(global_seed(), self.current_epoch, self.global_rank))
+        if self._is_averaged:
+            self._constants.begin_epoch(self)  # Lightning calls tasks after callbacks: the modes are the epoch's
+
+    def on_train_end(self) -> None:
+        """Keep constant what is, in averaged weights that were put in place."""
+        self._constants.put_back_into(self)
+
+    def on_validation_epoch_start(self) -> None:
+        """Keep constant what is, in averaged weights that were put in place."""
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self._constants.put_back_into(self)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/...`."""
@@ -270,8 +291,10 @@ class CarsTask(LightningModule):
         return self
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the task's name, by which `carsfg.load` finds the class."""
+        """Write the task's name, by which `carsfg.load` finds the class; keep constant what is."""
         checkpoint.setdefault("carsfg", {})["task"] = type(self).__name__
+        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
+            self._constants.put_back(checkpoint["state_dict"])
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
@@ -290,6 +313,11 @@ class CarsTask(LightningModule):
     def scores_head(self) -> bool:
         """Whether logits mean something on the data in use: in a zero-shot test none of its classes was learned."""
         return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
+
+    @property
+    def _is_averaged(self) -> bool:
+        """Whether a callback averages the weights."""
+        return any(isinstance(one, WeightAveraging) for one in self.trainer.callbacks)  # type: ignore[attr-defined]
 
     def _log_metrics(self, stage: str) -> None:
         if self.scores_head:
