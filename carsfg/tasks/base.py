@@ -292,6 +292,12 @@ class CarsTask(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the task's name, by which `carsfg.load` finds the class; keep constant what is."""
+        if "callbacks" not in checkpoint and self._trainer is not None:
+            # with `save_weights_only` Lightning asks no callback, not even the one whose average it has validated
+            whole = dict(checkpoint)
+            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+                callback.on_save_checkpoint(self.trainer, self, whole)
+            checkpoint |= {key: whole[key] for key in ("state_dict", "carsfg") if key in whole}
         checkpoint.setdefault("carsfg", {})["task"] = type(self).__name__
         if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
             self._constants.put_back(checkpoint["state_dict"])

@@ -140,6 +140,7 @@ trainer:
         ("epoch", "false"),  # chooses the first epoch
         pytest.param("epoch", "true", marks=pytest.mark.slow),
         pytest.param("null", "false", marks=pytest.mark.slow),
+        pytest.param("null", "true", marks=pytest.mark.slow),
     ],
 )
 def test_of_averaged_weights_those_in_the_checkpoint_are_tested(

@@ -1,11 +1,15 @@
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
+from carsfg.callbacks.stamp import RunStamp
 from carsfg.errors import InputError
+from carsfg.tasks.loading import read_checkpoint
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 
@@ -204,3 +208,20 @@ def test_on_a_cpu_nothing_is_compiled_by_itself(
 def test_images_of_another_shape(shape: tuple[int, ...], make_task: MakeTask) -> None:
     with pytest.raises(InputError, match=r"images must be \(batch, 3, height, width\)"):
         make_task()(torch.zeros(shape, dtype=torch.uint8))
+
+
+def test_weights_saved_alone_are_those_of_a_whole_checkpoint(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    saving = [
+        ModelCheckpoint(tmp_path, "whole", monitor="val/loss"),
+        ModelCheckpoint(tmp_path, "alone", save_weights_only=True),
+    ]
+    trainer = make_trainer(callbacks=[RunStamp(), EMAWeightAveraging(decay=0.5), *saving], enable_checkpointing=True)
+    trainer.fit(make_task(backbone="squeezenet1_1"), make_cars())
+    whole, alone = (read_checkpoint(tmp_path / f"{name}.ckpt") for name in ("whole", "alone"))
+    assert whole["carsfg"] == alone["carsfg"]
+    assert alone["carsfg"]["stamp"]["chosen_on"] == "holdout: val/loss"
+    assert all(torch.equal(value, alone["state_dict"][key]) for key, value in whole["state_dict"].items())
+    assert not torch.equal(whole["current_model_state"]["head.weight"], alone["state_dict"]["head.weight"])
+    assert not {"current_model_state", "averaging_state", "callbacks", "optimizer_states"} & alone.keys()
