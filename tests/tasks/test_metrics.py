@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
-from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from carsfg.tasks.metrics import ClassificationMetrics
 
@@ -95,7 +95,7 @@ def test_an_average_of_the_weights_leaves_the_metrics_alone() -> None:
     """Of the module, buffers included, as Lightning's `EMAWeightAveraging` makes it."""
     names = [f"Make{number} Model {('Coupe', 'SUV')[number % 2]} {1990 + number}" for number in range(40)]
     metrics = ClassificationMetrics(names)
-    average = AveragedModel(metrics, avg_fn=get_ema_avg_fn(0.9), use_buffers=True)
+    average = AveragedModel(metrics, avg_fn=lambda old, new, _: 0.9 * old + (1 - 0.9) * new, use_buffers=True)
     for _ in range(3):
         average.update_parameters(metrics)
     averaged = average.module
