@@ -50,8 +50,8 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
         axes.axhline(start - 0.5, color="0.75", linewidth=0.5)
         axes.axvline(start - 0.5, color="0.75", linewidth=0.5)
     if len(names) <= FEW:
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
         return
     axes.set_xticks([])
     axes.set_yticks([])
@@ -59,7 +59,7 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
     places = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
-    style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread}
+    style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread, "parse_math": False}
     for start, middle, place in zip(starts, middles, places, strict=True):
         y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
         label = makes[start]
@@ -94,4 +94,5 @@ def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str]
     axes.set_title("most often confused", loc="left")
     half = max(len(lines) - len(lines) // 2, 1)
     for x, part in ((0, lines[:half] or ["nothing"]), (0.5, lines[half:])):
-        axes.text(x, 0.99, "\n".join(part), va="top", fontsize=9, linespacing=1.3, transform=axes.transAxes)
+        style: dict[str, Any] = {"fontsize": 9, "linespacing": 1.3, "parse_math": False}
+        axes.text(x, 0.99, "\n".join(part), va="top", transform=axes.transAxes, **style)

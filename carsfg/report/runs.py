@@ -1,6 +1,7 @@
 """Reading finished runs: what made them, their curves, their test figures and their mistakes."""
 
 import csv
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,18 +35,23 @@ class Run:
 
 
 def read_runs(folder: str | Path) -> list[Run]:
-    """Read all runs below a folder that were tested, sorted by name.
+    """Read all runs below a folder that were tested, sorted by name; a damaged one is skipped, with a line on stderr.
 
     Args:
         folder: such as `lightning_logs`.
 
     Raises:
-        InputError: there is no such folder, none of its runs was tested, or a file of one is damaged.
+        InputError: there is no such folder, or no readable run in it was tested.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    runs = [_read(path.parent, folder) for path in sorted(folder.rglob("metrics.csv"))]
+    runs = []
+    for path in sorted(folder.rglob("metrics.csv")):
+        try:
+            runs.append(_read(path.parent, folder))
+        except InputError as error:
+            print(f"skipped: {error}", file=sys.stderr)  # noqa: T201
     tested = [run for run in runs if "test/top1" in run.test or "test/retrieval/top_1" in run.test]
     if not tested:
         raise InputError(f"no run below {folder} was tested: `carsfg fit` leaves such runs in lightning_logs")
@@ -65,7 +71,7 @@ def _read(folder: Path, root: Path) -> Run:
                 for key, value in row.items():
                     if value and key not in ("epoch", "step"):
                         last[key] = float(value)
-                        if row["epoch"]:
+                        if row.get("epoch"):
                             curves.setdefault(key, []).append((int(row["epoch"]) + 1, last[key]))
         return Run(name, experiment, stamp, curves, last, _confusions(folder / "confusions.csv"))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:

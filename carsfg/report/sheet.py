@@ -17,7 +17,7 @@ def contact_sheet(dataset: StanfordCars) -> Figure:
     shown = sorted({row * count // min(ROWS, count) for row in range(min(ROWS, count))})
     figure = Figure(figsize=(1.6 * COLUMNS, 1.25 * len(shown)), dpi=100, layout="constrained")
     for strip, label in zip(figure.subfigures(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
-        strip.suptitle(dataset.class_names[label], x=0.01, ha="left", fontsize=9)
+        strip.suptitle(dataset.class_names[label], x=0.01, ha="left", fontsize=9, parse_math=False)
         images = (dataset.labels == label).nonzero().flatten().tolist()[:COLUMNS]
         for place, index in enumerate(images):
             cell = strip.add_subplot(1, COLUMNS, place + 1)

@@ -73,3 +73,10 @@ def test_everything_is_legible(classes: int, makes: int) -> None:
     boxes = list(found.items())
     pairs = [(one, other) for place, one in enumerate(boxes) for other in boxes[:place]]
     assert [(one[0], other[0]) for one, other in pairs if one[1].padded(-1).overlaps(other[1])] == []
+
+
+@pytest.mark.parametrize("classes", [4, 60])
+def test_dollars_in_a_name_are_text(classes: int) -> None:
+    names = [f"Car{place} $x_^$ Sedan 2012" for place in range(classes)]
+    shown = extents(confusion_figure(torch.ones(classes, classes, dtype=torch.int64), names, "val"))
+    assert any("$x_^$" in text for text in shown)

@@ -29,13 +29,22 @@ def test_runs_without_a_test_are_left_out(make_run: MakeRun) -> None:
         read_runs(logs)
 
 
-def test_mistakes(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_damaged_run_does_not_hide_the_others(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
+    logs = make_run()
+    other = logs / "other/version_0"
+    other.mkdir(parents=True)
+    for damage, said in (
+        ("epoch,step,test/top1\n1,2,much\n", "its files are damaged"),
+        ("lr-Adam,step\n0.001,0\n", ""),
+    ):
+        (other / "metrics.csv").write_text(damage)
+        assert [run.name for run in read_runs(logs)] == ["tl_exp1/version_0"]
+        assert said in capsys.readouterr().err
+    (other / "hparams.yaml").write_text("seed: [")
+    assert [run.name for run in read_runs(logs)] == ["tl_exp1/version_0"]
+    assert "hparams.yaml is damaged" in capsys.readouterr().err
+
+
+def test_mistakes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder"):
         read_runs(tmp_path / "nowhere")
-    logs = make_run()
-    (logs / "tl_exp1/version_0/metrics.csv").write_text("epoch,step,test/top1\n1,2,much\n")
-    with pytest.raises(InputError, match="its files are damaged"):
-        read_runs(logs)
-    (logs / "tl_exp1/version_0/hparams.yaml").write_text("seed: [")
-    with pytest.raises(InputError, match=r"hparams\.yaml is damaged"):
-        read_runs(logs)
