@@ -41,7 +41,7 @@ def read_runs(folder: str | Path) -> list[Run]:
         folder: such as `lightning_logs`.
 
     Raises:
-        InputError: there is no such folder, or no readable run in it was tested.
+        InputError: the folder does not exist, or none of its readable runs was tested.
     """
     folder = Path(folder)
     if not folder.is_dir():
