@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from carsfg.callbacks.faiss_retrieval import FaissRetrieval as FaissRetrieval
+    from carsfg.cli import main as main
     from carsfg.data.datamodule import StanfordCarsDataModule as StanfordCarsDataModule
-    from carsfg.data.stanford_cars import StanfordCars as StanfordCars
-    from carsfg.main import main as main
-    from carsfg.retrieval.callback import FaissRetrieval as FaissRetrieval
-    from carsfg.retrieval.gallery import Gallery as Gallery
-    from carsfg.retrieval.visual_search import VisualSearch as VisualSearch
+    from carsfg.data.sources.stanford_cars import StanfordCars as StanfordCars
+    from carsfg.search.engine import VisualSearch as VisualSearch
+    from carsfg.search.gallery import Gallery as Gallery
+    from carsfg.tasks.checkpoints import load as load
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
     from carsfg.tasks.cnn import CarCNN as CarCNN
     from carsfg.tasks.embedder import EmbeddingExtractor as EmbeddingExtractor
-    from carsfg.tasks.loading import load as load
 
 _HOME = {
     "CarCNN": "carsfg.tasks.cnn",
     "CarClassifier": "carsfg.tasks.classifier",
     "EmbeddingExtractor": "carsfg.tasks.embedder",
-    "FaissRetrieval": "carsfg.retrieval.callback",
-    "Gallery": "carsfg.retrieval.gallery",
-    "StanfordCars": "carsfg.data.stanford_cars",
+    "FaissRetrieval": "carsfg.callbacks.faiss_retrieval",
+    "Gallery": "carsfg.search.gallery",
+    "StanfordCars": "carsfg.data.sources.stanford_cars",
     "StanfordCarsDataModule": "carsfg.data.datamodule",
-    "VisualSearch": "carsfg.retrieval.visual_search",
-    "load": "carsfg.tasks.loading",
-    "main": "carsfg.main",
+    "VisualSearch": "carsfg.search.engine",
+    "load": "carsfg.tasks.checkpoints",
+    "main": "carsfg.cli",
 }
 
 __all__ = [
@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'carsfg' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)
-    globals()[name] = value  # `carsfg.main` is also a submodule: the function wins, as documented
+    globals()[name] = value
     return value
 
 

@@ -1,5 +1,5 @@
 """`python -m carsfg` is the command `carsfg`."""
 
-from carsfg.main import entry_point
+from carsfg.cli import entry_point
 
 entry_point()

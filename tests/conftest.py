@@ -14,7 +14,7 @@ import torch
 from lightning import Trainer
 
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.drawn_cars import DrawnCars
+from carsfg.synthetic.dataset import DrawnCars
 from carsfg.tasks.classifier import CarClassifier
 
 DRAWN = DrawnCars(classes=4, train=10, test=5)  # a hold-out of 1 a class: 36 train, 4 validation, 20 test images

@@ -15,7 +15,7 @@ import pytest
 import torch
 import torchvision
 
-from carsfg.data.drawn_cars import DrawnCars, draw_cars
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
 README = Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```bash\n(.*?)```", README.read_text(), re.S)

@@ -15,12 +15,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 import gradio as gr
 import numpy as np
 
-from carsfg.app.answers import ANY, Answers
+from carsfg.app.requests import ANY, Answers
 from carsfg.app.results import EMPTY, complaint, data_url
-from carsfg.data.drawn_models import MOST, car_model
-from carsfg.data.drawn_scene import draw_scene
-from carsfg.retrieval.thumbnails import encode
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
+from carsfg.search.thumbnails import encode
+from carsfg.synthetic.catalogue import MOST, car_model
+from carsfg.synthetic.scene import draw_scene
 
 WORKERS, QUEUE, SECONDS = 2, 64, 20.0  # photos at a time, that may wait, and that one may take
 EXAMPLES = 6

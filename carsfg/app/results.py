@@ -7,9 +7,9 @@ from html import escape
 
 from PIL import Image
 
-from carsfg.report.answer import LEAST, known_sentence
-from carsfg.retrieval.thumbnails import Thumbnails
-from carsfg.retrieval.visual_search import Answer, Match, Share
+from carsfg.search.display import LEAST, known_sentence
+from carsfg.search.engine import Answer, Match, Share
+from carsfg.search.thumbnails import Thumbnails
 
 EMPTY = '<p class="hint">What is found will stand here.</p>'
 NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"

@@ -10,7 +10,7 @@ from fastapi.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from carsfg.app.page import SCRIPT, STYLE, build_page, theme
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
 
 MOST, HEARD = 30 * 2**20, 8  # bytes of a request, and how many times that is read before the line is cut
 TOO_LARGE = "This is too large: photos of up to 20 MB are taken."

@@ -12,7 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from carsfg.report.figures import confusion_figure
+from carsfg.plots.confusion import confusion_figure
 from carsfg.tasks.base import CarsTask
 
 

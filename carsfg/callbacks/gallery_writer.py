@@ -11,12 +11,12 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from PIL import Image
 from torch import Tensor
 
-from carsfg.callbacks.stamp import RunStamp
-from carsfg.retrieval.callback import FaissRetrieval
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.known import calibrate
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.callbacks.record_run import RecordRun
 from carsfg.retrieval.metrics import Metric
-from carsfg.retrieval.thumbnails import Thumbnails, encode
+from carsfg.search.calibration import calibrate
+from carsfg.search.gallery import Gallery
+from carsfg.search.thumbnails import Thumbnails, encode
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
@@ -61,7 +61,7 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     rows = data.predicted_rows[whole["index"][order].numpy()]
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     metric: Metric = next((one.metric for one in callbacks if isinstance(one, FaissRetrieval)), "cosine")
-    stamp = next((one.stamp for one in callbacks if isinstance(one, RunStamp)), {})
+    stamp = next((one.stamp for one in callbacks if isinstance(one, RecordRun)), {})
     embeddings = whole["embedding"][order].float()
     gallery = Gallery.build(
         embeddings,

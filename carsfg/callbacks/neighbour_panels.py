@@ -13,14 +13,14 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.data.class_names import parse
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.names import parse
 from carsfg.data.splits import Rows
 from carsfg.errors import InputError
-from carsfg.report.neighbours import Found, neighbour_figure
-from carsfg.retrieval.callback import FaissRetrieval
+from carsfg.plots.neighbours import Found, neighbour_figure
 from carsfg.retrieval.metrics import Metric, prepare
-from carsfg.retrieval.search import Searched
+from carsfg.retrieval.ranking import Searched
 
 TITLES = {
     "best": "the best of {} queries by average precision, one a class",

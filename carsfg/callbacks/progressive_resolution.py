@@ -48,7 +48,9 @@ class ProgressiveResolution(Callback):
         if stage == "fit":
             assert isinstance(pl_module, CarsTask)  # noqa: S101
             for size in self.sizes:
-                check_image_size(pl_module.trunk, min(size.image_size, pl_module.hparams["image_size"]), "the network")
+                check_image_size(
+                    pl_module.backbone, min(size.image_size, pl_module.hparams["image_size"]), "the network"
+                )
         begins = sum(size.epochs for size in self.sizes[:-1])
         if stage == "fit" and 0 <= (trainer.max_epochs or -1) <= begins and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             rank_zero_warn(

@@ -1,4 +1,4 @@
-"""Progressive unfreezing: first the head learns, then more and more of the trunk."""
+"""Progressive unfreezing: first the head learns, then more and more of the backbone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Stage:
     """One stage of training.
 
     Attributes:
-        modules: what joins in, as names under the task (`head`, `trunk.features.denseblock4`).
+        modules: what joins in, as names under the task (`head`, `backbone.features.denseblock4`).
         epochs: how long the stage lasts.
         lr: learning rate of all that learns during it.
     """
@@ -31,7 +31,7 @@ class StagedUnfreezing(Callback):
 
     Every stage has its parameter group, and gradients, from the first step on, at rate 0 until its turn: under DDP all
     processes so reduce the same parameters throughout (those unfrozen after the wrap would not be reduced). Modules
-    of the trunk that do not learn stay in eval mode: their BatchNorm statistics stand still, and nothing is dropped.
+    of the backbone that do not learn stay in eval mode: their BatchNorm statistics stand still, and nothing is dropped.
 
     Args:
         stages: in order; their epochs must sum to `trainer.max_epochs`.
@@ -92,18 +92,18 @@ def _find(task: CarsTask, name: str) -> nn.Module:
     try:
         return task.get_submodule(name)
     except AttributeError:
-        children = ", ".join(child for child, _ in task.trunk.named_children())
-        raise InputError(f"StagedUnfreezing: no module {name!r}; the trunk has {children}") from None
+        children = ", ".join(child for child, _ in task.backbone.named_children())
+        raise InputError(f"StagedUnfreezing: no module {name!r}; the backbone has {children}") from None
 
 
 def _outside(task: CarsTask, learning: Sequence[str]) -> list[nn.Module]:
-    """Return the modules of the trunk that are none of the named ones, lie under none of them, and contain none."""
+    """Return the modules of the backbone that are none of the named ones, lie under none of them, and contain none."""
     prefixes = tuple(f"{name}." for name in learning)
     named = ((f"{name}.", module) for name, module in task.named_modules())
     return [
         module
         for path, module in named
-        if path.startswith("trunk.")
+        if path.startswith("backbone.")
         and not path.startswith(prefixes)
         and not any(prefix.startswith(path) for prefix in prefixes)
     ]

@@ -3,7 +3,7 @@
 import socket
 from contextlib import suppress
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 
@@ -32,7 +32,7 @@ def main(args: list[str]) -> int:
         return int(end.code or 0)
     _check_address(options.host, options.port)
     from carsfg.hardware import find_device
-    from carsfg.retrieval.visual_search import VisualSearch
+    from carsfg.search.engine import VisualSearch
 
     search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
     try:

@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 
 if TYPE_CHECKING:
-    from carsfg.data.check import Report
+    from carsfg.data.integrity import Report
 
 ROOT = "data"
 
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(root: str, crop: bool, sheet: str | None = None) -> int:
     """Check a folder, print what is in it, and show some of it in a picture."""
-    from carsfg.data.check import check
+    from carsfg.data.integrity import check
 
     report = check(root, crop)
     _print(report)
@@ -77,7 +77,7 @@ def _check(root: str, crop: bool, sheet: str | None = None) -> int:
 
 def _draw(options: argparse.Namespace) -> int:
     """Draw cars."""
-    from carsfg.data.drawn_cars import DrawnCars, draw_cars
+    from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
     spec = DrawnCars(classes=options.classes, train=options.train, test=options.test, seed=options.seed)
     print(f"drawn: {draw_cars(options.dir, spec)}")  # noqa: T201
@@ -89,9 +89,9 @@ def _write_sheet(root: str, crop: bool, file: str | None) -> None:
     """Write a contact sheet of the training images, if a file is named."""
     if file is None:
         return
-    from carsfg.data.stanford_cars import StanfordCars
+    from carsfg.data.sources.stanford_cars import StanfordCars
     from carsfg.errors import InputError
-    from carsfg.report.sheet import contact_sheet
+    from carsfg.plots.contact_sheet import contact_sheet
 
     try:
         contact_sheet(StanfordCars(root, "train", crop)).savefig(file)
@@ -102,7 +102,7 @@ def _write_sheet(root: str, crop: bool, file: str | None) -> None:
 
 def _fetch(options: argparse.Namespace) -> int:
     """Lay out what the user points at and check it; without anything, say where the data is found."""
-    from carsfg.data.fetch import SOURCES, fetch
+    from carsfg.data.download import SOURCES, fetch
 
     if not options.url:
         print(SOURCES.format(root=options.root))  # noqa: T201

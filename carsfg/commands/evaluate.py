@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    from carsfg.data.drawn_cars import DrawnCars
-    from carsfg.retrieval.evaluation import Row
-    from carsfg.retrieval.subject import Subject
+    from carsfg.evaluation.checkpoint_data import Subject
+    from carsfg.evaluation.scores import Row
+    from carsfg.synthetic.dataset import DrawnCars
 
 DEMO = "12,80,20,0"  # as configs/demo.yaml draws them
 
@@ -76,11 +76,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _evaluate(options: argparse.Namespace) -> int:
     """Embed all images, compute all figures, print and write them."""
+    from carsfg.evaluation.checkpoint_data import Subject
+    from carsfg.evaluation.scores import evaluate_closed, evaluate_zero_shot, probe_strength
+    from carsfg.evaluation.table import print_evaluation
     from carsfg.hardware import computes_in_bfloat16, device_name, find_device
     from carsfg.progress import stderr_console, track
-    from carsfg.report.evaluation import print_evaluation
-    from carsfg.retrieval.evaluation import evaluate_closed, evaluate_zero_shot, probe_strength
-    from carsfg.retrieval.subject import Subject
 
     device, drawn = find_device(options.device), _drawn(options.drawn)
     names = ("root", "crop", "margin", "cache_dir", "batch_size")
@@ -107,7 +107,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def _drawn(text: str | None) -> "DrawnCars | None":
     """Read what follows `--drawn`."""
-    from carsfg.data.drawn_cars import DrawnCars
+    from carsfg.synthetic.dataset import DrawnCars
 
     if text is None:
         return None
@@ -120,7 +120,7 @@ def _drawn(text: str | None) -> "DrawnCars | None":
 
 def _facts(options: argparse.Namespace, subject: "Subject") -> dict[str, Any]:
     """Say what was scored, and how."""
-    from carsfg.retrieval.bootstrap import RESAMPLES, SHARE
+    from carsfg.evaluation.bootstrap import RESAMPLES, SHARE
     from carsfg.tasks.fingerprint import fingerprint
 
     data = subject.data

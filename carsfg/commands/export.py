@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 
@@ -27,7 +27,7 @@ def main(args: list[str]) -> int:
         return int(end.code or 0)
     if not Path(options.output).parent.is_dir():
         raise InputError(f"cannot write {options.output}: there is no such folder")
-    from carsfg.tasks.loading import load
+    from carsfg.tasks.checkpoints import load
     from carsfg.tasks.onnx_export import export_onnx
 
     difference = export_onnx(load(options.checkpoint), options.output)

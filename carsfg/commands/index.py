@@ -5,15 +5,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-    from carsfg.data.photos import Photos
-    from carsfg.retrieval.gallery import Gallery
-    from carsfg.retrieval.indexing import EmbeddedPhotos
+    from carsfg.data.image_folder import Photos
+    from carsfg.search.build import EmbeddedPhotos
+    from carsfg.search.gallery import Gallery
     from carsfg.tasks.base import CarsTask
 
 
@@ -70,12 +70,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _index(options: argparse.Namespace) -> int:
     """Embed, build, measure, calibrate and write."""
-    from carsfg.data.photos import Photos
+    from carsfg.data.image_folder import Photos
     from carsfg.hardware import find_device
-    from carsfg.retrieval.gallery import check_target
-    from carsfg.retrieval.indexing import choose_factory, embed_photos, tune
-    from carsfg.retrieval.known import calibrate
-    from carsfg.tasks.loading import load
+    from carsfg.search.build import choose_factory, embed_photos, tune
+    from carsfg.search.calibration import calibrate
+    from carsfg.search.gallery import check_target
+    from carsfg.tasks.checkpoints import load
 
     check_target(options.output)  # said before it takes minutes
     device = find_device(options.device)
@@ -104,8 +104,8 @@ def _index(options: argparse.Namespace) -> int:
 def _stamp(options: argparse.Namespace, task: "CarsTask", device: "torch.device") -> dict[str, str | int]:
     """Say what makes the embeddings: all that a photo must be treated with as well."""
     from carsfg.hardware import computes_in_bfloat16
+    from carsfg.tasks.checkpoints import read_stamp
     from carsfg.tasks.fingerprint import fingerprint
-    from carsfg.tasks.loading import read_stamp
 
     made = read_stamp(options.checkpoint)
     wanted = computes_in_bfloat16(device.type) and made.get("precision") != "32-true"
@@ -117,8 +117,8 @@ def _stamp(options: argparse.Namespace, task: "CarsTask", device: "torch.device"
 def _build(
     photos: "Photos", embedded: "EmbeddedPhotos", metric: Any, factory: str, stamp: dict[str, str | int]
 ) -> "Gallery":
-    from carsfg.retrieval.gallery import Gallery
-    from carsfg.retrieval.thumbnails import Thumbnails
+    from carsfg.search.gallery import Gallery
+    from carsfg.search.thumbnails import Thumbnails
 
     paths = [photos.name(place) for place in embedded.places]
     labels = photos.labels[embedded.places]

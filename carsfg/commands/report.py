@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ def main(args: list[str]) -> int:
 def _report(options: argparse.Namespace) -> int:
     from carsfg.report.groups import group
     from carsfg.report.page import build_markdown, build_page
+    from carsfg.report.paper_tables import readme_tables
     from carsfg.report.runs import read_runs
-    from carsfg.report.summaries import readme_tables
 
     runs = read_runs(options.logdir)
     groups = group(runs)
@@ -101,7 +101,7 @@ def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
     if root is None and not Path(DATA, "stanford_cars").is_dir():
         print(f"no pictures of confused cars: there is no {DATA}/stanford_cars (--root names another)")  # noqa: T201
         return {}
-    from carsfg.data.stanford_cars import StanfordCars
+    from carsfg.data.sources.stanford_cars import StanfordCars
 
     try:
         cars = StanfordCars(root or DATA, "train", crop)

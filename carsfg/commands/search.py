@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carsfg.commands.messages import OneLineParser
+from carsfg.commands.parsing import OneLineParser
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from carsfg.data.photo import Box
-    from carsfg.retrieval.visual_search import Answer, VisualSearch
+    from carsfg.data.image_io import Box
+    from carsfg.search.engine import Answer, VisualSearch
 
 SHOWN = 50  # photos that a picture holds at most
 
@@ -35,7 +35,7 @@ def main(args: list[str]) -> int:
         options = _parser().parse_args(args)
     except SystemExit as end:  # argparse, after --help
         return int(end.code or 0)
-    from carsfg.data.photos import is_folder
+    from carsfg.data.image_folder import is_folder
 
     box = None if options.box is None else _box(options.box)
     if box is not None and (len(options.photos) > 1 or options.photos[0] == "-" or is_folder(options.photos[0])):
@@ -73,10 +73,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _search(options: argparse.Namespace, box: "Box | None") -> int:
     """Answer one photo after the other."""
-    from carsfg.data.photo import crop_photo, read_photo
+    from carsfg.data.image_io import crop_photo, read_photo
     from carsfg.hardware import find_device
-    from carsfg.report.answer import print_answer
-    from carsfg.retrieval.visual_search import VisualSearch, as_dict
+    from carsfg.search.display import print_answer
+    from carsfg.search.engine import VisualSearch, as_dict
 
     search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
     if options.output and search.gallery.thumbnails is None:
@@ -112,7 +112,7 @@ def _photos(words: list[str]) -> "Iterator[str | InputError]":
 
     In place of a folder without images, say so.
     """
-    from carsfg.data.photos import is_folder, list_images
+    from carsfg.data.image_folder import is_folder, list_images
 
     for word in words:
         if word == "-":
@@ -146,7 +146,7 @@ def _check_picture(path: Path) -> None:
 
 
 def _draw(output: str, shown: "list[tuple[str, Image.Image, Answer]]", search: "VisualSearch") -> None:
-    from carsfg.report.answer import answer_figure
+    from carsfg.search.display import answer_figure
 
     assert search.gallery.thumbnails is not None  # noqa: S101
     try:

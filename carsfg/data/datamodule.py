@@ -11,17 +11,17 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from carsfg.data.augment import recipe_named
-from carsfg.data.crops import CropCache
-from carsfg.data.drawn_cars import DrawnCars, draw_cars
-from carsfg.data.layout import find_folder, read_class_names
-from carsfg.data.resident import ResidentLoader, fits, upload
+from carsfg.data.augmentation import recipe_named
+from carsfg.data.batches import Batch, CropSamples, FeatureSamples, as_it_is
+from carsfg.data.crop_cache import CropCache
+from carsfg.data.gpu_loader import ResidentLoader, fits, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.samples import Batch, CropSamples, FeatureSamples, as_it_is
+from carsfg.data.sources.annotations import find_folder, read_class_names
+from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.splits import Protocol, Rows, Splits, Validation, split
-from carsfg.data.stanford_cars import StanfordCars
 from carsfg.errors import InputError
 from carsfg.seeding import global_seed
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
 Retrieval = Literal["closed_loo", "closed_train_gallery"]
 Loader = DataLoader[Batch] | ResidentLoader
@@ -44,7 +44,7 @@ class StanfordCarsDataModule(LightningDataModule):
         retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
             (`closed_train_gallery`), which then comes as a second validation and test loader.
         predict: which images `predict` embeds: the `test` or `train` folder, or `both`.
-        augment: the recipe for training images, `none` or one of `carsfg.data.augment.RECIPES`.
+        augment: the recipe for training images, `none` or one of `carsfg.data.augmentation.RECIPES`.
         batch_size: images a process and step.
         images_per_class: fill every training batch with so many images of each of its classes, as metric-learning
             losses want it (extra `metric`); None: shuffle.
@@ -99,7 +99,7 @@ class StanfordCarsDataModule(LightningDataModule):
         self.on_device = on_device
         self._images: Tensor | None = None
         self._splits: Splits | None = None
-        self.features: Tensor | None = None  # of all pooled images (N, D), once a frozen trunk's output is known
+        self.features: Tensor | None = None  # of all pooled images (N, D), once a frozen backbone's output is known
 
     @property
     def class_names(self) -> list[str]:
@@ -184,7 +184,7 @@ class StanfordCarsDataModule(LightningDataModule):
     def crops(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return the crops (B, S, S, 3) of rows as `splits` has them, not augmented: of a stored copy, the original.
 
-        They come from the decoded crops, whatever the loaders give: images on a device, or a frozen trunk's output.
+        They come from the decoded crops, whatever the loaders give: images on a device, or a frozen backbone's output.
 
         Args:
             rows: int64 (B,).

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from carsfg.data.crops import twins
+from carsfg.data.crop_cache import twins
 
 Protocol = Literal["official", "zero_shot", "seed_leaky"]
 Validation = Literal["holdout", "test", "none"]

@@ -1,4 +1,4 @@
-"""Trunks: torchvision's classification networks, and timm's, by name, without their head."""
+"""Backbones: torchvision's classification networks, and timm's, by name, without their head."""
 
 import contextlib
 import difflib
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from carsfg.errors import InputError
 from carsfg.models.cnn import CustomCNN
 from carsfg.models.pooling import Pooling, with_pooling
-from carsfg.models.timm_trunks import PREFIX, build_timm_trunk
+from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
 
 CUSTOM = "custom_cnn"  # the name of what is no torchvision network
 
@@ -25,7 +25,7 @@ _SKIP_WEIGHTS: ContextVar[bool] = ContextVar("skip_weights", default=False)
 
 @contextlib.contextmanager
 def skip_weights() -> Iterator[None]:
-    """Build trunks without reading their pretrained weights: a checkpoint is about to overwrite them."""
+    """Build backbones without reading their pretrained weights: a checkpoint is about to overwrite them."""
     token = _SKIP_WEIGHTS.set(True)
     try:
         yield
@@ -38,7 +38,7 @@ def weights_are_skipped() -> bool:
     return _SKIP_WEIGHTS.get()
 
 
-def build_trunk(
+def build_backbone(
     name: str,
     weights: str | None = None,
     pooling: Pooling | None = None,
@@ -56,7 +56,7 @@ def build_trunk(
         arguments: of `carsfg.models.cnn.CustomCNN`.
 
     Returns:
-        The trunk, which maps float images (B, 3, H, W) to embeddings (B, width), and its width.
+        The backbone, which maps float images (B, 3, H, W) to embeddings (B, width), and its width.
 
     Raises:
         InputError: the name is unknown, or the weights cannot be read, fetched or do not fit.
@@ -73,7 +73,7 @@ def build_trunk(
         raise InputError(f"backbone_args are for {CUSTOM} alone, the backbone is {name!r}: leave them out")
     if name.startswith(PREFIX):
         fetch = weights == "DEFAULT" and not weights_are_skipped()
-        network, width, head_keys = build_timm_trunk(name.removeprefix(PREFIX), fetch)
+        network, width, head_keys = build_timm_backbone(name.removeprefix(PREFIX), fetch)
         if weights not in (None, "DEFAULT") and not weights_are_skipped():
             _load_into(network, read_state_dict(Path(weights)), head_keys, f"weights {weights!r} for {name}")
         return with_pooling(network, pooling) if pooling else network, width
@@ -89,21 +89,21 @@ def build_trunk(
 
 
 @torch.no_grad()
-def check_image_size(trunk: nn.Module, size: int, name: str) -> None:
-    """Try a trunk on one blank image: some take images of one size alone, others those that their patches fit.
+def check_image_size(backbone: nn.Module, size: int, name: str) -> None:
+    """Try a backbone on one blank image: some take images of one size alone, others those that their patches fit.
 
     Args:
-        trunk: maps float images (1, 3, size, size) to an embedding.
+        backbone: maps float images (1, 3, size, size) to an embedding.
         size: side of the image, in pixels.
         name: of the network, for the complaint.
 
     Raises:
         InputError: it takes no images of that size.
     """
-    modes = [(module, module.training) for module in trunk.modules()]
+    modes = [(module, module.training) for module in backbone.modules()]
     try:
-        device = next((parameter.device for parameter in trunk.parameters()), torch.device("cpu"))
-        trunk.eval()(torch.zeros(1, 3, size, size, device=device))
+        device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+        backbone.eval()(torch.zeros(1, 3, size, size, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{name} takes no images of {size} pixels ({said}): choose another size") from error
@@ -210,11 +210,11 @@ def read_plain(path: str | Path, what: str) -> Any:
 
 
 def _load_into(network: nn.Module, state: dict[str, Tensor], head_keys: tuple[str, ...], what: str) -> None:
-    trunk = {key: value for key, value in state.items() if not key.startswith(head_keys)}
+    backbone = {key: value for key, value in state.items() if not key.startswith(head_keys)}
     own = network.state_dict()
-    missing, unknown = sorted(own.keys() - trunk.keys()), sorted(trunk.keys() - own.keys())
-    misshapen = sorted(key for key in own.keys() & trunk.keys() if own[key].shape != trunk[key].shape)
+    missing, unknown = sorted(own.keys() - backbone.keys()), sorted(backbone.keys() - own.keys())
+    misshapen = sorted(key for key in own.keys() & backbone.keys() if own[key].shape != backbone[key].shape)
     for problem, keys in (("lack", missing), ("have unknown", unknown), ("have another shape at", misshapen)):
         if keys:
             raise InputError(f"{what} {problem} {keys[0]}" + (f" and {len(keys) - 1} more" if keys[1:] else ""))
-    network.load_state_dict(trunk)
+    network.load_state_dict(backbone)

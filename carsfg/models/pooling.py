@@ -63,26 +63,26 @@ class PooledFeatures(nn.Module):
         return self.avgpool(torch.relu(self.features(images))).flatten(1)  # type: ignore[no-any-return]
 
 
-def with_pooling(trunk: nn.Module, name: Pooling) -> nn.Module:
-    """Put a pooling in the place of a torchvision trunk's average; names in its state_dict stay as they are.
+def with_pooling(backbone: nn.Module, name: Pooling) -> nn.Module:
+    """Put a pooling in the place of a torchvision backbone's average; names in its state_dict stay as they are.
 
     Args:
-        trunk: a network as `build_trunk` makes it.
+        backbone: a network as `build_backbone` makes it.
         name: `average` leaves it as it is.
 
     Raises:
         InputError: the network has no average over whole maps that could be replaced.
     """
     if name == "average":
-        return trunk
-    own = getattr(trunk, "avgpool", None)
+        return backbone
+    own = getattr(backbone, "avgpool", None)
     if isinstance(own, nn.AdaptiveAvgPool2d) and own.output_size in (1, (1, 1)):
-        trunk.avgpool = make_pooling(name)
-        return trunk
-    of_timm = getattr(trunk, "global_pool", None) or getattr(getattr(trunk, "head", None), "global_pool", None)
+        backbone.avgpool = make_pooling(name)
+        return backbone
+    of_timm = getattr(backbone, "global_pool", None) or getattr(getattr(backbone, "head", None), "global_pool", None)
     if isinstance(getattr(of_timm, "pool", None), nn.AdaptiveAvgPool2d) and name != "gem":  # maps may be negative
         of_timm.pool = make_pooling(name)  # type: ignore[union-attr]
-        return trunk
-    if type(trunk).__name__ in ("DenseNet", "MobileNetV2"):
-        return PooledFeatures(trunk.features, make_pooling(name))  # type: ignore[arg-type]
-    raise InputError(f"the pooling of a {type(trunk).__name__} cannot be replaced: set model.pooling: null")
+        return backbone
+    if type(backbone).__name__ in ("DenseNet", "MobileNetV2"):
+        return PooledFeatures(backbone.features, make_pooling(name))  # type: ignore[arg-type]
+    raise InputError(f"the pooling of a {type(backbone).__name__} cannot be replaced: set model.pooling: null")

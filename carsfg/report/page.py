@@ -10,13 +10,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
+from carsfg.evaluation.glossary import PROTOCOLS, RANKINGS
 from carsfg.report.curves import Drawing, figures
 from carsfg.report.groups import Group
 from carsfg.report.overview import overview
-from carsfg.report.page_mistakes import mistakes
-from carsfg.report.summaries import rankings, summaries
-from carsfg.report.summary import Summary
-from carsfg.report.terms import PROTOCOLS, RANKINGS
+from carsfg.report.page_confusions import mistakes
+from carsfg.report.paper_tables import rankings, summaries
+from carsfg.report.table import Summary
 
 STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 SECTIONS = {"overview": "At a glance", "tables": "Tables", "figures": "Figures", "mistakes": "Mistakes", "runs": "Runs"}

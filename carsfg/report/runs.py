@@ -20,7 +20,7 @@ class Run:
     Attributes:
         name: its folder, below the log folder.
         experiment: the config's name, such as `tl_exp3`.
-        stamp: its hyper-parameters, and what `carsfg.callbacks.stamp` adds.
+        stamp: its hyper-parameters, and what `carsfg.callbacks.record_run` adds.
         curves: (epoch, value) of each logged key, such as `val/top1`, epochs from 1.
         test: last value of each `test/...` key, and of each `val/...` key.
         confusions: images by true and predicted class; empty where the run was tested by an older version.

@@ -15,10 +15,10 @@ from torch.nn import functional
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import check_image_size, skip_weights, weights_are_skipped
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from carsfg.models.timm_trunks import check_normalisation
+from carsfg.models.timm_backbones import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
+from carsfg.tasks.checkpoints import check_classes, init_from
 from carsfg.tasks.constants import Constants
-from carsfg.tasks.loading import check_classes, init_from
 from carsfg.tasks.metrics import ClassificationMetrics
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
 
@@ -29,12 +29,13 @@ class CarsTask(LightningModule):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
-    place in its split. Where the trunk is frozen and nothing random comes before it, `feature` (B, D) may stand for
-    `image`: what the trunk makes of it. In training, labels may be shares of the classes (B, C), as mixing gives them.
+    place in its split. Where the backbone is frozen and nothing random comes before it, `feature` (B, D) may stand for
+    `image`: what the backbone makes of it. In training, labels may be shares of the classes (B, C), as mixing gives
+    them.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
-        init_from: a carsfg checkpoint whose trunk to start from, and whose head too where the classes are the same.
+        init_from: a carsfg checkpoint whose backbone to start from, and whose head too where the classes are the same.
         optimizer: name of a class in `torch.optim`.
         lr: learning rate.
         weight_decay: the optimiser's weight decay.
@@ -47,7 +48,7 @@ class CarsTask(LightningModule):
         interpolation: how to resize to it.
         mean: per channel, of RGB scaled to 0..1.
         std: per channel, likewise.
-        compile: compile the trunk for training (`torch.compile`); `auto`: on a GPU with Triton and a C compiler.
+        compile: compile the backbone for training (`torch.compile`); `auto`: on a GPU with Triton and a C compiler.
 
     Raises:
         InputError: an optimiser or scheduler of that name does not exist, `init_from` does not fit, there are fewer
@@ -55,7 +56,7 @@ class CarsTask(LightningModule):
     """
 
     # maps preprocessed images (B, 3, S, S) to what the embedding is made of; each task makes its own
-    trunk: nn.Module
+    backbone: nn.Module
     # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
     frozen_modules: list[nn.Module]
     # what `init_from` did not bring, by name
@@ -88,7 +89,7 @@ class CarsTask(LightningModule):
             raise InputError(
                 f"model.image_size {image_size} must be 1 or more, model.label_smoothing {label_smoothing} in 0..1"
             )
-        self.save_hyperparameters(logger=False)  # `RunStamp` logs them, without the list of class names
+        self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
@@ -96,14 +97,14 @@ class CarsTask(LightningModule):
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
-    def assemble(self, trunk: nn.Module, width: int, dropout: float, freeze: bool = False) -> None:
+    def assemble(self, backbone: nn.Module, width: int, dropout: float, freeze: bool = False) -> None:
         """Put the network together, and take over what `init_from` holds.
 
         Args:
-            trunk: maps preprocessed images (B, 3, S, S) to embeddings (B, width).
+            backbone: maps preprocessed images (B, 3, S, S) to embeddings (B, width).
             width: of the embedding.
             dropout: probability of dropout between embedding and head.
-            freeze: keep the trunk as it is, its BatchNorm statistics included.
+            freeze: keep the backbone as it is, its BatchNorm statistics included.
 
         Raises:
             InputError: `dropout` is no probability, or `init_from`, normalisation or image size do not fit.
@@ -114,25 +115,25 @@ class CarsTask(LightningModule):
         if not weights_are_skipped():  # else a checkpoint is about to bring what has learned
             weights = None if options["init_from"] else options.get("weights")
             check_normalisation(options.get("backbone", ""), weights, options["mean"], options["std"])
-            check_image_size(trunk, options["image_size"], options.get("backbone", "the network"))
-        self.trunk, self.dropout = trunk, nn.Dropout(dropout)
+            check_image_size(backbone, options["image_size"], options.get("backbone", "the network"))
+        self.backbone, self.dropout = backbone, nn.Dropout(dropout)
         self.head = nn.Linear(width, len(self.class_names))
         if freeze:
-            self.trunk.requires_grad_(False)
-            self.frozen_modules = [self.trunk]
+            self.backbone.requires_grad_(False)
+            self.frozen_modules = [self.backbone]
             self.train()
         init_from(self, self.hparams["init_from"])
 
     def embed_images(self, images: Tensor) -> Tensor:
-        """Map preprocessed images (B, 3, S, S) to the trunk's output (B, width).
+        """Map preprocessed images (B, 3, S, S) to the backbone's output (B, width).
 
         Args:
             images: float (B, 3, S, S).
         """
-        return self.trunk(images)  # type: ignore[no-any-return]
+        return self.backbone(images)  # type: ignore[no-any-return]
 
     def project(self, feature: Tensor) -> Tensor:
-        """Map the trunk's output (B, width) to embeddings (B, D): as it is, unless a task does more.
+        """Map the backbone's output (B, width) to embeddings (B, D): as it is, unless a task does more.
 
         Args:
             feature: float (B, width).
@@ -148,7 +149,7 @@ class CarsTask(LightningModule):
         return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings (B, D) of a batch; a `feature` stands for the trunk's output.
+        """Return the embeddings (B, D) of a batch; a `feature` stands for the backbone's output.
 
         Args:
             batch: with `image` (B, 3, H, W) or `feature` (B, width).
@@ -272,7 +273,7 @@ class CarsTask(LightningModule):
         self.to(memory_format=torch.channels_last)
         wanted = self.hparams["compile"]
         if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):
-            self.trunk.compile()  # in place, so that names in the state_dict stay as they are
+            self.backbone.compile()  # in place, so that names in the state_dict stay as they are
 
     def _can_compile(self) -> bool:
         """Whether a GPU trains, and the compiler for it has what it needs."""

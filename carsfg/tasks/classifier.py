@@ -1,20 +1,20 @@
-"""The classifier: a pretrained trunk, dropout and one linear layer."""
+"""The classifier: a pretrained backbone, dropout and one linear layer."""
 
 from typing import Any
 
-from carsfg.models.backbones import build_trunk
+from carsfg.models.backbones import build_backbone
 from carsfg.tasks.base import CarsTask
 
 
 class CarClassifier(CarsTask):
     """Classify cars by transfer learning.
 
-    The embedding is the trunk's output, before dropout and head.
+    The embedding is the backbone's output, before dropout and head.
 
     Args:
         backbone: a torchvision classification network, such as `resnet50` or `densenet121`, or `timm:NAME`.
         weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
-        freeze: train the head alone; the trunk, its BatchNorm statistics included, stays as it is.
+        freeze: train the head alone; the backbone, its BatchNorm statistics included, stays as it is.
         dropout: probability of dropout before the head.
         **kwargs: arguments of `CarsTask`.
 
@@ -31,5 +31,5 @@ class CarClassifier(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        trunk, width = build_trunk(backbone, None if self.hparams["init_from"] else weights)
-        self.assemble(trunk, width, dropout, freeze)
+        network, width = build_backbone(backbone, None if self.hparams["init_from"] else weights)
+        self.assemble(network, width, dropout, freeze)

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from carsfg.models.backbones import CUSTOM, build_trunk
+from carsfg.models.backbones import CUSTOM, build_backbone
 from carsfg.models.cnn import CnnPooling, CustomCNN
 from carsfg.tasks.base import CarsTask
 
@@ -24,7 +24,7 @@ class CarCNN(CarsTask):
         pooling: `average`, `max`, `gem` or `flatten`.
         he_init: He initialisation.
         dropout: probability of dropout before the head.
-        weights: the path of a state_dict of the trunk, or None for random weights.
+        weights: the path of a state_dict of the backbone, or None for random weights.
         **kwargs: arguments of `CarsTask`.
 
     Raises:
@@ -47,7 +47,7 @@ class CarCNN(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.assemble(*build_trunk(CUSTOM, weights, arguments=cnn_arguments(self.hparams)), dropout)
+        self.assemble(*build_backbone(CUSTOM, weights, arguments=cnn_arguments(self.hparams)), dropout)
 
 
 def cnn_arguments(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The embedding extractor: a trunk whose vectors lie near each other when their cars are of one class."""
+"""The embedding extractor: a backbone whose vectors lie near each other when their cars are of one class."""
 
 from typing import Any
 
@@ -7,28 +7,27 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import CUSTOM, build_trunk, weights_are_skipped
+from carsfg.models.backbones import CUSTOM, build_backbone, weights_are_skipped
 from carsfg.models.pooling import Pooling
 from carsfg.tasks.base import CarsTask
+from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.cnn import cnn_arguments
-from carsfg.tasks.loading import read_checkpoint
-from carsfg.tasks.metric_losses import make_loss
+from carsfg.tasks.losses import make_loss
 
 
 class EmbeddingExtractor(CarsTask):
     """Embed cars, for retrieval.
 
-    The embedding is the trunk's pooled output, projected and brought to length 1 if asked for. With a metric-learning
-    loss the head learns beside it, from embeddings that it does not change, so that its figures say how well classes
-    can be told apart by a line.
+    The embedding is the backbone's pooled output, projected and scaled to length 1 on request. With a metric-learning
+    loss, the linear head is trained on detached embeddings; its accuracy acts as an online linear probe.
 
     Args:
-        backbone: as in `carsfg.models.backbones.build_trunk`; `init_from` decides, where it is given.
+        backbone: as in `carsfg.models.backbones.build_backbone`; `init_from` decides, where it is given.
         backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, likewise.
         weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
-        freeze: keep the trunk as it is.
+        freeze: keep the backbone as it is.
         pooling: `average`, `max` or generalised mean (`gem`); None: the network's own.
-        projection: width of a linear layer after the trunk; None for none.
+        projection: width of a linear layer after the backbone; None for none.
         normalize: bring embeddings to length 1.
         dropout: probability of dropout before the head.
         loss: a loss of pytorch-metric-learning, such as `ArcFaceLoss`, `ProxyAnchorLoss` or `MultiSimilarityLoss`;
@@ -66,15 +65,15 @@ class EmbeddingExtractor(CarsTask):
         if loss is None and (loss_args is not None or loss_lr is not None):
             raise InputError("model.loss_args and model.loss_lr are of a metric-learning loss: name one as model.loss")
         size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
-        trunk, width = build_trunk(backbone, weights, pooling, (backbone_args or {}) | size)
+        network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)
-        self.assemble(trunk, projection or width, dropout, freeze)
+        self.assemble(network, projection or width, dropout, freeze)
         self.criterion = (
             None if loss is None else make_loss(loss, len(self.class_names), projection or width, loss_args)
         )
 
     def project(self, feature: Tensor) -> Tensor:
-        """Map the trunk's output (B, width) to embeddings (B, D).
+        """Map the backbone's output (B, width) to embeddings (B, D).
 
         Args:
             feature: float (B, width).
@@ -97,7 +96,7 @@ class EmbeddingExtractor(CarsTask):
         if self.criterion is None:
             return super().loss(embedding, labels)
         if labels.ndim > 1:
-            raise InputError("metric-learning losses take no mixed images: leave MixImages out")
+            raise InputError("metric-learning losses take no mixed images: leave MixupCutmix out")
         beside, logits, _ = super().loss(embedding.detach(), labels)
         with torch.autocast(embedding.device.type, enabled=False):
             own = self.criterion(embedding.float(), labels)
@@ -115,7 +114,7 @@ class EmbeddingExtractor(CarsTask):
 
 
 def _network_in(hyper_parameters: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """Return the name and the arguments of the trunk in a checkpoint."""
+    """Return the name and the arguments of the backbone in a checkpoint."""
     if "backbone" in hyper_parameters:
         return hyper_parameters["backbone"], hyper_parameters.get("backbone_args")
     return CUSTOM, cnn_arguments(hyper_parameters)

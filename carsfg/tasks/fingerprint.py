@@ -18,7 +18,7 @@ USUAL = (None, "average")  # a pooling that is not said is the network's own, wh
 
 def fingerprint(
     task: LightningModule,
-    parts: Sequence[str] = ("trunk.", "projection.", "preprocess."),
+    parts: Sequence[str] = ("backbone.", "projection.", "preprocess."),
     facts: Sequence[Any] = (),
 ) -> str:
     """Hash all that an embedding depends on, as 16 hexadecimal digits.

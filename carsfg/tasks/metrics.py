@@ -14,7 +14,7 @@ from torchmetrics.classification import (
 )
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
 
-from carsfg.data.names import hierarchy
+from carsfg.data.class_names import hierarchy
 
 
 class ClassificationMetrics(nn.Module):

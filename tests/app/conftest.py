@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from carsfg.data.drawn_models import car_model
-from carsfg.data.drawn_scene import draw_scene
-from carsfg.data.photos import to_square
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.known import calibrate
-from carsfg.retrieval.thumbnails import Thumbnails, encode
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.data.image_folder import to_square
+from carsfg.search.calibration import calibrate
+from carsfg.search.engine import VisualSearch
+from carsfg.search.gallery import Gallery
+from carsfg.search.thumbnails import Thumbnails, encode
+from carsfg.synthetic.catalogue import car_model
+from carsfg.synthetic.scene import draw_scene
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.fingerprint import fingerprint
 from tests.app.client import Client, free_port

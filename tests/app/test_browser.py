@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from carsfg.data.drawn_models import car_model
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
+from carsfg.synthetic.catalogue import car_model
 from tests.app.client import Client, encoded
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright: see the extra dev")

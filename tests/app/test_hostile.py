@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from carsfg.app.server import NOT_TEXT, TOO_LARGE
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
 from tests.app.client import Client, encoded, names, sent
 
 pytestmark = pytest.mark.slow

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
 from tests.app.client import Client, names, pictures, sent
 from tests.app.conftest import Serve
 

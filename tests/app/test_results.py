@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from carsfg.app.results import complaint, data_url, page_of, preview, to_jpeg
-from carsfg.retrieval.thumbnails import Thumbnails, encode
-from carsfg.retrieval.visual_search import Answer, Match, Share
+from carsfg.search.engine import Answer, Match, Share
+from carsfg.search.thumbnails import Thumbnails, encode
 
 SCRIPT = '<script>alert("x")</script> & Sons\' "Coupe'
 SECONDS = {"decode": 0.0014, "embed": 0.02, "search": 0.0}

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from carsfg.app.server import HEARD, MOST, NOT_HERE, NOT_TEXT, TOO_LARGE, Guard, build_server
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
 from tests.app.client import names, outcome, said, sent
 
 ASK = "/gradio_api/call/search"

@@ -21,15 +21,15 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from carsfg.data.drawn_scene import draw_backdrop
-from carsfg.data.layout import annotation_file, find_folder, find_images
-from carsfg.data.photos import Photos
+from carsfg.data.image_folder import Photos
+from carsfg.data.sources.annotations import annotation_file, find_folder, find_images
 from carsfg.hardware import computes_in_bfloat16
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.indexing import embed_photos
-from carsfg.retrieval.known import UNKNOWN, calibrate, known_p
+from carsfg.search.build import embed_photos
+from carsfg.search.calibration import UNKNOWN, calibrate, known_p
+from carsfg.search.gallery import Gallery
+from carsfg.synthetic.scene import draw_backdrop
 from carsfg.tasks.base import CarsTask
-from carsfg.tasks.loading import load
+from carsfg.tasks.checkpoints import load
 
 KNOWN, MADE = 98, 1000  # classes; pictures of each kind that are made here
 

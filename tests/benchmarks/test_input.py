@@ -10,14 +10,14 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from carsfg.data.augment import RECIPES
+from carsfg.data.augmentation import RECIPES
+from carsfg.data.batches import CropSamples
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.drawn_cars import DrawnCars
-from carsfg.data.resident import ResidentLoader, upload
+from carsfg.data.gpu_loader import ResidentLoader, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.samples import CropSamples
-from carsfg.data.stanford_cars import StanfordCars
+from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from carsfg.synthetic.dataset import DrawnCars
 from tests.benchmarks.conftest import Pair
 
 pytestmark = pytest.mark.measure

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics.retrieval import RetrievalMAP
 
 from carsfg.retrieval import metrics
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.search import Embedded, search
+from carsfg.retrieval.ranking import Embedded, search
+from carsfg.search.gallery import Gallery
 from tests.benchmarks.conftest import Pair, seconds
 
 pytestmark = pytest.mark.measure

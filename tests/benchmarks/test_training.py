@@ -1,4 +1,4 @@
-"""Training: our steps against a bare loop, and the reuse of a frozen trunk against doing without."""
+"""Training: our steps against a bare loop, and the reuse of a frozen backbone against doing without."""
 
 import time
 from pathlib import Path
@@ -10,9 +10,9 @@ import torchvision
 from lightning import Callback, Trainer
 from torch import nn
 
-from carsfg.callbacks import ReuseFrozenTrunk
+from carsfg.callbacks import ReuseFrozenBackbone
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.drawn_cars import DrawnCars
+from carsfg.synthetic.dataset import DrawnCars
 from carsfg.tasks.classifier import CarClassifier
 from tests.benchmarks.conftest import Pair
 
@@ -77,7 +77,7 @@ def bare_loop() -> float:
     return time.perf_counter() - start
 
 
-def test_a_frozen_trunk_runs_once(root: Path, pair: Pair) -> None:
+def test_a_frozen_backbone_runs_once(root: Path, pair: Pair) -> None:
     spec = DrawnCars(classes=12, train=12, test=12)  # train and test of about the same size, as the real ones
 
     def ten_epochs(*callbacks: Callback) -> None:
@@ -85,6 +85,6 @@ def test_a_frozen_trunk_runs_once(root: Path, pair: Pair) -> None:
         task = CarClassifier(class_names=data.class_names, backbone="resnet50", weights=None, freeze=True)
         make_trainer(max_epochs=10, callbacks=list(callbacks)).fit(task, data)
 
-    work, rival = "frozen ResNet-50 at 224, 10 epochs", "the same without reuse of the trunk's output"
+    work, rival = "frozen ResNet-50 at 224, 10 epochs", "the same without reuse of the backbone's output"
     StanfordCarsDataModule(str(root), drawn=spec).prepare_data()
-    pair(work, rival, "8x", lambda: ten_epochs(ReuseFrozenTrunk()), ten_epochs, rounds=1, warm=False)
+    pair(work, rival, "8x", lambda: ten_epochs(ReuseFrozenBackbone()), ten_epochs, rounds=1, warm=False)

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.indexing import choose_factory, tune
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.build import choose_factory, tune
+from carsfg.search.engine import VisualSearch
+from carsfg.search.gallery import Gallery
 from carsfg.tasks.classifier import CarClassifier
 from carsfg.tasks.embedder import EmbeddingExtractor
 from carsfg.tasks.fingerprint import fingerprint

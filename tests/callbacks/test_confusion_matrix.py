@@ -7,7 +7,7 @@ from torch import Tensor
 
 import carsfg.callbacks.confusion_matrix as module
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
-from carsfg.report.figures import confusion_figure
+from carsfg.plots.confusion import confusion_figure
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}

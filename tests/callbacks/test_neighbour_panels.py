@@ -9,11 +9,11 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.neighbour_panels import NeighbourPanels, View, narrow, pick, thumbnail
 from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
-from carsfg.retrieval.callback import FaissRetrieval
-from carsfg.retrieval.search import Embedded, Searched
+from carsfg.retrieval.ranking import Embedded, Searched
 from tests.callbacks.test_confusion_matrix import images
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
@@ -144,7 +144,7 @@ def test_images_are_those_that_were_searched(
     assert retrieval.searched is not None
     loaded = [[batch["image"].permute(0, 2, 3, 1) for batch in loader] for loader in cars.test_dataloader()]
     queries, gallery = torch.cat(loaded[0]).numpy(), torch.cat(loaded[-1]).numpy()
-    cars.features = torch.zeros(60, 2)  # a frozen trunk's output, from now on in place of images
+    cars.features = torch.zeros(60, 2)  # a frozen backbone's output, from now on in place of images
     view = View.of(retrieval.searched, cars, "test")
     for place in (0, 7, len(queries) - 1):
         found = view.found(place, 5)

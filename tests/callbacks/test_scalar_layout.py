@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from carsfg.callbacks import ScalarLayout
-from carsfg.retrieval.callback import FaissRetrieval
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 

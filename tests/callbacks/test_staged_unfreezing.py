@@ -15,7 +15,11 @@ from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing, _outside
 from carsfg.errors import InputError
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
-STAGES = [Stage(["head"], 1, 1e-3), Stage(["trunk.layer4"], 1, 5e-4), Stage(["trunk.layer3", "trunk.layer2"], 1, 1e-4)]
+STAGES = [
+    Stage(["head"], 1, 1e-3),
+    Stage(["backbone.layer4"], 1, 5e-4),
+    Stage(["backbone.layer3", "backbone.layer2"], 1, 1e-4),
+]
 
 
 class Watch(Callback):
@@ -48,56 +52,56 @@ def test_exactly_the_stages_learn(make_task: MakeTask, make_cars: MakeCars, make
     task, watch = make_task(), Watch()
     trainer = make_trainer(max_epochs=3, callbacks=[StagedUnfreezing(STAGES), watch])
     trainer.fit(task, make_cars())
-    fourth = {"head", "trunk.layer4"}
+    fourth = {"head", "backbone.layer4"}
     assert watch.changed == [  # BatchNorm statistics included
         under(task, "head"),
         under(task, *fourth),
-        under(task, *fourth, "trunk.layer3", "trunk.layer2"),
+        under(task, *fourth, "backbone.layer3", "backbone.layer2"),
     ]
     assert watch.rates == [[1e-3, 0, 0], [5e-4, 5e-4, 0], [1e-4, 1e-4, 1e-4]]
     assert [group["name"] for group in trainer.optimizers[0].param_groups] == [
         "head",
-        "trunk.layer4",
-        "trunk.layer3 + trunk.layer2",
+        "backbone.layer4",
+        "backbone.layer3 + backbone.layer2",
     ]
 
 
 def test_stages_of_several_epochs(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     watch = Watch()
-    stages = [Stage(["head"], 2, 0.5), Stage(["trunk.features.12"], 3, 0.25)]
+    stages = [Stage(["head"], 2, 0.5), Stage(["backbone.features.12"], 3, 0.25)]
     trainer = make_trainer(max_epochs=5, limit_train_batches=1, callbacks=[StagedUnfreezing(stages), watch])
     trainer.fit(make_task(backbone="squeezenet1_1", optimizer="SGD"), make_cars())
     assert watch.rates == [[0.5, 0], [0.5, 0], [0.25, 0.25], [0.25, 0.25], [0.25, 0.25]]
 
 
-def test_the_whole_trunk_at_once(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_the_whole_backbone_at_once(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     task, watch = make_task(), Watch()
-    stages = [Stage(["head"], 1, 1e-3), Stage(["trunk"], 1, 1e-4)]
+    stages = [Stage(["head"], 1, 1e-3), Stage(["backbone"], 1, 1e-4)]
     make_trainer(max_epochs=2, callbacks=[StagedUnfreezing(stages), watch]).fit(task, make_cars())
-    assert watch.changed == [under(task, "head"), under(task, "head", "trunk")]
+    assert watch.changed == [under(task, "head"), under(task, "head", "backbone")]
 
 
 def test_nothing_is_dropped_where_nothing_learns(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     watch = Watch()
-    stages = [Stage(["head"], 1, 1e-3), Stage(["trunk.features.7"], 1, 1e-4)]
+    stages = [Stage(["head"], 1, 1e-3), Stage(["backbone.features.7"], 1, 1e-4)]
     task = make_task(backbone="efficientnet_b0", dropout=0.5)  # every block of it may be dropped
     trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0)
     trainer.callbacks += [StagedUnfreezing(stages), watch]  # type: ignore[attr-defined]
     trainer.fit(task, make_cars())
-    assert watch.dropping == [{"dropout"}, {"dropout", "trunk.features.7.0.stochastic_depth"}]
+    assert watch.dropping == [{"dropout"}, {"dropout", "backbone.features.7.0.stochastic_depth"}]
 
 
 @pytest.mark.parametrize(
     ("backbone", "last"),
     [
-        ("resnet18", "trunk.layer4.1"),
-        ("densenet121", "trunk.features.denseblock4.denselayer16"),
-        ("efficientnet_b0", "trunk.features.8"),
+        ("resnet18", "backbone.layer4.1"),
+        ("densenet121", "backbone.features.denseblock4.denselayer16"),
+        ("efficientnet_b0", "backbone.features.8"),
         # whose BatchNorm has children: an activation, and dropout
-        ("timm:efficientnet_lite0", "trunk.blocks.6"),
-        ("timm:regnety_002", "trunk.s4.b7"),
+        ("timm:efficientnet_lite0", "backbone.blocks.6"),
+        ("timm:regnety_002", "backbone.s4.b7"),
     ],
 )
 def test_statistics_move_exactly_where_something_learns(backbone: str, last: str, make_task: MakeTask) -> None:
@@ -105,7 +109,7 @@ def test_statistics_move_exactly_where_something_learns(backbone: str, last: str
     modules = dict(task.named_modules())
     normalising = [name for name, module in modules.items() if isinstance(module, nn.BatchNorm2d)]
     images = torch.arange(8 * 3 * 32 * 32).remainder(251).view(8, 3, 32, 32).to(torch.uint8)
-    for learning in (["head"], ["head", last], ["head", "trunk"]):
+    for learning in (["head"], ["head", last], ["head", "backbone"]):
         task.frozen_modules = _outside(task, learning)
         task.train()
         before = {key: value.clone() for key, value in task.named_buffers()}
@@ -144,9 +148,9 @@ def test_resumes_in_its_stage(
     ("stages", "words"),
     [
         (STAGES[:2], "the stages of StagedUnfreezing last 2 epochs, trainer.max_epochs is 3"),
-        ([Stage(["trunk.layer5"], 3, 0.1)], "no module 'trunk.layer5'; the trunk has conv1, .*layer4"),
+        ([Stage(["backbone.layer5"], 3, 0.1)], "no module 'backbone.layer5'; the backbone has conv1, .*layer4"),
         ([Stage(["head"], 1, 0.1), Stage(["head"], 2, 0.1)], "names 'head' twice"),
-        ([Stage(["trunk.layer4"], 1, 0.1), Stage(["trunk"], 2, 0.1)], "names 'trunk' twice"),
+        ([Stage(["backbone.layer4"], 1, 0.1), Stage(["backbone"], 2, 0.1)], "names 'backbone' twice"),
     ],
 )
 def test_stages_that_do_not_fit(
@@ -195,7 +199,7 @@ trainer:
       init_args:
         stages:
           - {{modules: [head], epochs: 1, lr: 0.01}}
-          - {{modules: [trunk.layer4], epochs: 1, lr: 0.01}}
+          - {{modules: [backbone.layer4], epochs: 1, lr: 0.01}}
     - class_path: tests.callbacks.test_staged_unfreezing.SaveRanks
       init_args: {{folder: {folder}}}
 """
@@ -213,7 +217,9 @@ def test_two_processes_stay_together(on_device: str, drawn_root: Path, make_task
     )
     assert done.returncode == 0, done.stderr
     one, other = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert set(one) == {key for key, _ in make_task().named_parameters() if key.startswith(("head.", "trunk.layer4."))}
+    assert set(one) == {
+        key for key, _ in make_task().named_parameters() if key.startswith(("head.", "backbone.layer4."))
+    }
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
     with (tmp_path / "lightning_logs/ddp/version_0/per_class.csv").open() as file:
         assert [int(row["images"]) for row in csv.DictReader(file)] == [5, 5, 5, 5]  # each tested once, by one of them

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from carsfg.data.drawn_cars import DrawnCars, draw_cars
-from carsfg.data.stanford_cars import StanfordCars
-from carsfg.main import main
+from carsfg.cli import main
+from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
+from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
-from carsfg.tasks.loading import save_network
 from tests.conftest import NAMES
 
 ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds"}

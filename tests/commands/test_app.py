@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from carsfg.main import main
-from carsfg.retrieval.gallery import Gallery
+from carsfg.cli import main
+from carsfg.search.gallery import Gallery
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
 
@@ -69,7 +69,7 @@ def test_a_port_that_is_taken(gallery: str, capfd: pytest.CaptureFixture[str]) -
 @pytest.mark.slow
 def test_without_gradio(gallery: str) -> None:
     code = (
-        "import sys; sys.modules['gradio'] = None; from carsfg.main import main; sys.exit(main(['app', *sys.argv[1:]]))"
+        "import sys; sys.modules['gradio'] = None; from carsfg.cli import main; sys.exit(main(['app', *sys.argv[1:]]))"
     )
     words = [sys.executable, "-c", code, gallery, "--port=47861"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -98,7 +98,7 @@ def test_ctrl_c_ends_it(gallery: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from carsfg.main import main; main(['app', '--help']); print({'torch', 'gradio'} & {*sys.modules})"
+        "import sys; from carsfg.cli import main; main(['app', '--help']); print({'torch', 'gradio'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--host HOST" in done.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carsfg.main import main as carsfg_main
+from carsfg.cli import main as carsfg_main
 from tests.data.conftest import Photo, encode, gradient, write_cars
 
 GREY = encode(np.full((8, 10), 77, np.uint8), "JPEG")
@@ -100,8 +100,6 @@ def test_draw_makes_what_check_accepts(tmp_path: Path, capsys: pytest.CaptureFix
 def test_help_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "--help"]) == 0
     assert "--sha256" in capsys.readouterr().out
-    code = (
-        "import sys; from carsfg.main import main; main(['data', 'chek']); print({'torch', 'scipy'} & {*sys.modules})"
-    )
+    code = "import sys; from carsfg.cli import main; main(['data', 'chek']); print({'torch', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from carsfg.callbacks.stamp import RunStamp
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.callbacks.record_run import RecordRun
+from carsfg.cli import main as carsfg_main
 from carsfg.commands.evaluate import DEMO
-from carsfg.configuration import CONFIGS
-from carsfg.main import main as carsfg_main
-from carsfg.retrieval.callback import FaissRetrieval
+from carsfg.configs import CONFIGS
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
@@ -33,7 +33,7 @@ def trained(make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path_factory: py
     def train(task: Any = None, stamped: bool = True, **data: Any) -> tuple[Any, str]:
         torch.manual_seed(0)
         task = task or CarCNN(class_names=NAMES, widths=[8, 16], image_size=32, lr=0.01)
-        trainer = make_trainer(callbacks=[RunStamp()] if stamped else [], limit_val_batches=0)
+        trainer = make_trainer(callbacks=[RecordRun()] if stamped else [], limit_val_batches=0)
         trainer.fit(task, make_cars(**{"val": "none", **data}))
         path = tmp_path_factory.mktemp("run") / "run.ckpt"
         trainer.save_checkpoint(path)
@@ -262,7 +262,7 @@ def test_drawn_alone_means_the_demo() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from carsfg.main import main; main(['evaluate', '--help']); print({'torch'} & {*sys.modules})"
+    code = "import sys; from carsfg.cli import main; main(['evaluate', '--help']); print({'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--json FILE" in done.stdout
     assert "with 95 % intervals" in " ".join(done.stdout.split())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from carsfg.main import main
+from carsfg.cli import main
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTrainer
 

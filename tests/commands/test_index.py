@@ -12,16 +12,16 @@ import pytest
 import torch
 from PIL import Image
 
-from carsfg.data.photos import to_square
-from carsfg.data.stanford_cars import StanfordCars
+from carsfg.cli import main
+from carsfg.data.image_folder import to_square
+from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.hardware import computes_in_bfloat16
-from carsfg.main import main
-from carsfg.retrieval.gallery import Gallery
-from carsfg.retrieval.thumbnails import SIDE
-from carsfg.retrieval.visual_search import VisualSearch
+from carsfg.search.engine import VisualSearch
+from carsfg.search.gallery import Gallery
+from carsfg.search.thumbnails import SIDE
+from carsfg.tasks.checkpoints import load, save_network
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.fingerprint import fingerprint
-from carsfg.tasks.loading import load, save_network
 from tests.conftest import NAMES
 
 FILES = ["gallery.json", "index.faiss", "network.ckpt", "thumbnails.bin"]
@@ -262,7 +262,7 @@ def test_facts_are_plain_json(index: Index, garage: Path, tmp_path: Path) -> Non
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from carsfg.main import main; main(['index', '--help']); print({'torch'} & {*sys.modules})"
+    code = "import sys; from carsfg.cli import main; main(['index', '--help']); print({'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--output GALLERY" in done.stdout
     assert done.stdout.endswith("set()\n")

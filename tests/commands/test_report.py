@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from carsfg.cli import main
 from carsfg.commands.report import refresh
 from carsfg.errors import InputError
-from carsfg.main import main
 from carsfg.report.groups import group
+from carsfg.report.paper_tables import readme_tables
 from carsfg.report.runs import read_runs
-from carsfg.report.summaries import readme_tables
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "lightning_logs/reference"

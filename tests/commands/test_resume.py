@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from carsfg.data.drawn_cars import DrawnCars, draw_cars
-from carsfg.main import main
+from carsfg.cli import main
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
 # all that could make runs differ at once: dropout, a schedule by step, blends, sizes, and an average of the weights
 CONFIG = """
@@ -28,7 +28,7 @@ trainer:
   accelerator: cpu
   precision: 32-true
   callbacks:
-    - class_path: carsfg.callbacks.MixImages
+    - class_path: carsfg.callbacks.MixupCutmix
       init_args: {share: 0.5}
     - class_path: carsfg.callbacks.ProgressiveResolution
       init_args: {sizes: [{image_size: 16, epochs: 2}, {image_size: 24, epochs: 2}]}
@@ -71,7 +71,7 @@ def test_two_runs_are_the_same(words: Words) -> None:
     assert main(words("--seed_everything=1")) == 0
     first, second, other = (tensors(version) for version in range(3))
     assert differing(first, second) == []
-    learned = "current.trunk.blocks.0.convolutions.0.weight"
+    learned = "current.backbone.blocks.0.convolutions.0.weight"
     assert not torch.equal(first[learned], first[learned.replace("current", "average")])
     assert not torch.equal(first[learned], other[learned])
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from carsfg.main import main
-from carsfg.retrieval.gallery import Gallery
+from carsfg.cli import main
+from carsfg.search.gallery import Gallery
 from tests.commands.conftest import ANSWERS, Search, checkpoint
 
 
@@ -214,7 +214,7 @@ def test_a_picture_where_a_folder_is(
 
 
 def test_help_imports_nothing_heavy() -> None:
-    code = "import sys; from carsfg.main import main; main(['search', '--help']); print({'torch'} & {*sys.modules})"
+    code = "import sys; from carsfg.cli import main; main(['search', '--help']); print({'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--box X0,Y0,X1,Y1" in done.stdout
     assert done.stdout.endswith("set()\n")

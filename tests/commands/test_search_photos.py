@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carsfg.main import main
+from carsfg.cli import main
 from tests.commands.conftest import Search
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from carsfg.data.datamodule import StanfordCarsDataModule
-from carsfg.data.drawn_cars import DrawnCars
 from carsfg.errors import InputError
+from carsfg.synthetic.dataset import DrawnCars
 
 SPEC = DrawnCars(classes=4, train=10, test=5)
 

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import build_trunk, read_plain, read_state_dict, skip_weights, weights_are_skipped
+from carsfg.models.backbones import build_backbone, read_plain, read_state_dict, skip_weights, weights_are_skipped
 
 SMALL = "mobilenet_v3_small"
 
@@ -54,10 +54,10 @@ def same(network: nn.Module, state: dict[str, Tensor]) -> bool:
         ("convnext_tiny", 768, 32),
     ],
 )
-def test_trunk_without_head(name: str, width: int, side: int) -> None:
-    trunk, told = build_trunk(name)
+def test_backbone_without_head(name: str, width: int, side: int) -> None:
+    backbone, told = build_backbone(name)
     assert told == width
-    assert trunk.eval()(torch.zeros(2, 3, side, side)).shape == (2, width)
+    assert backbone.eval()(torch.zeros(2, 3, side, side)).shape == (2, width)
 
 
 @pytest.mark.slow
@@ -65,34 +65,34 @@ def test_trunk_without_head(name: str, width: int, side: int) -> None:
     ("name", "width", "side"),
     [("vgg11", 4096, 32), ("vit_b_16", 768, 224), ("swin_t", 768, 64), ("inception_v3", 2048, 96)],
 )
-def test_large_trunk_without_head(name: str, width: int, side: int) -> None:
-    test_trunk_without_head(name, width, side)
+def test_large_backbone_without_head(name: str, width: int, side: int) -> None:
+    test_backbone_without_head(name, width, side)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", SMALL, "efficientnet_b0", "googlenet", "squeezenet1_1"])
 def test_dropout_of_the_head_is_gone(name: str) -> None:
-    assert [module for module in build_trunk(name)[0].modules() if isinstance(module, nn.Dropout)] == []
+    assert [module for module in build_backbone(name)[0].modules() if isinstance(module, nn.Dropout)] == []
 
 
 def test_unknown_backbone_suggests_one() -> None:
     with pytest.raises(InputError, match=r"unknown backbone 'resnet5O' \(did you mean 'resnet50'\?\)"):
-        build_trunk("resnet5O")
+        build_backbone("resnet5O")
     with pytest.raises(InputError, match="unknown backbone 'fcn_resnet50'"):  # of torchvision, but it segments
-        build_trunk("fcn_resnet50")
+        build_backbone("fcn_resnet50")
 
 
 @pytest.mark.parametrize("name", [SMALL, "squeezenet1_1", "googlenet"])
 def test_weights_with_head(name: str, tmp_path: Path) -> None:
     state = state_of(name)
     torch.save(state, tmp_path / "whole.pt")
-    trunk, _ = build_trunk(name, str(tmp_path / "whole.pt"))
-    assert same(trunk, state)
+    backbone, _ = build_backbone(name, str(tmp_path / "whole.pt"))
+    assert same(backbone, state)
 
 
 def test_weights_without_head(tmp_path: Path) -> None:
     state = {key: value for key, value in state_of().items() if not key.startswith("classifier.3.")}
-    torch.save(state, tmp_path / "trunk.pt")
-    assert same(build_trunk(SMALL, str(tmp_path / "trunk.pt"))[0], state)
+    torch.save(state, tmp_path / "backbone.pt")
+    assert same(build_backbone(SMALL, str(tmp_path / "backbone.pt"))[0], state)
 
 
 FIRST = "features.0.0.weight"
@@ -111,7 +111,7 @@ def test_weights_that_do_not_fit(change: dict[str, Tensor | None], words: str, t
     state = {key: value for key, value in {**state_of(), **change}.items() if value is not None}
     torch.save(state, tmp_path / "w.pt")
     with pytest.raises(InputError) as caught:
-        build_trunk(SMALL, str(tmp_path / "w.pt"))
+        build_backbone(SMALL, str(tmp_path / "w.pt"))
     assert str(caught.value) == f"weights {str(tmp_path / 'w.pt')!r} for {SMALL} {words}"
 
 
@@ -143,7 +143,7 @@ def test_values_that_are_no_state_dict(value: Any, tmp_path: Path) -> None:
 
 def test_unknown_weights_name_lists_the_known() -> None:
     with pytest.raises(InputError, match=r"resnet50 has no weights 'IMAGENET'; give one of .*IMAGENET1K_V1.*V2"):
-        build_trunk("resnet50", "IMAGENET")
+        build_backbone("resnet50", "IMAGENET")
 
 
 def test_skip_weights_ends_whatever_happens(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_skip_weights_ends_whatever_happens(tmp_path: Path) -> None:
 
     def fails_inside() -> None:
         with skip_weights():
-            build_trunk(SMALL, missing)
+            build_backbone(SMALL, missing)
             assert weights_are_skipped()
             raise KeyError
 
@@ -159,7 +159,7 @@ def test_skip_weights_ends_whatever_happens(tmp_path: Path) -> None:
         fails_inside()
     assert not weights_are_skipped()
     with pytest.raises(InputError):
-        build_trunk(SMALL, missing)
+        build_backbone(SMALL, missing)
 
 
 class _Silent(SimpleHTTPRequestHandler):
@@ -192,9 +192,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
 def test_named_weights_are_fetched_once(served: tuple[Path, ThreadingHTTPServer]) -> None:
     file, _ = served
     state = torch.load(file, weights_only=True)
-    assert same(build_trunk(SMALL, "IMAGENET1K_V1")[0], state)
+    assert same(build_backbone(SMALL, "IMAGENET1K_V1")[0], state)
     file.unlink()
-    assert same(build_trunk(SMALL, "DEFAULT")[0], state)
+    assert same(build_backbone(SMALL, "DEFAULT")[0], state)
 
 
 def test_weights_that_cannot_be_fetched(served: tuple[Path, ThreadingHTTPServer], tmp_path: Path) -> None:
@@ -202,12 +202,12 @@ def test_weights_that_cannot_be_fetched(served: tuple[Path, ThreadingHTTPServer]
     content = file.read_bytes()
     file.write_bytes(content[:-100])
     with pytest.raises(InputError, match=r"cannot fetch weights 'DEFAULT' of mobilenet_v3_small from http.*hash"):
-        build_trunk(SMALL, "DEFAULT")
+        build_backbone(SMALL, "DEFAULT")
     assert list((tmp_path / "hub").rglob("*.*")) == []  # nothing that a next run would take for the weights
     server.shutdown()
     server.server_close()
     with pytest.raises(InputError, match=r"refused.*; give --model\.weights the path") as caught:
-        build_trunk(SMALL, "DEFAULT")
+        build_backbone(SMALL, "DEFAULT")
     assert "\n" not in str(caught.value)
 
 
@@ -216,12 +216,12 @@ def test_hostile_weights_are_not_run(served: tuple[Path, ThreadingHTTPServer], t
     hub.mkdir(parents=True)
     torch.save({"a": Hostile(tmp_path / "made")}, hub / served[0].name)
     with pytest.raises(InputError, match=r"cannot read weights file .*hub.*\.pth: .* holds code, which is never run"):
-        build_trunk(SMALL, "DEFAULT")
+        build_backbone(SMALL, "DEFAULT")
     assert not (tmp_path / "made").exists()
 
 
 def test_random_residual_blocks_begin_as_the_identity() -> None:
-    trunk, _ = build_trunk("resnet18")
-    block = trunk.get_submodule("layer1.0").eval()
+    backbone, _ = build_backbone("resnet18")
+    block = backbone.get_submodule("layer1.0").eval()
     images = torch.rand(2, 64, 8, 8)
     assert torch.equal(block(images), images)

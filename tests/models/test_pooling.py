@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import build_trunk
+from carsfg.models.backbones import build_backbone
 from carsfg.models.pooling import GeneralizedMean, make_pooling
 
 MAPS = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 2]]).view(1, 2, 2, 2)
@@ -32,9 +32,9 @@ def test_the_exponent_learns() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v2", "efficientnet_b0"])
 def test_networks_take_another_pooling(name: str) -> None:
     torch.manual_seed(0)
-    plain, width = build_trunk(name)
+    plain, width = build_backbone(name)
     torch.manual_seed(0)
-    average, _ = build_trunk(name, pooling="gem")
+    average, _ = build_backbone(name, pooling="gem")
     images = torch.rand(2, 3, 64, 64)
     exponents = [module for module in average.modules() if isinstance(module, GeneralizedMean)]
     assert len(exponents) == 1
@@ -43,9 +43,9 @@ def test_networks_take_another_pooling(name: str) -> None:
     added = set(average.state_dict()) - set(plain.state_dict())
     assert added == {"avgpool.exponent"}
     assert set(plain.state_dict()) <= set(average.state_dict())
-    assert build_trunk(name, pooling="max")[0](images).shape == (2, width)
+    assert build_backbone(name, pooling="max")[0](images).shape == (2, width)
 
 
 def test_a_network_without_an_average_over_whole_maps() -> None:
     with pytest.raises(InputError, match=r"the pooling of a VGG cannot be replaced: set model\.pooling: null"):
-        build_trunk("vgg11", pooling="max")
+        build_backbone("vgg11", pooling="max")

@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
 from carsfg.retrieval import metrics
-from carsfg.retrieval.gallery import Gallery
+from carsfg.search.gallery import Gallery
 
 # one query of class 7; the gallery, nearest first, is of these classes: R = 3
 RANKING = [7, 1, 7, 2, 2, 7]

@@ -7,9 +7,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 
-from carsfg.callbacks.stamp import RunStamp
+from carsfg.callbacks.record_run import RecordRun
 from carsfg.errors import InputError
-from carsfg.tasks.loading import read_checkpoint
+from carsfg.tasks.checkpoints import read_checkpoint
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 
@@ -186,12 +186,14 @@ def test_data_of_other_classes_are_refused(make_task: MakeTask, make_cars: MakeC
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on CPUs")
-def test_a_compiled_trunk_learns_the_same(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_a_compiled_backbone_learns_the_same(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
     plain, compiled = make_task(compile=False), make_task(compile=True)
     for task in (plain, compiled):
         make_trainer(max_steps=2, limit_val_batches=0).fit(task, make_cars())
-    assert compiled.trunk._compiled_call_impl is not None
-    assert plain.trunk._compiled_call_impl is None
+    assert compiled.backbone._compiled_call_impl is not None
+    assert plain.backbone._compiled_call_impl is None
     assert list(compiled.state_dict()) == list(plain.state_dict())
     torch.testing.assert_close(compiled.head.weight, plain.head.weight, atol=1e-3, rtol=1e-2)
 
@@ -201,7 +203,7 @@ def test_on_a_cpu_nothing_is_compiled_by_itself(
 ) -> None:
     task = make_task()
     make_trainer(max_steps=1, limit_val_batches=0).fit(task, make_cars())
-    assert task.trunk._compiled_call_impl is None
+    assert task.backbone._compiled_call_impl is None
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (1, 1, 32, 32), (2, 32, 32, 3)])
@@ -217,7 +219,7 @@ def test_weights_saved_alone_are_those_of_a_whole_checkpoint(
         ModelCheckpoint(tmp_path, "whole", monitor="val/loss"),
         ModelCheckpoint(tmp_path, "alone", save_weights_only=True),
     ]
-    trainer = make_trainer(callbacks=[RunStamp(), EMAWeightAveraging(decay=0.5), *saving], enable_checkpointing=True)
+    trainer = make_trainer(callbacks=[RecordRun(), EMAWeightAveraging(decay=0.5), *saving], enable_checkpointing=True)
     trainer.fit(make_task(backbone="squeezenet1_1"), make_cars())
     whole, alone = (read_checkpoint(tmp_path / f"{name}.ckpt") for name in ("whole", "alone"))
     assert whole["carsfg"] == alone["carsfg"]

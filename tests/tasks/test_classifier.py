@@ -41,22 +41,22 @@ def test_a_feature_passes_through(make_task: MakeTask) -> None:
     assert make_task().embed({"feature": feature}) is feature
 
 
-def test_frozen_trunk_stands_still(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_frozen_backbone_stands_still(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     changed = after_training(make_task(freeze=True), make_trainer(), make_cars())
     assert sorted(key for key, value in changed.items() if value) == ["head.bias", "head.weight"]
-    assert "trunk.bn1.running_mean" in changed  # BatchNorm statistics are among what is compared
+    assert "backbone.bn1.running_mean" in changed  # BatchNorm statistics are among what is compared
 
 
-def test_trunk_learns_otherwise(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_backbone_learns_otherwise(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     changed = after_training(make_task(), make_trainer(max_steps=3), make_cars())
     assert sorted(key for key, value in changed.items() if not value) == ["preprocess.mean", "preprocess.std"]
 
 
-def test_frozen_trunk_stays_in_eval_mode(make_task: MakeTask) -> None:
+def test_frozen_backbone_stays_in_eval_mode(make_task: MakeTask) -> None:
     task = make_task(freeze=True)
     for mode in (True, False, True):
         task.train(mode)
-        assert not any(module.training for module in task.trunk.modules())
+        assert not any(module.training for module in task.backbone.modules())
         assert task.dropout.training is mode
 
 

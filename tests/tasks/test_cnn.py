@@ -8,7 +8,7 @@ import torch
 import yaml
 
 import carsfg
-from carsfg.configuration import CONFIGS
+from carsfg.configs import CONFIGS
 from carsfg.errors import InputError
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTrainer
@@ -66,16 +66,16 @@ def test_starts_from_a_checkpoint_or_from_weights(
     task, trainer = CarCNN(**SMALL), make_trainer(limit_train_batches=1)
     trainer.fit(task, make_cars())
     trainer.save_checkpoint(tmp_path / "cnn.ckpt")
-    torch.save(task.trunk.state_dict(), tmp_path / "trunk.pt")
+    torch.save(task.backbone.state_dict(), tmp_path / "backbone.pt")
     expected = task.eval()(IMAGES)
     again = CarCNN(**SMALL, init_from=str(tmp_path / "cnn.ckpt")).eval()(IMAGES)
     assert torch.equal(again["logits"], expected["logits"])
-    trunk_alone = CarCNN(**SMALL, weights=str(tmp_path / "trunk.pt")).eval()(IMAGES)
-    assert torch.equal(trunk_alone["embedding"], expected["embedding"])
-    with pytest.raises(InputError, match=r"cannot start from .*cnn\.ckpt: its trunk \(CarCNN's\)"):
+    backbone_alone = CarCNN(**SMALL, weights=str(tmp_path / "backbone.pt")).eval()(IMAGES)
+    assert torch.equal(backbone_alone["embedding"], expected["embedding"])
+    with pytest.raises(InputError, match=r"cannot start from .*cnn\.ckpt: its backbone \(CarCNN's\)"):
         CarCNN(**{**SMALL, "widths": [8, 32]}, init_from=str(tmp_path / "cnn.ckpt"))
-    with pytest.raises(InputError, match=r"weights .*trunk\.pt have another shape at blocks\.2"):
-        CarCNN(**{**SMALL, "widths": [8, 32]}, weights=str(tmp_path / "trunk.pt"))
+    with pytest.raises(InputError, match=r"weights .*backbone\.pt have another shape at blocks\.2"):
+        CarCNN(**{**SMALL, "widths": [8, 32]}, weights=str(tmp_path / "backbone.pt"))
 
 
 def test_no_such_weights() -> None:

@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from torch import Tensor
 
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
+from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
-from carsfg.tasks.loading import read_checkpoint
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 Tensors = dict[str, Tensor]
@@ -56,7 +56,7 @@ def fit(make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path) -> Any:
     return run
 
 
-def test_a_frozen_trunk_stays_as_it_is(fit: Any, make_task: MakeTask) -> None:
+def test_a_frozen_backbone_stays_as_it_is(fit: Any, make_task: MakeTask) -> None:
     task = make_task(freeze=True)
     before = tensors(task)
     validated, training, saved, last = fit(task)
@@ -66,7 +66,7 @@ def test_a_frozen_trunk_stays_as_it_is(fit: Any, make_task: MakeTask) -> None:
     assert changed(validated, saved) == set()
 
 
-def test_a_trunk_that_learns_in_another_training(
+def test_a_backbone_that_learns_in_another_training(
     fit: Any, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     task = make_task(backbone="squeezenet1_1", freeze=True)
@@ -79,11 +79,11 @@ def test_a_trunk_that_learns_in_another_training(
 def test_indices_stay_as_they_are(fit: Any, make_task: MakeTask) -> None:
     """Swin, MaxViT and others of torchvision and timm look their biases up by such."""
     task = make_task(backbone="squeezenet1_1")
-    task.trunk.register_buffer("kept", torch.arange(40))
-    task.trunk.register_buffer("made", torch.arange(40), persistent=False)
+    task.backbone.register_buffer("kept", torch.arange(40))
+    task.backbone.register_buffer("made", torch.arange(40), persistent=False)
     for found in fit(task):
-        assert found["trunk.kept"].tolist() == list(range(40))
-        assert found.get("trunk.made", torch.arange(40)).tolist() == list(range(40))
+        assert found["backbone.kept"].tolist() == list(range(40))
+        assert found.get("backbone.made", torch.arange(40)).tolist() == list(range(40))
 
 
 def test_indices_stay_as_they_are_in_a_run_resumed_within_an_epoch(
@@ -91,14 +91,14 @@ def test_indices_stay_as_they_are_in_a_run_resumed_within_an_epoch(
 ) -> None:
     def run(name: str, start: str | None = None) -> None:
         task = make_task(backbone="squeezenet1_1")
-        task.trunk.register_buffer("kept", torch.arange(40))
+        task.backbone.register_buffer("kept", torch.arange(40))
         saved = ModelCheckpoint(tmp_path, filename=f"{name}-{{step}}", every_n_train_steps=2, save_top_k=-1)
         average = EMAWeightAveraging(decay=0.9)
         trainer = make_trainer(callbacks=[average, saved], enable_checkpointing=True, limit_val_batches=0)
         trainer.fit(task, make_cars(), ckpt_path=start, weights_only=True)
         assert trainer.global_step == 5
         state: Tensors = read_checkpoint(tmp_path / f"{name}-step=4.ckpt")["state_dict"]
-        assert state["trunk.kept"].tolist() == tensors(task)["trunk.kept"].tolist() == list(range(40))
+        assert state["backbone.kept"].tolist() == tensors(task)["backbone.kept"].tolist() == list(range(40))
 
     run("whole")
     run("resumed", start=str(tmp_path / "whole-step=2.ckpt"))
@@ -116,9 +116,9 @@ def test_networks_that_look_up_by_index(fit: Any, make_task: MakeTask) -> None:
 def test_what_learns_later_is_averaged_later(fit: Any, make_task: MakeTask) -> None:
     task = make_task()
     before = tensors(task)
-    learned = {key for key in before if key.startswith(("head.", "trunk.layer4."))}
+    learned = {key for key in before if key.startswith(("head.", "backbone.layer4."))}
     learned = {key for key in learned if before[key].is_floating_point()}  # BatchNorm does not need its counts
-    stages = [Stage(["head"], 1, 1e-3), Stage(["trunk.layer4"], 1, 1e-3)]
+    stages = [Stage(["head"], 1, 1e-3), Stage(["backbone.layer4"], 1, 1e-3)]
     found = fit(task, StagedUnfreezing(stages), epochs=2)
     for weights in found:
         assert {key for key in changed(before, weights) if before[key].is_floating_point()} == learned

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import carsfg
-from carsfg.callbacks import MixImages, ReuseFrozenTrunk
+from carsfg.callbacks import MixupCutmix, ReuseFrozenBackbone
 from carsfg.errors import InputError
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
@@ -32,9 +32,9 @@ def saved(task: CarsTask, trainer: Any, cars: Any, path: Path) -> str:
     return str(path)
 
 
-def test_the_embedding_is_the_trunk_s_output() -> None:
+def test_the_embedding_is_the_backbone_s_output() -> None:
     task = extractor().eval()
-    assert torch.equal(task(IMAGES)["embedding"], task.trunk(task.preprocess(IMAGES)))
+    assert torch.equal(task(IMAGES)["embedding"], task.backbone(task.preprocess(IMAGES)))
     assert task(IMAGES)["logits"].shape == (4, 4)
 
 
@@ -43,7 +43,7 @@ def test_projected_and_of_length_one() -> None:
     embedding = task(IMAGES)["embedding"]
     assert embedding.shape == (4, 6)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(4))
-    feature = task.trunk(task.preprocess(IMAGES))
+    feature = task.backbone(task.preprocess(IMAGES))
     torch.testing.assert_close(task.embed({"feature": feature}), embedding)
 
 
@@ -76,9 +76,9 @@ def test_proxies_have_their_own_rate() -> None:
     assert sum(counts) == len(list(task.parameters()))
 
 
-def test_a_frozen_trunk_is_reused_and_the_projection_learns(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+def test_a_frozen_backbone_is_reused_and_the_projection_learns(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     figures = []
-    for callbacks in ([ReuseFrozenTrunk()], []):
+    for callbacks in ([ReuseFrozenBackbone()], []):
         task, trainer = extractor(freeze=True, projection=8), make_trainer(callbacks=callbacks, max_epochs=2)
         trainer.fit(task, make_cars())
         figures.append(task.projection.weight)
@@ -116,7 +116,7 @@ def test_starts_with_another_pooling_and_a_projection(
     path = saved(make_task(), make_trainer(limit_train_batches=1), make_cars(), tmp_path / "first.ckpt")
     task = EmbeddingExtractor(class_names=NAMES, image_size=32, init_from=path, pooling="gem", projection=8)
     state = torch.load(path, weights_only=True)["state_dict"]
-    assert torch.equal(task.state_dict()["trunk.conv1.weight"], state["trunk.conv1.weight"])
+    assert torch.equal(task.state_dict()["backbone.conv1.weight"], state["backbone.conv1.weight"])
     assert task(IMAGES)["embedding"].shape == (4, 8)
 
 
@@ -159,5 +159,5 @@ def test_arguments_that_would_be_ignored() -> None:
 
 
 def test_metric_losses_take_no_mixed_images(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
-    with pytest.raises(InputError, match="leave MixImages out"):
-        make_trainer(callbacks=[MixImages()]).fit(extractor(loss="ProxyAnchorLoss"), make_cars())
+    with pytest.raises(InputError, match="leave MixupCutmix out"):
+        make_trainer(callbacks=[MixupCutmix()]).fit(extractor(loss="ProxyAnchorLoss"), make_cars())

@@ -9,9 +9,9 @@ import onnxruntime
 import pytest
 import torch
 
-from carsfg.data.drawn_cars import DrawnCars, draw_cars
-from carsfg.data.stanford_cars import StanfordCars
+from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.errors import InputError
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks import onnx_export
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.classifier import CarClassifier

@@ -1,0 +1,1 @@
+"""Evaluation of a checkpoint: head, neighbours and linear probe."""

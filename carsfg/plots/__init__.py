@@ -1,0 +1,1 @@
+"""Figures shared by TensorBoard, the report and search."""

@@ -1,0 +1,98 @@
+"""Figures, drawn without any window and without matplotlib's global state."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from carsfg.data.class_names import parse
+
+FEW = 40  # classes up to which each is named on the axes; beyond, makes are
+
+
+def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> Figure:
+    """Draw a confusion matrix, classes sorted by make and name, above the pairs most often confused.
+
+    Args:
+        counts: int64 (C, C), images by true class (rows) and predicted class (columns).
+        class_names: the C names.
+        split: for the title.
+
+    Returns:
+        A figure of 1150 x 1500 pixels: as wide as TensorBoard shows without scrolling.
+    """
+    makes = [parse(name).make for name in class_names]
+    order = sorted(range(len(class_names)), key=lambda c: (makes[c], class_names[c]))
+    matrix = counts.numpy()[np.ix_(order, order)]
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    figure = Figure(figsize=(11.5, 15), dpi=100, layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.4, 1))[:, 0]
+    upper, lower = above.subplots(), below.subplots()
+    # the square root lifts the few wrong images of a class out of the white
+    image = upper.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
+    above.colorbar(image, ax=upper, shrink=0.5, pad=0.01, label="share of the true class's images")
+    _label_axes(upper, [class_names[c] for c in order], [makes[c] for c in order])
+    right_share = float(np.trace(matrix) / max(matrix.sum(), 1))
+    share = f"{split}: {right_share:.1%} of {int(matrix.sum()):,} images on the diagonal"
+    upper.set_title(f"{share} (rows: true class, columns: predicted)")
+    _list_confusions(lower, matrix, [class_names[c] for c in order])
+    return figure
+
+
+def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
+    starts = [i for i in range(len(makes)) if i == 0 or makes[i] != makes[i - 1]]
+    for start in starts[1:]:
+        axes.axhline(start - 0.5, color="0.75", linewidth=0.5)
+        axes.axvline(start - 0.5, color="0.75", linewidth=0.5)
+    if len(names) <= FEW:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+        return
+    axes.set_xticks([])
+    axes.set_yticks([])
+    ends = [*starts[1:], len(makes)]
+    middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
+    thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
+    places = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
+    style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread, "parse_math": False}
+    for start, middle, place in zip(starts, middles, places, strict=True):
+        y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
+        label = makes[start]
+        axes.annotate(label, (0, middle), (-0.015, place), y, y, ha="right", va="center", **style)
+        axes.annotate(label, (middle, 0), (place, -0.015), x, x, ha="center", va="top", rotation=90, **style)
+
+
+def _apart(places: Sequence[float], gap: float) -> list[float]:
+    """Push sorted places apart, each as little as it takes, until neighbours have a gap between them."""
+    pushed = np.array(places, np.float64)
+    for _ in range(10_000):
+        push = np.maximum(gap - np.diff(pushed), 0) / 2
+        if push.max(initial=0) < 0.01 * gap:
+            break
+        pushed[:-1] -= push
+        pushed[1:] += push
+    return [float(place) for place in pushed]
+
+
+def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str], most: int = 24) -> None:
+    """List pairs in two columns, most images first."""
+    wrong = matrix.copy()
+    np.fill_diagonal(wrong, 0)
+    flat = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    rows, columns = np.unravel_index(flat, wrong.shape)
+    lines = [
+        f"{wrong[r, c]} of {matrix[r].sum()}  {names[r]}\n        taken for {names[c]}"
+        for r, c in zip(rows, columns, strict=True)
+        if wrong[r, c] > 0
+    ]
+    axes.axis("off")
+    axes.set_title("most often confused", loc="left")
+    half = max(len(lines) - len(lines) // 2, 1)
+    for x, part in ((0, lines[:half] or ["nothing"]), (0.5, lines[half:])):
+        style: dict[str, Any] = {"fontsize": 9, "linespacing": 1.3, "parse_math": False}
+        axes.text(x, 0.99, "\n".join(part), va="top", transform=axes.transAxes, **style)

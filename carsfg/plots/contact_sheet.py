@@ -1,0 +1,26 @@
+"""A contact sheet: some images of some classes, to look at before anything is trained."""
+
+from matplotlib.figure import Figure
+
+from carsfg.data.sources.stanford_cars import StanfordCars
+
+ROWS, COLUMNS = 8, 6
+
+
+def contact_sheet(dataset: StanfordCars) -> Figure:
+    """Draw up to 6 crops of up to 8 classes, evenly spread over all, each row under its class name.
+
+    Args:
+        dataset: the images, cropped as it says.
+    """
+    count = len(dataset.class_names)
+    shown = sorted({row * count // min(ROWS, count) for row in range(min(ROWS, count))})
+    figure = Figure(figsize=(1.6 * COLUMNS, 1.25 * len(shown)), dpi=100, layout="constrained")
+    for strip, label in zip(figure.subfigures(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
+        strip.suptitle(dataset.class_names[label], x=0.01, ha="left", fontsize=9, parse_math=False)
+        images = (dataset.labels == label).nonzero().flatten().tolist()[:COLUMNS]
+        for place, index in enumerate(images):
+            cell = strip.add_subplot(1, COLUMNS, place + 1)
+            cell.imshow(dataset.load(index))
+            cell.axis("off")
+    return figure

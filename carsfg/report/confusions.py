@@ -1,0 +1,109 @@
+"""What a network's mistakes are like: which pairs, how severe, and how often by make, body type and year."""
+
+from dataclasses import dataclass
+
+from carsfg.data.class_names import UNKNOWN, parse
+from carsfg.report.runs import Confusions
+
+KINDS = (
+    "right",
+    "same model, another year",
+    "same make and model, another body",
+    "same make, another model",
+    "same body, another make",
+    "neither make nor body",
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two classes, and how many images of the first were taken for the second."""
+
+    truth: str
+    predicted: str
+    images: int
+    of: int
+
+
+def per_class(confusions: Confusions) -> dict[str, tuple[int, int]]:
+    """Return of each class how many of its images were right, and how many there are.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    for (truth, predicted), images in confusions.items():
+        right, all_of_it = counts.get(truth, (0, 0))
+        counts[truth] = right + images * (truth == predicted), all_of_it + images
+    return counts
+
+
+def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
+    """Return the pairs most often confused, most images first.
+
+    Args:
+        confusions: images by true and predicted class.
+        most: pairs, at most.
+    """
+    counts = per_class(confusions)
+    wrong = [Pair(*pair, images, counts[pair[0]][1]) for pair, images in confusions.items() if pair[0] != pair[1]]
+    return sorted(wrong, key=_most_first)[:most]
+
+
+def severity(confusions: Confusions) -> dict[str, int]:
+    """Count images by how far the predicted car is from the true one, from right to nothing in common.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
+    counts = dict.fromkeys(KINDS, 0)
+    for (truth, predicted), images in confusions.items():
+        counts[_kind(truth, predicted)] += images
+    return counts
+
+
+def twin_pairs(confusions: Confusions) -> list[Pair]:
+    """Return pairs of one make and model that differ in year or body alone, most images first.
+
+    A pair stands for both directions: its images are those of either taken for the other, of all of both.
+
+    Args:
+        confusions: images by true and predicted class.
+    """
+    counts, mixed = per_class(confusions), dict[tuple[str, str], int]()
+    for (truth, predicted), images in confusions.items():
+        if _kind(truth, predicted) in KINDS[1:3]:
+            one, other = sorted((truth, predicted))
+            mixed[one, other] = mixed.get((one, other), 0) + images
+    pairs = [Pair(*both, images, sum(counts.get(name, (0, 0))[1] for name in both)) for both, images in mixed.items()]
+    return sorted(pairs, key=_most_first)
+
+
+def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int]]:
+    """Return the accuracy of the predicted class, and how many images, by `make`, `body` or `year` of the true one.
+
+    Args:
+        confusions: images by true and predicted class.
+        part: `make`, `body` or `year`.
+    """
+    counts: dict[str, list[int]] = {}
+    for (truth, predicted), images in confusions.items():
+        count = counts.setdefault(str(getattr(parse(truth), part) or UNKNOWN), [0, 0])
+        count[0] += images * (truth == predicted)
+        count[1] += images
+    return {name: (right / images, images) for name, (right, images) in sorted(counts.items())}
+
+
+def _most_first(pair: Pair) -> tuple[int, str, str]:
+    return -pair.images, pair.truth, pair.predicted
+
+
+def _kind(truth: str, predicted: str) -> str:
+    if truth == predicted:
+        return KINDS[0]
+    one, other = parse(truth), parse(predicted)
+    if one.make != other.make:
+        return KINDS[4] if one.body == other.body else KINDS[5]
+    if one.model != other.model:
+        return KINDS[3]
+    return KINDS[1] if one.body == other.body else KINDS[2]

@@ -1,0 +1,185 @@
+"""RunRecord: what made a run, a checkpoint, a gallery or an evaluation.
+
+The record is stored as `run_record.json` in the run's folder, under `carsfg.record` in its checkpoints, and in the
+manifest of a gallery. Runs with equal `recipe_hash` are repetitions of each other; no others are averaged.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from carsfg.errors import InputError
+
+FILE = "run_record.json"
+STANFORD_CARS, DRAWN_CARS = "Stanford Cars", "drawn cars"  # values of `data["name"]`; any other name is a user's own
+RETRIEVAL = "carsfg.callbacks.faiss_retrieval.FaissRetrieval"  # its arguments belong to the scoring, not the training
+# keys of `data` that describe the training images; the other keys also apply to the images that are scored
+TRAINING_DATA = ("val", "augment", "batch_size", "images_per_class", "split_seed", "split_hash", "train_images")
+SCORING_TRAINER = ("precision", "limit_test_batches", "limit_val_batches")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What made a run.
+
+    Attributes:
+        experiment: name of the experiment, such as `tl_exp3`.
+        task: `class_path` of the task and its arguments, without class names, paths of weights, and `compile`.
+        data: `class_path` of the DataModule; `name` of the data set; `classes`, `train_images` and `test_images`, their
+            numbers; `split_hash` of the image files; and the arguments that change images, labels or batches.
+        callbacks: arguments of each callback that changes the weights or the metrics, by class path.
+        trainer: arguments that change the result, such as `max_epochs`, and the `precision` that was used.
+        weights: name of the pretrained weights or of the checkpoint that the training started from; `random` for none.
+        chosen_on: split and metric that selected the checkpoint, such as `holdout: val/top1`, or `last epoch`.
+        seed: of `seed_everything`.
+        hardware: devices and threads.
+        versions: of carsfg, torch and torchvision.
+        scored_images: number of test images that were scored; 0 before a test. Less than `data["test_images"]` if the
+            test was cut short by `limit_test_batches`.
+    """
+
+    experiment: str = ""
+    task: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+    weights: str = "random"
+    chosen_on: str = "last epoch"
+    seed: int = 0
+    hardware: str = ""
+    versions: str = ""
+    scored_images: int = 0
+
+    @property
+    def recipe_hash(self) -> str:
+        """SHA-256 of all that decides the result, except for seed, hardware and versions: 16 hexadecimal digits.
+
+        The name of the data set is left out, since `split_hash` identifies its files.
+        """
+        recipe = asdict(self)
+        for key in ("seed", "hardware", "versions", "scored_images"):
+            del recipe[key]
+        recipe["data"].pop("name", None)
+        return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def network(self) -> str:
+        """Name of the network, such as `resnet50 frozen`."""
+        task = str(self.task.get("class_path", "")).rpartition(".")[2]
+        name = str(self.task.get("backbone") or ("custom CNN" if task in ("CarCNN", "") else task))
+        return f"{name} frozen" if self.task.get("freeze") else name
+
+    @property
+    def data_name(self) -> str:
+        """Name of the data set: `Stanford Cars`, `drawn cars`, or that of a user's own data."""
+        return str(self.data.get("name", "unknown data"))
+
+    @property
+    def is_stanford_cars(self) -> bool:
+        """Whether the data set is the real Stanford Cars, so that published numbers are comparable."""
+        return self.data_name == STANFORD_CARS
+
+    @property
+    def protocol(self) -> str:
+        """Evaluation protocol, such as `official`."""
+        return str(self.data.get("protocol", "official"))
+
+    @property
+    def metric(self) -> str | None:
+        """Metric of the retrieval, `cosine` or `euclidean`; None if the run had no retrieval."""
+        found = self.callbacks.get(RETRIEVAL, {}).get("metric")
+        return None if found is None else str(found)
+
+    @property
+    def precision(self) -> str:
+        """Precision that was used, in Lightning's terms, such as `32-true` or `bf16-mixed`."""
+        return str(self.trainer.get("precision", "32-true"))
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return int(self.task.get("image_size", 224))
+
+    def flat(self) -> dict[str, Any]:
+        """Return all values by dotted key, such as `task.lr` and `callbacks.EMAWeightAveraging.decay`.
+
+        The class path of a callback is shortened to its class name. Lists and dicts inside arguments stay as they are.
+        """
+        own = asdict(self)
+        short = {path.rpartition(".")[2]: arguments for path, arguments in own.pop("callbacks").items()}
+        nested = {key: own.pop(key) for key in ("task", "data", "trainer")}
+        parts = {f"{block}.{key}": value for block, values in nested.items() for key, value in values.items()}
+        used = {f"callbacks.{name}": True for name in short}
+        arguments = {
+            f"callbacks.{name}.{key}": value for name, values in short.items() for key, value in values.items()
+        }
+        return own | parts | used | arguments
+
+    def scored_as(self, now: "RunRecord") -> "RunRecord":
+        """Return the record of a checkpoint's test: how it was trained from this record, how it is scored from `now`.
+
+        Args:
+            now: record of the run that scores.
+        """
+        data = now.data | {key: self.data[key] for key in TRAINING_DATA if key in self.data}
+        callbacks = {path: arguments for path, arguments in self.callbacks.items() if path != RETRIEVAL}
+        callbacks |= {path: arguments for path, arguments in now.callbacks.items() if path == RETRIEVAL}
+        trainer = self.trainer | {key: now.trainer[key] for key in SCORING_TRAINER if key in now.trainer}
+        own = {"weights": self.weights, "chosen_on": self.chosen_on, "seed": self.seed}
+        return replace(now, data=data, callbacks=callbacks, trainer=trainer, **own)  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, the recipe hash included for readers."""
+        return asdict(self) | {"recipe_hash": self.recipe_hash}
+
+    @classmethod
+    def from_dict(cls, values: Any, source: str | Path = "run record") -> "RunRecord":
+        """Build a record from what `to_dict` returned.
+
+        Args:
+            values: the plain values; unknown keys are ignored, missing ones take their defaults.
+            source: what the values were read from, for the message.
+
+        Raises:
+            InputError: the values are not those of a record.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError(f"{source}: the run record is damaged")
+        known = {one.name: type(getattr(cls(), one.name)) for one in fields(cls)}
+        taken = {key: values[key] for key in known if key in values}
+        wrong = [key for key, value in taken.items() if not isinstance(value, known[key])]
+        blocks = [*taken.get("callbacks", {}).values()] if "callbacks" not in wrong else []
+        if wrong or not all(isinstance(block, dict) for block in blocks):
+            raise InputError(f"{source}: the run record is damaged ({', '.join(wrong) or 'callbacks'})")
+        return cls(**taken)
+
+    def write(self, folder: str | Path) -> None:
+        """Write `run_record.json` into a folder.
+
+        Args:
+            folder: of the run; it is created if needed.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.to_dict(), indent=1, sort_keys=True)
+        (Path(folder) / FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "RunRecord":
+        """Read `run_record.json` of a run's folder.
+
+        Args:
+            folder: of the run.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = Path(folder) / FILE
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), path)
+        except FileNotFoundError:
+            raise InputError(f"{folder} has no {FILE}: the run is not one of carsfg 0.2 or newer") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} is damaged: {error}") from error

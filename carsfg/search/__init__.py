@@ -1,0 +1,1 @@
+"""Galleries and search with a photo."""

@@ -1,0 +1,1 @@
+"""Drawn cars: synthetic images of cars with labels and boxes."""

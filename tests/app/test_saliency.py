@@ -1,0 +1,126 @@
+"""Heat maps: their shares add up to the similarity, and lie where it comes from."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from carsfg.app.saliency import heat_map, overlay
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.cnn import CarCNN
+from carsfg.tasks.embedder import EmbeddingExtractor
+from tests.conftest import NAMES
+
+PLAIN: dict[str, Any] = {"class_names": NAMES, "image_size": 32, "mean": (0, 0, 0), "std": (1, 1, 1)}
+CUSTOM: dict[str, Any] = {"backbone": "custom_cnn", "backbone_args": {"widths": [8, 16]}}
+
+
+def extractor(**kwargs: Any) -> EmbeddingExtractor:
+    torch.manual_seed(0)
+    return EmbeddingExtractor(class_names=NAMES, weights=None, **{"image_size": 32, **CUSTOM, **kwargs}).eval()
+
+
+def photo(size: int = 32) -> Tensor:
+    return torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def similarity(task: CarsTask, pixels: Tensor, target: Tensor) -> float:
+    with torch.no_grad():
+        return float(functional.cosine_similarity(task.embed({"image": pixels[None]}), target[None]))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("projection", [None, 5])
+@pytest.mark.parametrize("pooling", ["average", "max", "gem"])
+def test_shares_add_up_to_the_similarity(pooling: Any, projection: int | None, normalize: bool) -> None:
+    """Exactly so where the projection has no bias."""
+    task = extractor(pooling=pooling, projection=projection, normalize=normalize)
+    if projection is not None:
+        nn.init.zeros_(task.get_parameter("projection.bias"))
+    target = torch.randn(projection or 16, generator=torch.Generator().manual_seed(2))
+    heat = heat_map(task, photo(), target)
+    assert heat is not None
+    assert heat.shape == (16, 16)
+    assert float(heat.sum()) == pytest.approx(similarity(task, photo(), target), abs=1e-4)
+
+
+def test_a_bias_comes_from_no_place() -> None:
+    """What it adds to the similarity is missing in the shares: bias . target / lengths."""
+    task = extractor(projection=5)
+    target, bias = (
+        torch.randn(5, generator=torch.Generator().manual_seed(2)),
+        task.get_parameter("projection.bias").detach(),
+    )
+    with torch.no_grad():
+        length = task.embed({"image": photo()[None]}).norm()
+    heat, missing = heat_map(task, photo(), target), float(bias @ functional.normalize(target, dim=0) / length)
+    assert heat is not None
+    assert abs(missing) > 0.01
+    assert float(heat.sum()) + missing == pytest.approx(similarity(task, photo(), target), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "pooling"), [("resnet18", None), ("resnet18", "gem"), ("mobilenet_v2", None), ("mobilenet_v2", "max")]
+)
+def test_networks_of_torchvision(backbone: str, pooling: Any) -> None:
+    """Also where the last maps pass a function on their way."""
+    task = extractor(backbone=backbone, backbone_args=None, pooling=pooling, image_size=64)
+    with torch.no_grad():
+        target = task.embed({"image": photo(64).flip(2)[None]})[0]
+    heat = heat_map(task, photo(64), target)
+    assert heat is not None
+    assert heat.shape == (2, 2)
+    assert float(heat.sum()) == pytest.approx(similarity(task, photo(64), target), abs=1e-4)
+
+
+@pytest.mark.parametrize("pooling", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)])
+def test_a_corner_by_hand(pooling: nn.Module) -> None:
+    """Mean colours of 8 x 8 squares: red in one corner, green in another, and only red is asked for."""
+    task = CarCNN(widths=[3], **PLAIN).eval()
+    task.backbone = nn.Sequential(nn.AvgPool2d(8), pooling, nn.Flatten())
+    pixels = torch.zeros(3, 32, 32, dtype=torch.uint8)
+    pixels[0, :8, 24:] = 255
+    pixels[1, 24:, :8] = 255
+    heat = heat_map(task, pixels, torch.tensor([3.0, 0, 0]))
+    expected = torch.zeros(4, 4)
+    expected[0, 3] = 0.5**0.5  # of an embedding as red as green
+    torch.testing.assert_close(heat, expected)
+    against = heat_map(task, pixels, torch.tensor([0, -1.0, 0]))
+    assert against is not None
+    assert against.nonzero().tolist() == [[3, 0]]
+    assert float(against.min()) == pytest.approx(-(0.5**0.5))
+
+
+def test_a_network_without_maps() -> None:
+    task = CarCNN(widths=[3], **PLAIN).eval()
+    task.backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7))
+    assert heat_map(task, photo(), torch.ones(7)) is None
+
+
+def test_it_leaves_the_network_as_it_was() -> None:
+    task = extractor()
+    before = similarity(task, photo(), torch.ones(16))
+    heat_map(task, photo(), torch.ones(16))
+    assert all(not module._forward_hooks for module in task.modules())
+    assert all(parameter.grad is None for parameter in task.parameters())
+    assert similarity(task, photo(), torch.ones(16)) == before
+
+
+def test_what_speaks_for_the_match_glows() -> None:
+    grey, heat = Image.new("RGB", (80, 40), (90, 90, 90)), torch.zeros(4, 4)
+    heat[0, 3], heat[3, 0] = 0.7, -0.7
+    shown = np.asarray(overlay(grey, heat)).astype(int)
+    assert shown.shape == (40, 80, 3)
+    assert np.ptp(shown[2, -3]) > 100  # a colour
+    assert shown[2, -3].argmax() == 0  # which is warm
+    assert np.ptp(shown[-3, 2]) == 0
+
+
+@pytest.mark.parametrize("heat", [torch.zeros(3, 3), -torch.ones(3, 3)])
+def test_where_nothing_speaks_for_it_nothing_glows(heat: Tensor) -> None:
+    shown = np.asarray(overlay(Image.new("RGB", (9, 9), (90, 90, 90)), heat))
+    assert (shown == 90).all()

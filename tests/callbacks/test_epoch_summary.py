@@ -1,0 +1,22 @@
+import re
+
+import pytest
+
+from carsfg.callbacks.epoch_summary import EpochSummary
+from tests.conftest import MakeCars, MakeTask, MakeTrainer
+
+
+@pytest.mark.parametrize("val", ["holdout", "none"])
+def test_a_line_an_epoch(
+    val: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = make_trainer(max_epochs=2, callbacks=[EpochSummary()])
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars(val=val))
+    lines = capsys.readouterr().out.splitlines()
+    validated = r"  val loss \d+\.\d{4}  val top1 \d+\.\d\d %" if val == "holdout" else ""
+    for epoch, line in enumerate(lines, 1):
+        assert re.fullmatch(
+            rf"epoch {epoch}/2  train loss \d+\.\d{{4}}  train top1 \d+\.\d\d %{validated}  \d+ s", line
+        )
+    assert len(lines) == 2
+    assert f"train loss {float(trainer.callback_metrics['train/loss']):.4f}" in lines[-1]

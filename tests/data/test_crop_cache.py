@@ -1,0 +1,202 @@
+import os
+import pickle
+import resource
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from carsfg.data.crop_cache import STALE, CropCache, twins
+from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.errors import InputError
+from tests.data.conftest import Photo, encode, gradient, write_cars
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "cache"
+
+
+def test_holds_every_crop(cars: Path, cache: Path) -> None:
+    data = StanfordCars(cars, "train")
+    crops = CropCache.open(data, 5, cache)
+    assert (len(crops), crops.images.shape, str(crops.images.dtype)) == (3, (3, 5, 5, 3), "uint8")
+    squashed = data.load(1).resize((5, 5), Image.Resampling.BILINEAR)
+    assert (crops.images[1] == np.array(squashed)).all()
+    assert not crops.images.flags.writeable
+
+
+def test_a_crop_of_the_right_size_is_untouched(cars: Path, cache: Path) -> None:
+    crops = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    assert (crops.images[0] == gradient()[1:5, 2:6]).all()
+
+
+def test_shrinking_does_not_alias(tmp_path: Path, cache: Path) -> None:
+    stripes = np.zeros((64, 64, 3), np.uint8)
+    stripes[:, ::2] = 200
+    write_cars(tmp_path, [Photo(data=encode(stripes))])
+    crops = CropCache.open(StanfordCars(tmp_path, "train", crop=False), 8, cache)
+    assert np.abs(crops.images.astype(int) - 100).max() < 15
+
+
+def test_opening_again_reads_no_image(cars: Path, cache: Path) -> None:
+    data = StanfordCars(cars, "train")
+    first = CropCache.open(data, 5, cache)
+    built = (first.path / "images.npy").stat().st_mtime_ns
+    state = data.paths[0].stat()
+    data.paths[0].write_bytes(b"x" * state.st_size)  # would not decode
+    os.utime(data.paths[0], ns=(state.st_atime_ns, state.st_mtime_ns))
+    again = CropCache.open(data, 5, cache)
+    assert (again.images == first.images).all()
+    assert (again.path / "images.npy").stat().st_mtime_ns == built
+
+
+def test_a_changed_image_is_never_served_stale(cars: Path, cache: Path) -> None:
+    data = StanfordCars(cars, "train")
+    before = CropCache.open(data, 4, cache).images[0].copy()
+    data.paths[0].write_bytes(encode(gradient(shift=9)))
+    after = CropCache.open(StanfordCars(cars, "train"), 4, cache).images[0]
+    assert (after - before == [0, 0, 9]).all()
+
+
+def test_whatever_changes_the_crops_makes_another_cache(cars: Path, tmp_path: Path, cache: Path) -> None:
+    moved = write_cars(tmp_path / "moved", [Photo(box=(2, 2, 6, 5))])
+    paths = {
+        CropCache.open(StanfordCars(cars, "train"), 4, cache).path,
+        CropCache.open(StanfordCars(cars, "train"), 5, cache).path,
+        CropCache.open(StanfordCars(cars, "train", margin=0.5), 4, cache).path,
+        CropCache.open(StanfordCars(cars, "train", crop=False), 4, cache).path,
+        CropCache.open(StanfordCars(cars, "test"), 4, cache).path,
+        CropCache.open(StanfordCars(moved, "train"), 4, cache).path,
+    }
+    assert len(paths) == 6
+    os.utime(StanfordCars(cars, "train").paths[0], ns=(1, 1))
+    assert CropCache.open(StanfordCars(cars, "train"), 4, cache).path not in paths
+
+
+def test_labels_do_not_matter(cars: Path, cache: Path) -> None:
+    data = StanfordCars(cars, "train")
+    first = CropCache.open(data, 4, cache)
+    data.labels[0] = 2
+    assert CropCache.open(data, 4, cache).path == first.path
+
+
+def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path, cache: Path) -> None:
+    write_cars(tmp_path, [Photo(), Photo(data=encode(gradient())[:50])])
+    with pytest.raises(InputError, match=r"00002\.jpg is no readable image"):
+        CropCache.open(StanfordCars(tmp_path, "train", crop=False), 4, cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_missing_image_is_named(cars: Path, cache: Path) -> None:
+    data = StanfordCars(cars, "train")
+    data.paths[1].unlink()
+    with pytest.raises(InputError, match=r"00002\.jpg cannot be read"):
+        CropCache.open(data, 4, cache)
+
+
+class InterruptedCars(StanfordCars):
+    """A data set at whose second image the user presses Ctrl-C."""
+
+    def decode(self, index: int, data: bytes) -> Image.Image:
+        if index == 1:
+            raise KeyboardInterrupt
+        return super().decode(index, data)
+
+
+def test_an_interrupted_build_leaves_nothing(cars: Path, cache: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        CropCache.open(InterruptedCars(cars, "train"), 4, cache)
+    assert list(cache.iterdir()) == []
+    assert len(CropCache.open(StanfordCars(cars, "train"), 4, cache)) == 3
+
+
+def test_what_killed_builds_leave_is_swept_in_time(cars: Path, cache: Path) -> None:
+    for name, age in (("old", STALE + 60), ("young", 0)):
+        (cache / f".building-{name}").mkdir(parents=True)
+        (cache / f".building-{name}" / "images.npy").write_bytes(b"half")
+        os.utime(cache / f".building-{name}", (time.time() - age,) * 2)
+    crops = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    assert sorted(path.name for path in cache.iterdir()) == [".building-young", crops.path.name]
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """Let the system refuse to write files beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_write_that_fails_says_what_to_set_and_leaves_nothing(cars: Path, cache: Path) -> None:
+    with file_size_limit(20_000), pytest.raises(InputError, match=r"deep/cache .*set `data.cache_dir`"):
+        CropCache.open(StanfordCars(cars, "train"), 224, cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_set(cars: Path) -> None:
+    (cars / "file").touch()
+    with pytest.raises(InputError, match=r"file/cache \(Not a directory\): set `data.cache_dir`"):
+        CropCache.open(StanfordCars(cars, "train"), 4, cars / "file" / "cache")
+
+
+def test_a_damaged_cache_is_named(cars: Path, cache: Path) -> None:
+    crops = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    (crops.path / "images.npy").write_bytes(b"")
+    with pytest.raises(InputError, match=f"{crops.path.name} is damaged"):
+        CropCache.open(StanfordCars(cars, "train"), 4, cache)
+
+
+class MeetingCars(StanfordCars):
+    """A data set whose first image is only decoded once two builds want it."""
+
+    meeting = threading.Barrier(2, timeout=20)
+
+    def decode(self, index: int, data: bytes) -> Image.Image:
+        if index == 0:
+            self.meeting.wait()
+        return super().decode(index, data)
+
+
+def test_two_builds_at_once_do_not_harm_each_other(cars: Path, cache: Path) -> None:
+    opened: list[CropCache] = []
+
+    def build() -> None:
+        opened.append(CropCache.open(MeetingCars(cars, "train"), 4, cache))
+
+    threads = [threading.Thread(target=build) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert opened[0].path == opened[1].path
+    assert (opened[0].images == opened[1].images).all()
+    assert [path.name for path in cache.iterdir()] == [opened[0].path.name]
+
+
+def test_pickles_as_a_path(cars: Path, cache: Path) -> None:
+    crops = CropCache.open(StanfordCars(cars, "train"), 224, cache)
+    pickled = pickle.dumps(crops)
+    assert len(pickled) < 1000
+    assert (pickle.loads(pickled).images == crops.images).all()  # noqa: S301
+
+
+def test_digests_tell_twins(tmp_path: Path, cache: Path) -> None:
+    photos = [Photo(), Photo(label=2), Photo(data=encode(gradient(shift=1))), Photo(label=3)]
+    write_cars(tmp_path, photos)
+    crops = CropCache.open(StanfordCars(tmp_path, "train"), 4, cache)
+    assert [len(digest) for digest in crops.digests] == [32] * 4
+    assert twins(crops.digests) == [[0, 1, 3]]
+
+
+def test_twins() -> None:
+    assert twins(["b", "a", "b", "c", "a", "b"]) == [[0, 2, 5], [1, 4]]
+    assert twins([]) == []

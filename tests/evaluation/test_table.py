@@ -1,0 +1,110 @@
+"""The table of `carsfg evaluate`: nothing is cut, and everything is said below it."""
+
+import math
+from typing import Any
+
+import pytest
+
+from carsfg.evaluation.scores import ALL, WITHOUT_TWINS, Row
+from carsfg.evaluation.table import print_evaluation
+
+FACTS: dict[str, Any] = {
+    "checkpoint": "lightning_logs/tl_exp3/version_0/checkpoints/epoch=9-step=2550.ckpt",
+    "task": "CarClassifier",
+    "protocol": "official",
+    "data": "Stanford Cars",
+    "split_hash": "0123456789ab",
+    "stamp": {"weights": "DEFAULT", "chosen_on": "last epoch", "seed": 3, "max_epochs": 10, "precision": "32-true"},
+    "began_in_unknown": None,
+    "image_size": 224,
+    "metric": "cosine",
+    "knn": 10,
+    "resamples": 1000,
+    "interval": 0.95,
+    "probe_strength": 0.01,
+    "device": "CPU (x86_64, 2 threads)",
+    "precision": "bf16",
+    "twins": {"cars_train": 35, "cars_test": 41},
+}
+
+
+def row(protocol: str, figure: str, value: float = 0.82096, images: str = ALL, left_out: int = 0) -> Row:
+    return Row(images, protocol, figure, value, value - 0.01, value + 0.008, 8041, 8144, left_out)
+
+
+ROWS = [
+    row("official", "head_top_1"),
+    row("official", "knn_10", 0.05),
+    row("closed_loo", "map_at_r", math.nan, left_out=4),
+    row("official", "head_top_1", 1.0, WITHOUT_TWINS),
+    row("official", "knn_10", 0.05, WITHOUT_TWINS),
+    row("closed_loo", "map_at_r", 0.3, WITHOUT_TWINS, left_out=2),
+]
+
+
+def printed(capsys: pytest.CaptureFixture[str], rows: list[Row] = ROWS, **facts: Any) -> tuple[list[list[str]], str]:
+    """The table's cells, and what is below it without line breaks."""
+    print_evaluation(rows, FACTS | facts)
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
+    end = next(number for number, line in enumerate(lines) if line.startswith("└"))
+    return cells, " ".join(" ".join(lines[end + 1 :]).split())
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+def test_figures_and_definitions(
+    columns: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    cells, below = printed(capsys)
+    assert cells == [
+        ["official", "8,041 images", "8,041 images"],
+        ["head top-1", "82.10 [81.10, 82.90]", "100.00 [99.00, 100.80]"],
+        ["k-NN, k = 10", "5.00 [ 4.00,  5.80]", "5.00 [ 4.00,  5.80]"],
+        ["closed_loo", "8,041 in 8,144", "8,041 in 8,144"],
+        ["MAP@R", "-", "30.00 [29.00, 30.80]"],
+    ]
+    for words in (
+        "value [low, high] mean over queries, and 95 % interval: percentile bootstrap, 1,000 resamples",
+        "zero_shot not shown: only for checkpoints trained on the first half of the classes",
+        "k-NN, k = 10 the class of most of the 10 nearest in cars_train is right",
+        "MAP@R (1/R) sum of precision@i",
+        "L2 0.01, by hold-out of train",
+        "by cosine similarity, ties by gallery index; a query itself left out by index",
+        "without twins 35 of cars_train, 41 of cars_test left out of all",
+        "nothing to find queries left out: 4 in closed_loo, all images; 2 in closed_loo, without twins",
+        "trained weights DEFAULT, chosen on last epoch, seed 3, 10 epochs, 32-true",
+        "scored 224 pixels, bf16, CPU (x86_64, 2 threads)",
+    ):
+        assert words in below
+    assert "closed_train_gallery" not in below
+    assert "…" not in below
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"twins": {"cars_train": 0, "cars_test": 0}}, "no two image files are byte-identical"),
+        ({"protocol": "seed_leaky"}, "its validation figures are of copies of training images"),
+        ({"stamp": {}}, "trained no stamp"),
+        ({"stamp": {"split_hash": "ba9876543210"}}, "(hash 0123456789ab) are not those of training (ba9876543210)"),
+        ({"metric": "euclidean"}, "nearest by Euclidean distance"),
+    ],
+)
+def test_remarks(
+    facts: dict[str, Any], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert words in printed(capsys, **facts)[1]
+
+
+def test_zero_shot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    facts = {"protocol": "zero_shot", "probe_strength": None, "began_in_unknown": "best.ckpt", "twins": {"both": 2}}
+    cells, below = printed(capsys, [row("zero_shot", "top_1")], **facts)
+    assert cells == [["zero_shot", "8,041 in 8,144"], ["top-1", "82.10 [81.10, 82.90]"]]
+    assert "no head nor k-NN nor linear probe" in below
+    assert "began in best.ckpt, which is not there" in below
+    assert "not shown" not in below
+    assert "logistic" not in below

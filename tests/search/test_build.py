@@ -1,0 +1,139 @@
+"""From a folder to embeddings, and an approximate index that finds enough."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from carsfg.data.image_folder import Photos, to_square
+from carsfg.errors import InputError
+from carsfg.retrieval.faiss_index import look_at
+from carsfg.retrieval.metrics import Metric
+from carsfg.search.build import choose_factory, embed_photos, tune
+from carsfg.search.gallery import Gallery
+from carsfg.search.thumbnails import encode
+from carsfg.tasks.cnn import CarCNN
+from tests.conftest import NAMES
+
+
+@pytest.fixture(scope="module")
+def task() -> CarCNN:
+    torch.manual_seed(0)
+    return CarCNN(class_names=NAMES, widths=[4, 8], image_size=32).eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Nine images of noise, the fifth of which is cut off and the last of which is none."""
+    noise = np.random.default_rng(0).integers(0, 256, (9, 40, 50, 3), np.uint8)
+    for place, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    (tmp_path / "4.png").write_bytes((tmp_path / "4.png").read_bytes()[:500])
+    (tmp_path / "8.png").write_text("nothing to see")
+    return tmp_path
+
+
+def test_what_is_made_of_a_folder(task: CarCNN, folder: Path) -> None:
+    photos = Photos.find(folder)
+    found = embed_photos(task, photos, 32, batch_size=3, progress=False)
+    assert found.places == [0, 1, 2, 3, 5, 6, 7]
+    images = [photos.load(place) for place in found.places]
+    with torch.no_grad():
+        expected = task.embed({"image": torch.stack([to_square(image, 32) for image in images])})
+    torch.testing.assert_close(found.embeddings, expected)
+    assert found.embeddings.dtype == torch.float32
+    assert found.jpegs == [encode(image) for image in images]
+    assert len(found.complaints) == 2
+    assert "4.png cannot be decoded" in found.complaints[0]
+    assert "8.png is no image" in found.complaints[1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_the_batch_size_changes_nothing(batch_size: int, task: CarCNN, folder: Path) -> None:
+    photos = Photos.find(folder)
+    one, other = (embed_photos(task, photos, 32, batch_size=size, progress=False) for size in (3, batch_size))
+    torch.testing.assert_close(one.embeddings, other.embeddings)
+    assert (one.places, one.jpegs, one.complaints) == (other.places, other.jpegs, other.complaints)
+
+
+def test_the_same_to_the_last_bit(task: CarCNN, folder: Path) -> None:
+    one, other = (embed_photos(task, Photos.find(folder), 32, progress=False) for _ in range(2))
+    assert torch.equal(one.embeddings, other.embeddings)
+
+
+def test_bfloat16(task: CarCNN, folder: Path) -> None:
+    one, other = (embed_photos(task, Photos.find(folder), 32, half, progress=False) for half in (False, True))
+    assert other.embeddings.dtype == torch.float32
+    torch.testing.assert_close(one.embeddings, other.embeddings, rtol=0.05, atol=0.05)
+    assert not torch.equal(one.embeddings, other.embeddings)
+
+
+def test_a_folder_with_nothing_readable(task: CarCNN, tmp_path: Path) -> None:
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(InputError, match=r"none of the 2 images in .* can be read: .*a\.jpg is no image"):
+        embed_photos(task, Photos.find(tmp_path), 32, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("count", "factory"),
+    [(1, "Flat"), (100_000, "Flat"), (100_001, "IVF512,Flat"), (10**6, "IVF2048,Flat"), (10**7, "IVF8192,Flat")],
+)
+def test_the_kind_of_index(count: int, factory: str) -> None:
+    assert choose_factory(count) == factory
+
+
+def points(count: int = 1500) -> Tensor:
+    return torch.randn(count, 16, generator=torch.Generator().manual_seed(0))
+
+
+def built(factory: str, metric: Metric = "cosine", **kwargs: Any) -> Gallery:
+    embeddings = points(**kwargs)
+    return Gallery.build(embeddings, torch.zeros(len(embeddings), dtype=torch.int64), metric=metric, factory=factory)
+
+
+def recall(gallery: Gallery, embeddings: Tensor) -> float:
+    """Recall@10 of all, each among the others, against an exact index."""
+    own, exact = torch.arange(len(embeddings)), built("Flat", gallery.metric, count=len(embeddings))
+    found, truth = (one.search(embeddings, 10, own)[1].tolist() for one in (gallery, exact))
+    return sum(len({*one} & {*other}) for one, other in zip(found, truth, strict=True)) / (10 * len(own))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("factory", ["IVF32,Flat", "HNSW4"])
+def test_an_approximate_index_looks_further_until_it_finds_enough(factory: str, metric: Metric) -> None:
+    gallery = built(factory, metric)
+    look_at(gallery.index, 1)
+    assert recall(gallery, points()) < 0.7
+    said = tune(gallery, points())
+    assert said >= 0.97
+    assert recall(gallery, points()) == pytest.approx(said, abs=0.02)  # said of 500 of them
+    assert recall(gallery, points()) > 0.95
+
+
+def test_no_further_than_is_asked() -> None:
+    gallery = built("IVF32,Flat")
+    begun = tune(gallery, points(), enough=0.01)
+    assert gallery.index.nprobe == 1
+    assert begun < tune(gallery, points(), enough=0.9) < 1
+    assert tune(gallery, points(), enough=1) == 1
+
+
+def test_an_exact_index_stays_as_it_is() -> None:
+    assert tune(built("Flat"), points()) == 1
+
+
+@pytest.mark.parametrize("factory", ["PQ4x4", "IVF8,PQ4x4"])
+def test_an_index_that_cannot_find_enough_says_so(factory: str) -> None:
+    """It does not keep what would be needed."""
+    assert 0.05 < tune(built(factory), points()) < 0.9
+
+
+@pytest.mark.parametrize(("factory", "count"), [("IVF1,Flat", 1), ("HNSW4", 1), ("IVF2,Flat", 2), ("HNSW4", 5)])
+def test_small_galleries(factory: str, count: int) -> None:
+    """One image has no neighbours: nothing of them is missed."""
+    assert tune(built(factory, count=count), points(count)) == 1

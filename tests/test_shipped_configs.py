@@ -1,0 +1,29 @@
+"""Every shipped config trains for a batch, and its head says what it is."""
+
+from pathlib import Path
+
+import pytest
+
+from carsfg.cli import main
+from carsfg.configs import CONFIGS
+
+OVERLAYS = {"demo", "gpu"}
+EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in OVERLAYS)
+SMALL = ["--data.drawn.classes=4", "--data.drawn.train=4", "--data.drawn.test=2", "--data.batch_size=4"]
+SMALL += ["--data.image_size=32", "--model.image_size=32"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_a_batch(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path.parent / "drawn"  # one drawing for all configs
+    words = ["fit", "--config", experiment, "--config", "demo", f"--data.root={data}", "--trainer.fast_dev_run=1"]
+    assert main([*words, *SMALL]) == 0
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_config_is_short_and_begins_with_its_command(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 40
+    assert lines[0].startswith("# carsfg fit --config ")
+    assert f"{path.stem}.yaml" in lines[0]
