@@ -33,8 +33,9 @@ class RunRecord:
         callbacks: arguments of each callback that changes the weights or the metrics, by class path.
         trainer: arguments that change the result, such as `max_epochs`, and the `precision` that was used.
         weights: name of the pretrained weights or of the checkpoint that the training started from; `random` for none.
+        weights_sha256: first 16 digits of the checksum of that file; empty for weights that were named.
         chosen_on: split and metric that selected the checkpoint, such as `holdout: val/top1`, or `last epoch`.
-        seed: of `seed_everything`.
+        seed: number that all random generators were initialised with.
         hardware: devices and threads.
         versions: of carsfg, torch and torchvision.
         scored_images: number of test images that were scored; 0 before a test. Less than `data["test_images"]` if the
@@ -47,6 +48,7 @@ class RunRecord:
     callbacks: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
     weights: str = "random"
+    weights_sha256: str = ""
     chosen_on: str = "last epoch"
     seed: int = 0
     hardware: str = ""
@@ -128,7 +130,12 @@ class RunRecord:
         callbacks = {path: arguments for path, arguments in self.callbacks.items() if path != RETRIEVAL}
         callbacks |= {path: arguments for path, arguments in now.callbacks.items() if path == RETRIEVAL}
         trainer = self.trainer | {key: now.trainer[key] for key in SCORING_TRAINER if key in now.trainer}
-        own = {"weights": self.weights, "chosen_on": self.chosen_on, "seed": self.seed}
+        own = {
+            "weights": self.weights,
+            "weights_sha256": self.weights_sha256,
+            "chosen_on": self.chosen_on,
+            "seed": self.seed,
+        }
         return replace(now, data=data, callbacks=callbacks, trainer=trainer, **own)  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,7 +178,7 @@ class RunRecord:
         """Read `run_record.json` of a run's folder.
 
         Args:
-            folder: of the run.
+            folder: directory with `metrics.csv` and the other files of a run.
 
         Raises:
             InputError: the file is missing or damaged.

@@ -1,122 +1,206 @@
-"""What made a run: stamped into its hyper-parameters and checkpoints, so that no table mixes what differs."""
+"""RecordRun: writes the RunRecord of a run to its folder, its loggers and its checkpoints."""
 
+import hashlib
 import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 import torchvision
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Checkpoint,
+    DeviceStatsMonitor,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    ProgressBar,
+)
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
 import carsfg
-from carsfg.callbacks.faiss_retrieval import FaissRetrieval
-from carsfg.report.groups import network
+from carsfg.class_paths import class_path
+from carsfg.run_record import RunRecord
 from carsfg.seeding import global_seed
-
-# what a stamp says of the training, as against the scoring, of weights
-MAKING = ("val", "augment", "batch_size", "split_hash", "weights", "chosen_on", "seed", "max_epochs")
-
 
 # what TensorBoard compares runs by: its table takes its columns from one run, so all of them have the same
 COMPARED = (
-    "augment", "batch_size", "data", "image_size", "lr", "max_epochs", "optimizer", "precision", "protocol", "seed",
-    "val", "weights",
+    "data.augment", "data.batch_size", "data.name", "data.protocol", "data.val", "seed", "task.image_size", "task.lr",
+    "task.optimizer", "trainer.max_epochs", "trainer.precision", "weights",
 )  # fmt: skip
+# arguments of the Trainer that change the result; devices, logging and profiling do not
+TRAINER = (
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "accumulate_grad_batches", "gradient_clip_val",
+    "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches",
+)  # fmt: skip
+# callbacks of Lightning that change neither weights nor metrics
+WATCHING = (LearningRateMonitor, ProgressBar, ModelSummary, DeviceStatsMonitor, SaveConfigCallback)
+NOT_OF_THE_RECIPE = ("dirpath", "filename", "verbose", "save_weights_only", "save_last", "every_n_train_steps")
 
 
 class RecordRun(Callback):
-    """Record protocol, split hash, weights, choice, seed and hardware of a run."""
+    """Record what made a run: as `run_record.json` in its folder, in its checkpoints, and for its loggers.
 
-    def __init__(self) -> None:
-        self._made: dict[str, str | int] = {}
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the stamp once data and task are known, and log it with the hyper-parameters."""
-        self.stamp = make_stamp(trainer, pl_module) | self._made
-        self._log(trainer, pl_module)
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget how the weights were made: the next ones may be others."""
-        self._made = {}
-
-    def say_how_made(self, checkpoint: dict[str, Any]) -> None:
-        """Say in the next test's stamp how the weights of a checkpoint were made, which are to be scored.
-
-        Args:
-            checkpoint: as `carsfg.tasks.checkpoints.read_checkpoint` gives it.
-        """
-        made = checkpoint.get("carsfg", {}).get("stamp", {})
-        self._made = {key: made[key] for key in MAKING if key in made}
-
-    def hyper_parameters(self, task: LightningModule) -> dict[str, Any]:
-        """Return what to log: the task's hyper-parameters, but for the class names and folders, and the stamp.
-
-        Args:
-            task: the network that is trained or scored.
-        """
-        own = {key: value for key, value in task.hparams.items() if key not in ("class_names", "init_from")}
-        return {**own, **self.stamp}
-
-    def compared(self, task: LightningModule) -> dict[str, str | int | float]:
-        """Return the few hyper-parameters to compare runs by, the same ones for every task.
-
-        Args:
-            task: the network that is trained or scored.
-        """
-        known = self.hyper_parameters(task)
-        return {"network": network(known), **{key: known[key] for key in COMPARED}}
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """When weights are scored rather than trained on, keep saying how they were made."""
-        if trainer.state.fn != TrainerFn.FITTING:
-            self.say_how_made(checkpoint)
-            self.stamp |= self._made
-            self._log(trainer, pl_module)
-
-    def _log(self, trainer: Trainer, task: LightningModule) -> None:
-        for logger in trainer.loggers:  # they write `hparams.yaml` when they first save, after this
-            logger.log_hyperparams(self.hyper_parameters(task))
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Write the stamp beside the weights."""
-        checkpoint.setdefault("carsfg", {})["stamp"] = self.stamp
-
-
-def make_stamp(trainer: Trainer, task: LightningModule) -> dict[str, str | int]:
-    """Return the stamp of a run, as plain strings and integers.
+    Task, DataModule and callbacks contribute by `describe() -> dict`. A callback without this method is recorded with
+    the arguments that the command line gave it.
 
     Args:
-        trainer: with its data and callbacks.
-        task: the network that is trained or scored.
+        experiment: name under which the run is grouped in `report`, such as `tl_exp3`.
+        arguments: arguments of callbacks that have no `describe`, by class path.
+        data_arguments: arguments of a DataModule that has no `describe`.
     """
-    data = trainer.datamodule  # type: ignore[attr-defined]
-    choosing = [c for c in trainer.callbacks if isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor]  # type: ignore[attr-defined]
-    chosen_on = f"{data.val}: {choosing[0].monitor}" if choosing else "last epoch"
-    return {
-        "protocol": data.protocol,
-        "val": data.val,
-        "retrieval": data.retrieval,
-        "metric": next((c.metric for c in trainer.callbacks if isinstance(c, FaissRetrieval)), "none"),  # type: ignore[attr-defined]
-        "data": "drawn cars" if data.drawn else "Stanford Cars",
-        "image_size": data.image_size,
-        "augment": data.augment,
-        "batch_size": data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
-        "split_hash": data.split_hash,
-        "weights": _weights(task),
-        "chosen_on": chosen_on,
-        "seed": global_seed(),
-        "precision": str(trainer.precision),
-        "max_epochs": trainer.max_epochs or -1,
-        "hardware": _hardware(trainer),
-        "versions": f"carsfg {carsfg.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}",
-    }
+
+    def __init__(
+        self,
+        experiment: str = "",
+        arguments: Mapping[str, Mapping[str, Any]] | None = None,
+        data_arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.experiment, self.arguments, self.data_arguments = experiment, arguments or {}, data_arguments or {}
+        self.record = RunRecord()
+        self._trained: RunRecord | None = None  # of the checkpoint that is scored
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Make the record once data and task are known."""
+        own = self._make(trainer, pl_module)
+        self._set(trainer, own if self._trained is None or stage == "fit" else self._trained.scored_as(own))
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget the checkpoint that was scored: the next weights may be others."""
+        self._trained = None
+
+    def load_record(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take how the weights were trained from a checkpoint, for the test that follows.
+
+        Args:
+            checkpoint: as `carsfg.tasks.checkpoints.read_checkpoint` returns it.
+        """
+        found = checkpoint.get("carsfg", {}).get("record")
+        self._trained = None if found is None else RunRecord.from_dict(found, "checkpoint")
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """When weights are scored and not trained on, keep how they were trained."""
+        if trainer.state.fn != TrainerFn.FITTING:
+            self.load_record(checkpoint)
+            if self._trained is not None:
+                self._set(trainer, self._trained.scored_as(self.record))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write the record beside the weights."""
+        checkpoint.setdefault("carsfg", {})["record"] = self.record.to_dict()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record how many images are scored."""
+        total = self.record.data.get("test_images")
+        if isinstance(total, int):
+            per_batch = self.record.data.get("batch_size", 1) * trainer.world_size
+            first = trainer.num_test_batches[0]
+            self._set(trainer, replace(self.record, scored_images=int(min(total, first * per_batch))))
+
+    def compared(self) -> dict[str, str | int | float]:
+        """Return the few values that TensorBoard compares runs by, the same ones for every task."""
+        known = self.record.flat()
+        values = {key.rpartition(".")[2]: known.get(key, "") for key in COMPARED if key != "data.name"}
+        values |= {"network": self.record.network, "data": self.record.data_name}
+        return {key: value if isinstance(value, str | int | float) else str(value) for key, value in values.items()}
+
+    def _set(self, trainer: Trainer, record: RunRecord) -> None:
+        self.record = record
+        values = record.flat() | {"network": record.network, "recipe_hash": record.recipe_hash}
+        for logger in trainer.loggers:
+            logger.log_hyperparams(values)
+        folder = trainer.log_dir  # asked by all processes, since they agree on it
+        if trainer.is_global_zero and folder and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            record.write(Path(folder))
+
+    def _make(self, trainer: Trainer, task: LightningModule) -> RunRecord:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        described: dict[str, dict[str, Any]] = {}
+        for one in callbacks:
+            if (values := self._describe(one)) is not None:
+                path = class_path(type(one))
+                number = sum(key.partition("#")[0] == path for key in described)
+                described[path if number == 0 else f"{path}#{number + 1}"] = values
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        val = getattr(data, "val", "val")
+        choosing = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor]
+        arguments = {name: getattr(trainer, name) for name in TRAINER if hasattr(trainer, name)}
+        arguments |= {"precision": str(trainer.precision), "processes": trainer.world_size}
+        name, digest = _weights(task)
+        return RunRecord(
+            experiment=self.experiment,
+            task=_described(task) or {"class_path": class_path(type(task))},
+            data=_described(data) or self._foreign_data(data),
+            callbacks=described,
+            trainer={key: plain(value) for key, value in arguments.items()},
+            weights=name,
+            weights_sha256=digest,
+            chosen_on=f"{val}: {choosing[0]}" if choosing else "last epoch",
+            seed=global_seed(),
+            hardware=_hardware(trainer),
+            versions=f"carsfg {carsfg.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}",
+        )
+
+    def _describe(self, callback: Callback) -> dict[str, Any] | None:
+        """Return the arguments of a callback; None for one that changes neither weights nor metrics."""
+        if hasattr(callback, "describe"):
+            return _described(callback)
+        path = class_path(type(callback))
+        silent = isinstance(callback, Checkpoint) and not getattr(callback, "monitor", None)
+        if silent or isinstance(callback, WATCHING) or (path.startswith("carsfg.") and path not in self.arguments):
+            return None
+        given = self.arguments.get(path, {})
+        return {key: plain(value) for key, value in given.items() if key not in NOT_OF_THE_RECIPE}
+
+    def _foreign_data(self, data: Any) -> dict[str, Any]:
+        """Describe a DataModule that does not describe itself: by class, number of classes, and arguments."""
+        if data is None:
+            return {}
+        names = getattr(data, "class_names", None)
+        given = {key: plain(value) for key, value in self.data_arguments.items() if not _is_folder(value)}
+        classes = {"classes": len(names)} if names is not None else {}
+        return {"class_path": class_path(type(data)), "name": type(data).__name__, **classes, **given}
 
 
-def _weights(task: LightningModule) -> str:
-    """Name where the backbone came from, by the file's name alone: its folder is nobody's business."""
+def plain(value: Any) -> Any:
+    """Return a value as plain JSON values; anything else becomes its text.
+
+    Args:
+        value: an argument from a configuration.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "as_dict"):  # jsonargparse's Namespace
+        return plain(value.as_dict())
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _described(one: Any) -> dict[str, Any] | None:
+    found = one.describe() if hasattr(one, "describe") else None
+    return None if found is None else {key: plain(value) for key, value in found.items()}
+
+
+def _is_folder(value: Any) -> bool:
+    return isinstance(value, str | Path) and len(str(value)) < 4096 and Path(value).exists()
+
+
+def _weights(task: LightningModule) -> tuple[str, str]:
+    """Return the source of the weights and its checksum; file name only, directories are omitted for privacy."""
     start = task.hparams.get("init_from") or task.hparams.get("weights")
-    return str(start).replace("\\", "/").rsplit("/", 1)[-1] if start else "random"
+    if not start:
+        return "random", ""
+    file = Path(str(start))
+    digest = ""
+    if file.is_file():
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    return str(start).replace("\\", "/").rpartition("/")[2], digest
 
 
 def _hardware(trainer: Trainer) -> str:

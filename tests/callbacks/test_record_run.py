@@ -1,69 +1,61 @@
+"""RecordRun: what reaches the folder, the loggers and the checkpoint."""
+
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import Callback, LightningDataModule
+from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.record_run import RecordRun
+from carsfg.run_record import RETRIEVAL, RunRecord
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 
-def test_stamp_of_a_run(
-    make_task: MakeTask,
-    make_cars: MakeCars,
-    make_trainer: MakeTrainer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_record_of_a_run(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
-    backbone = {
-        key.removeprefix("backbone."): value
-        for key, value in make_task().state_dict().items()
-        if key.startswith("backbone.")
-    }
-    torch.save(backbone, tmp_path / "imagenet.pt")
-    task, cars = make_task(weights=str(tmp_path / "imagenet.pt")), make_cars(augment="crop_flip_rotate")
+    torch.save(make_task().backbone.state_dict(), tmp_path / "imagenet.pt")
+    task = make_task(weights=str(tmp_path / "imagenet.pt"))
+    cars = make_cars(augment="crop_flip_rotate", margin=0.25)
     logger = CSVLogger(tmp_path, "run")
-    trainer = make_trainer(limit_train_batches=1, callbacks=[RecordRun()], logger=logger)
+    trainer = make_trainer(limit_train_batches=1, callbacks=[RecordRun("mine"), FaissRetrieval()], logger=logger)
     trainer.fit(task, cars)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
-    stamp = torch.load(tmp_path / "run.ckpt", weights_only=True)["carsfg"]["stamp"]
+    kept = torch.load(tmp_path / "run.ckpt", weights_only=True)["carsfg"]["record"]
+    record = RunRecord.from_dict(kept)
+    assert record == RunRecord.read(logger.log_dir)
+    assert (record.experiment, record.seed, record.weights) == ("mine", 3, "imagenet.pt")
+    assert len(record.weights_sha256) == 16
+    assert (record.task["backbone"], record.task["image_size"]) == ("resnet18", 32)
+    assert record.data["class_path"] == "carsfg.data.stanford_cars_datamodule.StanfordCarsDataModule"
     wanted = {
-        "protocol": "official",
+        "name": "drawn cars",
+        "classes": 4,
+        "train_images": 36,
+        "test_images": 20,
+        "margin": 0.25,
         "val": "holdout",
-        "retrieval": "closed_loo",
-        "metric": "none",
-        "data": "drawn cars",
-        "image_size": 32,
-        "augment": "crop_flip_rotate",
-        "batch_size": 8,
-        "split_hash": cars.split_hash,
-        "weights": "imagenet.pt",
-        "chosen_on": "last epoch",
-        "seed": 3,
-        "precision": "32-true",
-        "max_epochs": 1,
     }
-    assert {key: value for key, value in stamp.items() if key in wanted} == wanted
-    assert set(stamp) - set(wanted) == {"hardware", "versions"}
-    assert stamp["hardware"].startswith("1 x CPU (")
-    assert stamp["versions"].startswith("carsfg ")
-    assert str(tmp_path) not in json.dumps(stamp)
+    assert {key: record.data[key] for key in wanted} == wanted
+    assert record.callbacks == {RETRIEVAL: {"k": [1, 5, 10], "knn": [3, 10], "metric": "cosine"}}
+    assert (record.trainer["max_epochs"], record.trainer["limit_train_batches"]) == (1, 1)
+    assert (record.precision, record.chosen_on) == ("32-true", "last epoch")
+    assert record.hardware.startswith("1 x CPU (")
+    assert str(tmp_path) not in json.dumps(kept)
     logged = Path(logger.log_dir, "hparams.yaml").read_text()
-    assert f"split_hash: {cars.split_hash}\n" in logged
-    assert "backbone: resnet18\n" in logged
+    assert f"data.split_hash: {cars.split_hash}\n" in logged
     assert str(tmp_path) not in logged
 
-    compared = trainer.callbacks[0].compared(task)  # type: ignore[attr-defined]
-    assert (compared["network"], compared["weights"], compared["seed"]) == ("resnet18", "imagenet.pt", 3)
-    assert all(isinstance(value, str | int | float) for value in compared.values())
 
-
-def test_all_tasks_are_compared_by_the_same(
+def test_all_tasks_are_compared_by_the_same_values(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     tasks = [
@@ -73,39 +65,76 @@ def test_all_tasks_are_compared_by_the_same(
     ]
     compared = []
     for task in tasks:
-        trainer = make_trainer(fast_dev_run=1, callbacks=[RecordRun()])
-        trainer.fit(task, make_cars())
-        compared.append(trainer.callbacks[0].compared(task))  # type: ignore[attr-defined]
+        recorder = RecordRun()
+        make_trainer(fast_dev_run=1, callbacks=[recorder]).fit(task, make_cars())
+        compared.append(recorder.compared())
     assert [one["network"] for one in compared] == ["resnet18 frozen", "custom CNN", "resnet18"]
     assert compared[0].keys() == compared[1].keys() == compared[2].keys()
+    assert all(isinstance(value, str | int | float) for one in compared for value in one.values())
 
 
 @pytest.mark.parametrize("protocol", ["official", "zero_shot"])
-def test_choice_and_weights(
+def test_the_choice_is_recorded(
     protocol: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    stamp, cars = RecordRun(), make_cars(protocol=protocol)
+    recorder, cars = RecordRun(), make_cars(protocol=protocol)
     monitor = ModelCheckpoint(tmp_path, monitor="val/top1")
-    trainer = make_trainer(callbacks=[stamp, monitor], enable_checkpointing=True, limit_train_batches=0)
-    task = make_task(class_names=cars.class_names)
-    trainer.fit(task, cars)
-    assert stamp.stamp["chosen_on"] == "holdout: val/top1"
-    assert stamp.stamp["protocol"] == protocol
-    assert stamp.stamp["weights"] == "random"
+    trainer = make_trainer(callbacks=[recorder, monitor], enable_checkpointing=True, limit_train_batches=0)
+    trainer.fit(make_task(class_names=cars.class_names), cars)
+    assert recorder.record.chosen_on == "holdout: val/top1"
+    assert (recorder.record.protocol, recorder.record.weights) == (protocol, "random")
 
 
-def test_weights_scored_after_a_fit_keep_saying_how_they_were_made(
+def test_callbacks_without_describe_are_recorded_by_their_arguments(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
-    stamp, task, cars = RecordRun(), make_task(), make_cars()
-    trainer = make_trainer(callbacks=[stamp], limit_train_batches=0, limit_val_batches=0, limit_test_batches=1)
+    """Averaging keeps its decay where no attribute shows it; the command line knows it."""
+
+    class Own(Callback):
+        pass
+
+    path = "lightning.pytorch.callbacks.weight_averaging.EMAWeightAveraging"
+    recorder = RecordRun(arguments={path: {"decay": 0.9}})
+    callbacks = [recorder, EMAWeightAveraging(decay=0.9), Own(), LearningRateMonitor()]
+    trainer = make_trainer(callbacks=callbacks, limit_train_batches=0, limit_val_batches=0, logger=True)
+    trainer.fit(make_task(), make_cars())
+    own = next(key for key in recorder.record.callbacks if key.endswith("Own"))
+    assert recorder.record.callbacks == {path: {"decay": 0.9}, own: {}}
+
+
+def test_weights_scored_after_a_fit_keep_how_they_were_trained(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    recorder, task, cars = RecordRun(), make_task(), make_cars()
+    trainer = make_trainer(callbacks=[recorder], limit_train_batches=0, limit_val_batches=0, limit_test_batches=1)
     trainer.fit(task, cars)
-    stamp.say_how_made({"carsfg": {"stamp": {"seed": 5, "max_epochs": 9, "hardware": "of the training"}}})
+    trained = RunRecord(seed=5, trainer={"max_epochs": 9}, hardware="of the training")
+    recorder.load_record({"carsfg": {"record": trained.to_dict()}})
     trainer.test(task, cars, verbose=False)
-    assert (stamp.stamp["seed"], stamp.stamp["max_epochs"]) == (5, 9)
-    assert stamp.stamp["hardware"] != "of the training"
-    trainer.test(task, cars, verbose=False)  # said of one test alone
-    assert stamp.stamp["max_epochs"] == 1
+    assert (recorder.record.seed, recorder.record.trainer["max_epochs"]) == (5, 9)
+    assert recorder.record.hardware != "of the training"
+    assert (recorder.record.scored_images, recorder.record.data["test_images"]) == (8, 20)
+    trainer.test(task, cars, verbose=False)  # holds for one test alone
+    assert recorder.record.trainer["max_epochs"] == 1
+
+
+def test_data_of_a_user_is_recorded_without_folders(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    class Mine(LightningDataModule):
+        class_names = NAMES
+
+        def train_dataloader(self) -> Any:
+            return cars.train_dataloader()
+
+    cars = make_cars()
+    cars.prepare_data()
+    cars.setup("fit")
+    recorder = RecordRun(data_arguments={"folder": str(tmp_path), "size": 7})
+    make_trainer(callbacks=[recorder]).fit(make_task(), datamodule=Mine())
+    path = recorder.record.data.pop("class_path")
+    assert path.endswith("Mine")
+    assert recorder.record.data == {"name": "Mine", "classes": 4, "size": 7}
 
 
 def test_split_hash_tells_splits_apart(make_cars: MakeCars) -> None:

@@ -1,0 +1,144 @@
+"""Writing files and folders beside their place before they are renamed, and checksums."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+DIGEST_BYTES = 16  # of a BLAKE2b checksum: 32 hexadecimal digits
+
+
+@contextmanager
+def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
+    """Give a path to write to, and rename it to `path` once the block has ended without an error.
+
+    The block writes either a file or a folder. Everything is flushed to the disk (fsync) before the rename, so that
+    after a power cut `path` is either as it was or complete. An error, Ctrl-C included, removes what was written and
+    leaves `path` as it was. A folder that is a mount point, or that lies in a folder without write permission, cannot
+    be renamed: its entries are replaced one by one, those that were written last in the end.
+
+    Args:
+        path: file or folder to create or replace; links are followed, parent folders are created.
+        keep_folder: a folder that exists at the end is kept instead: another process has written the same.
+
+    Yields:
+        A path in the same file system, with the suffix of `path`, where nothing exists yet.
+
+    Raises:
+        OSError: the disk is full, or there is no permission.
+    """
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fixed = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
+    beside = (path if fixed else path.parent) / f".writing-{uuid.uuid4().hex}{path.suffix}"
+    try:
+        yield beside
+        flush(beside)
+        if fixed and not keep_folder:
+            _fill(path, beside)
+        elif path.is_dir():
+            if not keep_folder:
+                _swap(path, beside)
+        else:
+            beside.replace(path)
+        _flush_one(path.parent)
+    finally:
+        remove(beside)
+
+
+def flush(path: Path) -> None:
+    """Write a file, or a folder with all it holds, from the memory of the operating system to the disk.
+
+    Args:
+        path: the file or folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if path.is_dir():
+        for entry in path.iterdir():
+            flush(entry)
+    _flush_one(path)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder with all it holds; errors are ignored, as is a path that does not exist.
+
+    Args:
+        path: the file or folder.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def checksum(path: Path, algorithm: str = "blake2b") -> str:
+    """Return the checksum of a file, hexadecimal.
+
+    Args:
+        path: file to read whole.
+        algorithm: `blake2b`, 32 digits, or a name that `hashlib.new` knows, such as `sha256`.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        made: Any = _blake2b if algorithm == "blake2b" else algorithm
+        return hashlib.file_digest(file, made).hexdigest()
+
+
+def digest(data: bytes) -> str:
+    """Return the checksum of bytes, 32 hexadecimal digits: the one that `checksum` gives for a file of these bytes.
+
+    Args:
+        data: any bytes.
+    """
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _blake2b() -> Any:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
+
+
+def _flush_one(path: Path) -> None:
+    if path.is_dir():
+        with suppress(OSError):  # Windows opens no folders, and some network file systems cannot flush them
+            _fsync(path)
+    else:
+        _fsync(path)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap(path: Path, beside: Path) -> None:
+    """Put a new folder in the place of an old one, which comes back if that fails."""
+    old = path.with_name(f".old-{uuid.uuid4().hex}")
+    path.replace(old)
+    try:
+        beside.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
+    remove(old)
+
+
+def _fill(path: Path, beside: Path) -> None:
+    """Replace the entries of a folder by those of another one inside it, in the order in which they were written."""
+    new = sorted(beside.iterdir(), key=lambda entry: entry.stat().st_mtime_ns)
+    for entry in set(path.iterdir()) - {path / one.name for one in new} - {beside}:
+        remove(entry)
+    for entry in new:
+        entry.replace(path / entry.name)
+    _flush_one(path)
