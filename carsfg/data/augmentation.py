@@ -1,12 +1,12 @@
-"""Augmentation recipes by name: what may happen to a training image before the network sees it.
+"""Augmentation recipes for training images.
 
-Crop, mirror and rotation are composed to one affine map and resampled once; colour is one affine map of RGB. Both are
-drawn for each image from uniform numbers alone, so the same draws serve images on the CPU, one by one, and batches on a
-GPU.
+Random crop, mirroring and rotation are composed to one affine map, so that an image is resampled once; all colour
+changes are composed to one affine map of RGB. Both are computed from uniform random numbers per image, so the same
+draws work for single images on the CPU and for batches on a GPU.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,26 +17,30 @@ from torch.nn import functional
 
 from carsfg.errors import InputError
 
-DRAWS = 9  # uniform numbers an image: crop x and y, mirror, angle, brightness, contrast, saturation, hue, zoom
+DRAWS = 9  # uniform numbers per image: crop x and y, mirror, angle, brightness, contrast, saturation, hue, zoom
 Uniform = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
+LARGEST = {"degrees": 180, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5}  # values of a recipe
 LUMA = np.array([0.299, 0.587, 0.114])  # of RGB, ITU-R BT.601
 TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The ranges that an image's augmentation is drawn from, each uniformly.
+    """Ranges that the augmentation of a training image is drawn from, each uniformly. The defaults change nothing.
+
+    In YAML: `data.augment: {crop: [0.5, 1.0], flip: true, degrees: 10}`.
 
     Attributes:
-        crop: share of the side that a random square crop keeps, at least and at most, before it is enlarged to the
-            whole side again.
+        crop: smallest and largest side of the square random crop, as a share of the image's side, above 0 and up to 1;
+            the crop is enlarged to the whole side again.
         flip: mirror half of the images.
-        degrees: rotation to either side, about the crop's centre; what comes from outside the image is black.
-        brightness: factor on the whole image, within 1 - b and 1 + b.
-        contrast: factor on the distance to the image's mean grey, likewise.
-        saturation: factor on the distance to each pixel's grey, likewise.
-        hue: rotation about the grey axis to either side, in turns.
+        degrees: largest rotation to either side about the crop's centre, 0 to 180; what lies outside the image is
+            black.
+        brightness: largest relative change of the image's brightness, 0 to 1: a factor within 1 - b and 1 + b.
+        contrast: largest relative change of the distance to the image's mean grey, 0 to 1.
+        saturation: largest relative change of the distance to each pixel's grey, 0 to 1.
+        hue: largest rotation about the grey axis to either side, in turns, 0 to 0.5.
     """
 
     crop: tuple[float, float] = (1.0, 1.0)
@@ -47,19 +51,31 @@ class Recipe:
     saturation: float = 0.0
     hue: float = 0.0
 
+    def check(self) -> None:
+        """Check the ranges; not on construction, where jsonargparse would bury the message in its own.
+
+        Raises:
+            InputError: a value is out of its range.
+        """
+        if len(self.crop) != 2 or not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise InputError(f"data.augment.crop is {list(self.crop)}: use two shares, 0 < smallest <= largest <= 1")
+        for name, largest in LARGEST.items():
+            if not 0 <= getattr(self, name) <= largest:
+                raise InputError(f"data.augment.{name} is {getattr(self, name)}: use 0 to {largest}")
+
     @property
-    def recolours(self) -> bool:
-        """Whether colours change at all."""
+    def changes_colours(self) -> bool:
+        """Whether any colour may change."""
         return any((self.brightness, self.contrast, self.saturation, self.hue))
 
 
 RECIPES: dict[str, Recipe | None] = {
     "none": None,
-    # the report's transfer learning: RandomCrop (224 of 256), HorizontalFlip, Rotation(15)
+    # the paper's transfer learning: RandomCrop (224 of 256), HorizontalFlip, Rotation(15)
     "crop_flip_rotate": Recipe(crop=(7 / 8, 7 / 8), flip=True, degrees=15),
-    # the report's CNN: RandomCrop, HorizontalFlip, ColorJitter
+    # the paper's CNN: RandomCrop, HorizontalFlip, ColorJitter
     "crop_flip_jitter": Recipe(crop=(7 / 8, 7 / 8), flip=True, brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
-    # ours
+    # carsfg's own
     "zoom_flip_rotate_jitter": Recipe(
         crop=(0.75, 1.0), flip=True, degrees=8, brightness=0.3, contrast=0.3, saturation=0.3, hue=0.03
     ),
@@ -67,38 +83,64 @@ RECIPES: dict[str, Recipe | None] = {
 
 
 class Draws(NamedTuple):
-    """What was drawn for B images.
+    """The augmentation drawn for B images.
 
     Attributes:
-        geometry: float32 (B, 2, 3), from places in the result to places in the image, both in -1..1 over the side.
-        colour: float32 (B, 3, 4), the matrix on RGB, and a column that is multiplied by the image's mean grey; None
-            where colours stay.
+        geometry: float32 (B, 2, 3), affine maps from positions in the result to positions in the image; both run from
+            -1 to 1 over the side.
+        colour: float32 (B, 3, 4), a matrix on RGB and a column that is multiplied by the image's mean grey; None if
+            colours do not change.
     """
 
     geometry: npt.NDArray[np.float32]
     colour: npt.NDArray[np.float32] | None
 
 
-def recipe_named(name: str) -> Recipe | None:
-    """Return the recipe of that name, or None for `none`.
+def recipe(augment: str | Recipe) -> Recipe | None:
+    """Return the recipe of a `data.augment` value; None if it changes nothing.
 
     Args:
-        name: one of `RECIPES`.
+        augment: name of one of `RECIPES`, or a recipe.
 
     Raises:
-        InputError: no recipe has that name.
+        InputError: there is no recipe of that name, or a value is out of its range.
     """
-    if name not in RECIPES:
-        raise InputError(f"unknown data.augment {name!r}; the recipes are {', '.join(RECIPES)}")
-    return RECIPES[name]
+    if isinstance(augment, Recipe):
+        augment.check()
+        return None if augment == Recipe() else augment
+    if augment not in RECIPES:
+        raise InputError(
+            f"unknown data.augment {augment!r}: use {', '.join(RECIPES)}, or a mapping such as {{flip: true}}"
+        )
+    return RECIPES[augment]
+
+
+def describe_recipe(augment: str | Recipe) -> str | dict[str, Any]:
+    """Return a `data.augment` value as JSON: equal recipes give equal values, however they were written.
+
+    Args:
+        augment: name of one of `RECIPES`, or a recipe.
+
+    Returns:
+        The name if a named recipe has the same values, else the values that differ from the defaults.
+
+    Raises:
+        InputError: there is no recipe of that name.
+    """
+    found = recipe(augment)
+    named = [name for name, one in RECIPES.items() if one == found]
+    if named or found is None:
+        return named[0]
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(found).items()}
+    return {key: value for key, value in values.items() if getattr(Recipe(), key) != getattr(found, key)}
 
 
 def draw(recipe: Recipe, uniform: Uniform) -> Draws:
-    """Turn uniform numbers in 0..1, (B, 9), into what happens to B images.
+    """Compute the augmentation of B images from uniform random numbers.
 
     Args:
-        recipe: the ranges.
-        uniform: float32 (B, 9), in 0..1; one row an image.
+        recipe: ranges from which crop, angle, flip and colours are drawn.
+        uniform: float32 (B, 9), in 0..1; one row per image.
     """
     u = uniform.astype(np.float64).T
     spread = [2 * row - 1 for row in u]  # -1..1
@@ -110,7 +152,7 @@ def draw(recipe: Recipe, uniform: Uniform) -> Draws:
     across = np.stack([mirror * cos, -mirror * sin, slack * spread[0]], -1)
     down = np.stack([sin, cos, slack * spread[1]], -1)
     geometry = np.stack([across, down], 1).astype(np.float32)
-    return Draws(geometry, _colours(recipe, spread[4:8]).astype(np.float32) if recipe.recolours else None)
+    return Draws(geometry, _colours(recipe, spread[4:8]).astype(np.float32) if recipe.changes_colours else None)
 
 
 def _colours(recipe: Recipe, spread: list[Floats]) -> Floats:
@@ -131,11 +173,14 @@ def _colours(recipe: Recipe, spread: list[Floats]) -> Floats:
 
 
 def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.uint8]:
-    """Augment uint8 RGB (B, S, S, 3) one by one, in whole numbers: on CPUs that is faster than a batch of floats.
+    """Augment images one by one in integer arithmetic, which is faster on CPUs than batches of floats.
 
     Args:
-        images: uint8 (B, S, S, 3).
-        draws: of the B images.
+        images: uint8 (B, S, S, 3), RGB.
+        draws: draws for the B images.
+
+    Returns:
+        uint8 (B, S, S, 3).
     """
     size = images.shape[1]
     # from -1..1 over the side to pixel centres at 0, 1, ..
@@ -153,12 +198,15 @@ def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.
 
 
 def apply_on_device(images: Tensor, geometry: Tensor, colour: Tensor | None) -> Tensor:
-    """Augment RGB (B, 3, S, S), uint8 or float in 0..255, as one batch; returns float in 0..255.
+    """Augment images as one batch.
 
     Args:
-        images: (B, 3, S, S), on the device that computes.
-        geometry: float (B, 2, 3), as `Draws` has it, on the same device.
-        colour: float (B, 3, 4), likewise; None where colours stay.
+        images: (B, 3, S, S), RGB, uint8 or float in 0..255, on the device that computes.
+        geometry: float (B, 2, 3), geometry of `Draws`, on the same device.
+        colour: float (B, 3, 4), colour of `Draws`, on the same device; None if colours do not change.
+
+    Returns:
+        float (B, 3, S, S), in 0..255.
     """
     grid = functional.affine_grid(geometry, list(images.shape), align_corners=False)
     warped = functional.grid_sample(images.to(grid.dtype), grid, align_corners=False)

@@ -1,4 +1,4 @@
-"""Batches of a split, cut from the decoded crops by whole batches."""
+"""Data sets that return whole batches of a split: of decoded crops, or of a frozen backbone's features."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,21 +16,21 @@ from carsfg.seeding import derive_seed, global_seed
 
 Batch = dict[str, Tensor]
 Key = tuple[int, int]
-"""(epoch, index), as `EpochSampler` yields it."""
+"""(epoch, index), as `EpochSampler` yields them."""
 
 
 class CropSamples(Dataset[Batch]):
-    """Rows of the decoded crops; whole batches of `image` (B, 3, S, S) uint8, `label` (B,) and `index` (B,).
+    """Crops of a split; a batch is `image` (B, 3, S, S) uint8, `label` (B,) int64 and `index` (B,) int64.
 
-    What happens to an image is drawn from run, epoch and index alone, so it depends neither on the worker that loads it
-    nor on what was loaded before.
+    The augmentation of an image is drawn from the run's seed, the epoch and the index alone, so it depends neither on
+    the worker that loads the image nor on the images loaded before.
 
     Args:
         caches: the decoded crops of `cars_train` and `cars_test`.
-        labels: int64 (N,) of both, pooled.
-        rows: which of them belong to the split; copy c of row r stands as `c * N + r`.
-        recipe: the augmentation, or None.
-        stored: draw once and for all, as if augmented copies were stored, instead of anew every epoch.
+        labels: int64 (N,), of all pooled images.
+        rows: int64 (M,), pooled rows of the split; copy c of row r is `c * N + r`.
+        recipe: augmentation; None for none.
+        stored: draw one augmentation per image and copy for all epochs and seeds, as if the copies were stored.
     """
 
     def __init__(
@@ -38,7 +38,9 @@ class CropSamples(Dataset[Batch]):
     ) -> None:
         self.caches, self.recipe, self.stored = caches, recipe, stored
         self.pooled_rows = rows % len(labels)
-        self._draw_of = rows if stored else np.arange(len(rows))  # which draw belongs to each image of the split
+        self._draw_of = (
+            rows if stored else np.arange(len(rows))
+        )  # number of the draw that belongs to each image of the split
         self.labels = labels[self.pooled_rows]
         self._uniform: tuple[int, npt.NDArray[np.float32]] | None = None
 
@@ -46,20 +48,20 @@ class CropSamples(Dataset[Batch]):
         return len(self.pooled_rows)
 
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
-        """Return one sample: `image` (3, S, S), `label` and `index`; an index alone means epoch 0."""
+        """Return one sample: `image` (3, S, S), `label`, `index`; for a key without an epoch that of epoch 0."""
         batch = self.__getitems__([key])
         return {name: values[0] for name, values in batch.items()}
 
     def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
-        """Return a whole batch; the loader calls this once instead of `__getitem__` for each image."""
-        epoch, indices = unzip(keys)
+        """Return a whole batch; DataLoader calls this instead of `__getitem__` for each image."""
+        epoch, indices = split_keys(keys)
         pixels = self.pixels(indices)
         if self.recipe is not None:
             pixels = apply_on_cpu(pixels, self.draws(epoch, indices))
-        return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **self.answers(indices)}
+        return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **self.targets(indices)}
 
     def pixels(self, indices: Rows) -> npt.NDArray[np.uint8]:
-        """Read uint8 (B, S, S, 3), not augmented.
+        """Return crops uint8 (B, S, S, 3) without augmentation.
 
         Args:
             indices: int64 (B,), places in the split.
@@ -72,10 +74,10 @@ class CropSamples(Dataset[Batch]):
         return pixels
 
     def draws(self, epoch: int, indices: Rows) -> Draws:
-        """Draw what happens to these images in an epoch.
+        """Draw the augmentation of some images in an epoch.
 
         Args:
-            epoch: from 0; of no account where copies are stored.
+            epoch: number of the epoch, from 0; ignored if `stored` is set.
             indices: int64 (B,), places in the split.
         """
         assert self.recipe is not None  # noqa: S101
@@ -85,7 +87,7 @@ class CropSamples(Dataset[Batch]):
             self._uniform = epoch, random.random((int(self._draw_of.max()) + 1, DRAWS), np.float32)
         return draw(self.recipe, self._uniform[1][self._draw_of[indices]])
 
-    def answers(self, indices: Rows) -> Batch:
+    def targets(self, indices: Rows) -> Batch:
         """Return `label` and `index`, int64 (B,).
 
         Args:
@@ -95,12 +97,12 @@ class CropSamples(Dataset[Batch]):
 
 
 class FeatureSamples(Dataset[Batch]):
-    """The same batches with a frozen backbone's output in place of the image: `feature` (B, D), `label` and `index`.
+    """The same batches with the output of a frozen backbone, `feature` (B, D), instead of `image`.
 
     Args:
-        features: (N, D), of all pooled images.
-        labels: int64 (N,), likewise.
-        rows: which of them belong to the split; copy c of row r stands as `c * N + r`.
+        features: float (N, D), of all pooled images.
+        labels: int64 (N,), of all pooled images.
+        rows: int64 (M,), pooled rows of the split; copy c of row r is `c * N + r`.
     """
 
     def __init__(self, features: Tensor, labels: Rows, rows: Rows) -> None:
@@ -112,25 +114,25 @@ class FeatureSamples(Dataset[Batch]):
 
     def __getitems__(self, keys: Sequence[int | Key]) -> Batch:
         """Return a whole batch."""
-        indices = torch.from_numpy(unzip(keys)[1])
+        indices = torch.from_numpy(split_keys(keys)[1])
         labels = torch.from_numpy(self.labels)[indices]
         return {"feature": self.features[self.rows[indices]], "label": labels, "index": indices}
 
 
-def unzip(keys: Sequence[int | Key]) -> tuple[int, Rows]:
-    """Take keys apart into their epoch and indices; samplers that are not ours give indices alone: epoch 0.
+def split_keys(keys: Sequence[int | Key]) -> tuple[int, Rows]:
+    """Split the keys of a batch into epoch and indices; keys without an epoch, of other samplers, mean epoch 0.
 
     Args:
-        keys: of one batch, all of one epoch: (epoch, index), or the index.
+        keys: (epoch, index) or index of each image; all of one epoch.
     """
     pairs = [key if isinstance(key, tuple) else (0, key) for key in keys]
     return pairs[0][0], np.array([index for _, index in pairs], np.int64)
 
 
 def as_it_is(batch: Any) -> Any:
-    """Collate what is a batch already.
+    """Return a batch as it is: `collate_fn` of data sets that return whole batches.
 
     Args:
-        batch: what `__getitems__` gave.
+        batch: result of `__getitems__`.
     """
     return batch

@@ -1,4 +1,4 @@
-"""Make, body type and year of a car class, read from its name."""
+"""Make, body type and year of a car, from its class name."""
 
 import re
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 UNKNOWN = "Unknown"
-LONG_MAKES = ("AM General", "Aston Martin", "Land Rover")  # every other make is the name's first word
+LONG_MAKES = ("AM General", "Aston Martin", "Land Rover")  # all other makes are the first word of the name
 
-# a body type and the words of a name that say it; the last match in a name counts
+# body types and the words in class names that stand for them; the last match in a name counts
 _BODIES = {
     "Cab": r"(?:(?:Club|Crew|Extended|Quad|Regular) )?Cab|SuperCab",
     "Convertible": r"(?:Conv\. )?Convertible",
@@ -24,8 +24,8 @@ _BODIES = {
 }
 _BODY = re.compile("|".join(rf"(?P<{body}>\b(?:{words})(?!\S))" for body, words in _BODIES.items()))
 
-# the models of Stanford Cars whose names say no body type
-_UNSAID = {
+# models of Stanford Cars whose class name does not contain the body type
+_BODY_OF_MODEL = {
     "300 SRT-8": "Sedan",
     "500 Abarth": "Hatchback",
     "Challenger SRT8": "Coupe",
@@ -48,11 +48,11 @@ class CarName:
     """The parts of a class name.
 
     Attributes:
-        make: `Aston Martin`.
-        model: what is left of the name: `V8 Vantage`.
+        make: such as `Aston Martin`.
+        model: rest of the name, such as `V8 Vantage`.
         body: `Cab` (all pickups), `Convertible`, `Coupe`, `Hatchback`, `Minivan`, `SUV`, `Sedan`, `Van`,
-            `Wagon`, or `Other` where nothing says it.
-        year: 2012, or `None` where the name does not end in one.
+            `Wagon`, or `Other` if the name does not tell.
+        year: model year, such as 2012; `None` if the name does not end in one.
     """
 
     make: str
@@ -62,17 +62,17 @@ class CarName:
 
 
 def parse(name: str) -> CarName:
-    """Take a class name apart.
+    """Split a class name into its parts.
 
     Args:
-        name: such as `Aston Martin V8 Vantage Convertible 2012`; other makes than the data set's will do.
+        name: such as `Aston Martin V8 Vantage Convertible 2012`; the make does not have to be one of Stanford Cars.
     """
     rest, year = name.strip(), None
     if match := re.search(r"(?:^|\s)((?:19|20)\d\d)$", rest):
         rest, year = rest[: match.start()], int(match[1])
     make = next((long for long in LONG_MAKES if f"{rest} ".startswith(f"{long} ")), rest.split(" ")[0])
     model = rest[len(make) :].strip()
-    body = _UNSAID.get(model, "Other")
+    body = _BODY_OF_MODEL.get(model, "Other")
     if matches := list(_BODY.finditer(model)):
         last = matches[-1]
         body = str(last.lastgroup)
@@ -84,11 +84,11 @@ def hierarchy(names: Sequence[str]) -> dict[str, tuple[list[str], Tensor]]:
     """Group classes by make, body type and year.
 
     Args:
-        names: the C class names, in label order.
+        names: names of the C classes, in label order.
 
     Returns:
-        For each of `make`, `body` and `year` the G group names, sorted, and the group of each class, int64
-        (C,). With labels (N,), `groups[labels]` gives the group of every sample.
+        For each of `make`, `body` and `year`: the G group names, sorted, and int64 (C,), the group of each class. With
+        labels (N,), `groups[labels]` is the group of every sample.
     """
     cars = [parse(name) for name in names]
     return {

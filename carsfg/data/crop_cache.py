@@ -1,10 +1,11 @@
-"""All crops of a split, decoded once into a memory-mapped file."""
+"""The crop cache: all crops of a split, decoded once into a memory-mapped file."""
 
 import contextlib
 import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -15,30 +16,40 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from carsfg.data.image_io import DECODER_VERSION
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 
-FORMAT = 1  # raise when what a cache holds changes
-RESAMPLING = Image.Resampling.BILINEAR  # Pillow's widens its support when it shrinks, so it does not alias
-STALE = 24 * 3600  # seconds after which an unfinished build belongs to nobody
+FORMAT_VERSION = 2  # raise it whenever the files of a cache change
+RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, so there is no aliasing
+ABANDONED_SECONDS = 24 * 3600  # age after which an unfinished build is considered abandoned
+MAX_CROP_SIDE = 2048  # pixels; 13 MB per image
+HEADER = "cache.json"
 
 
 class CropCache:
-    """The decoded crops of one split, squashed to squares; opening one builds it when it is missing.
+    """The decoded crops of one split, resized to squares; `open` builds the cache if needed.
 
-    It lies in `FOLDER/SPLIT-SIZE-KEY/`, where the key is made of all that the crops depend on, so a changed
-    image, box, margin or size makes another cache; old ones stay until somebody deletes them. A build is
-    written beside and renamed: an unfinished one is never read, and of two processes that build at once the
-    second to finish drops its copy.
+    A cache is the folder `CACHES/SPLIT-SIZE-KEY/`. Its key is a hash of everything that the crops depend on: the
+    versions of this format and of the decoder, size, boxes, margin, and name, size and modification time of every
+    image file. If one of these changes, another cache is built.
+
+    A file can change while size and modification time stay, as with `rsync -t` or a restored backup. Its change time
+    (ctime) does not stay, so the cache's header holds a hash of all change times. If they differ, all files are read
+    once and compared with the stored digests: the cache is rebuilt if a file is another one, and kept if the files
+    were just copied or moved. Where a file system has no change times (Windows), such a change goes unnoticed.
+
+    A cache is written beside its folder and renamed: an unfinished one is never read, and of two processes that build
+    at once the second one drops its copy. Old caches are not removed; a build names them.
 
     Args:
-        path: the folder of a finished cache; see `open` for making one.
+        path: folder of a finished cache; see `open` for building one.
 
     Attributes:
-        path: that folder.
+        path: directory that holds the decoded images and their header.
         images: uint8 (N, size, size, 3), RGB, read-only, memory-mapped.
-        digests: N hexadecimal digests of the image files' bytes.
+        digests: N hexadecimal digests of the bytes of the image files.
 
     Raises:
         InputError: the cache is damaged.
@@ -50,72 +61,71 @@ class CropCache:
             self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r")
             self.digests = (path / "digests.txt").read_text().split()
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder.") from error
+            raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder") from error
         if len(self.images) != len(self.digests):
-            raise InputError(f"the crop cache {path} is damaged (lengths differ): delete that folder.")
+            raise InputError(f"the crop cache {path} is damaged (lengths differ): delete that folder")
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __reduce__(self) -> tuple[type["CropCache"], tuple[Path]]:
-        """Pickle the place, not the pixels: a worker process maps the same file."""
+        """Pickle the path instead of the pixels: a worker process maps the same file."""
         return CropCache, (self.path,)
 
     @classmethod
     def open(cls, dataset: StanfordCars, size: int, folder: str | Path, progress: bool = True) -> "CropCache":
-        """Open the cache of a data set, and build it first when it is missing.
+        """Open the cache of a data set; build it first if it is missing or out of date.
 
         Args:
             dataset: the split to decode; its transform is not used.
-            size: side of the squares in pixels; a crop that has that size already stays untouched.
-            folder: where caches lie; made when missing.
-            progress: show a bar on the terminal when the build takes a while.
+            size: side of the squares in pixels; a crop that has this size already is not resized.
+            folder: folder of all caches; created if needed.
+            progress: show a progress bar if the build takes a while.
 
         Raises:
-            InputError: an image is damaged, the folder cannot be written, or the disk is full.
+            InputError: an image is damaged, the folder cannot be written, the disk is full, or the size is too large.
         """
+        if not 1 <= size <= MAX_CROP_SIDE:
+            raise InputError(f"image size {size} is out of range: use 1 to {MAX_CROP_SIDE} pixels")
         path = Path(folder) / f"{dataset.split}-{size}-{cache_key(dataset, size)}"
-        if not path.is_dir():
+        if not _is_current(path, dataset):
             try:
+                _check_room(dataset, size, path.parent)
                 _build(dataset, size, path, progress)
             except OSError as error:
-                needed = len(dataset) * size * size * 3 / 1e9
                 raise InputError(
-                    f"the crop cache cannot be written to {folder} ({error.strerror or error}): "
-                    f"set `data.cache_dir` to a writable folder with {needed:.1f} GB of room."
+                    f"the crop cache cannot be written to {folder} ({error.strerror or error}): set `data.cache_dir` "
+                    f"to a writable folder with {_room(dataset, size)} of free space"
                 ) from error
         return cls(path)
 
 
 def cache_key(dataset: StanfordCars, size: int) -> str:
-    """Hash all that the crops of a data set depend on.
+    """Hash everything that the crops of a data set depend on, to 16 hexadecimal digits.
 
     Args:
         dataset: the split, with its crop and margin.
-        size: side of the squares, in pixels.
+        size: side of the squares in pixels.
 
     Raises:
         InputError: an image is missing.
     """
     made_of = hashlib.blake2b(digest_size=8)
-    made_of.update(json.dumps([FORMAT, size, int(RESAMPLING), dataset.crop, dataset.margin]).encode())
+    head = [FORMAT_VERSION, DECODER_VERSION, size, int(RESAMPLING), dataset.crop, dataset.margin]
+    made_of.update(json.dumps(head).encode())
     if dataset.crop:
         made_of.update(dataset.boxes.numpy().tobytes())
-    for path in dataset.paths:
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+    for path, status in zip(dataset.paths, _status(dataset), strict=True):
         name = path.relative_to(dataset.folder).as_posix()
-        made_of.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        made_of.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return made_of.hexdigest()
 
 
-def twins(digests: Sequence[str]) -> list[list[int]]:
-    """Group the indices of byte-identical files, in order of the first; groups of one are left out.
+def duplicates(digests: Sequence[str]) -> list[list[int]]:
+    """Group the indices of byte-identical files, in the order of each group's first; groups of one are left out.
 
     Args:
-        digests: of the files' bytes, by index.
+        digests: digest of each file's bytes.
     """
     groups: dict[str, list[int]] = {}
     for index, one in enumerate(digests):
@@ -124,33 +134,95 @@ def twins(digests: Sequence[str]) -> list[list[int]]:
 
 
 def digest(data: bytes) -> str:
-    """Give the 128-bit BLAKE2b digest of a file's bytes as 32 hexadecimal digits.
+    """Return the 128-bit BLAKE2b digest of a file's bytes as 32 hexadecimal digits.
 
     Args:
-        data: the file's bytes.
+        data: bytes of the file.
     """
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def _status(dataset: StanfordCars) -> list[os.stat_result]:
+    status = []
+    for path in dataset.paths:
+        try:
+            status.append(path.stat())
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return status
+
+
+def _header(dataset: StanfordCars) -> dict[str, Any]:
+    made_of = hashlib.blake2b(digest_size=8)
+    for status in _status(dataset):
+        made_of.update(f"{status.st_ctime_ns}\n".encode())
+    return {"format": FORMAT_VERSION, "decoder": DECODER_VERSION, "change_times": made_of.hexdigest()}
+
+
+def _is_current(path: Path, dataset: StanfordCars) -> bool:
+    """Whether a cache exists and holds the crops of the files as they are now."""
+    try:
+        found = json.loads((path / HEADER).read_text())
+        digests = (path / "digests.txt").read_text().split()
+    except (OSError, ValueError):
+        return False
+    now = _header(dataset)
+    if found == now:
+        return True
+    if not isinstance(found, dict) or {**found, "change_times": now["change_times"]} != now:
+        return False  # another format
+    read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), f"comparing {dataset.split} images")
+    same = len(digests) == len(dataset) and all(one == other for one, other in zip(read, digests, strict=True))
+    if same:
+        with contextlib.suppress(OSError):  # a read-only cache is compared again the next time
+            beside = path / f".{HEADER}-{uuid.uuid4().hex}"
+            beside.write_text(json.dumps(now))
+            beside.replace(path / HEADER)
+    return same
+
+
+def _room(dataset: StanfordCars, size: int) -> str:
+    needed = len(dataset) * size * size * 3 / 2**20
+    return f"{needed / 2**10:.1f} GB" if needed > 1000 else f"{max(1, round(needed))} MB"
+
+
+def _check_room(dataset: StanfordCars, size: int, folder: Path) -> None:
+    """Raise OSError if the disk is too full, before anything is decoded."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(folder).free < len(dataset) * size * size * 3:
+        raise OSError("not enough free space on the disk")
+
+
 def _build(dataset: StanfordCars, size: int, path: Path, progress: bool) -> None:
-    """Write a cache beside `path` and rename it; whatever happens, no part of it is left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path.parent)
+    """Write a cache beside `path` and rename it; no part of it is left if it fails."""
+    _remove_abandoned(path.parent)
     unfinished = path.with_name(f".building-{uuid.uuid4().hex}")
+    outdated = unfinished.with_name(f"{unfinished.name}-outdated")
     unfinished.mkdir()
     try:
+        header = _header(dataset)  # before decoding: a file that changes meanwhile is compared at the next start
         _write(dataset, size, unfinished, progress)
-        try:
-            unfinished.rename(path)
-        except OSError:
-            if not path.is_dir():  # otherwise another process was quicker, and its cache is as good
-                raise
+        (unfinished / HEADER).write_text(json.dumps(header))
+        if not _is_current(path, dataset):  # otherwise another process was faster
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(outdated)
+            _rename(unfinished, path)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        for folder in (unfinished, outdated):
+            shutil.rmtree(folder, ignore_errors=True)
+    _name_others(path)
+
+
+def _rename(unfinished: Path, path: Path) -> None:
+    try:
+        unfinished.rename(path)
+    except OSError:
+        if not path.is_dir():  # otherwise another process was faster by a moment, and its cache is equal
+            raise
 
 
 def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> None:
-    """Decode everything into `folder/images.npy` and `folder/digests.txt`."""
+    """Decode all images into `folder/images.npy` and `folder/digests.txt`."""
 
     def crop(index: int) -> tuple[bytes, str]:
         data = dataset.read(index)
@@ -161,20 +233,29 @@ def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> No
 
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), size, size, 3)}
     digests = []
-    # plain writes: on a full disk they raise, whereas writing through a memory map kills the process
+    # ordinary writes: on a full disk they raise, whereas writing through a memory map kills the process
     with (folder / "images.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for pixels, one in in_threads(crop, len(dataset), f"decoding {dataset.split} crops", progress):
             file.write(pixels)
             digests.append(one)
         file.flush()
-        os.fsync(file.fileno())  # else a rename may outlive the pixels in a power cut
+        os.fsync(file.fileno())  # otherwise the rename may survive a power cut, and the pixels may not
     (folder / "digests.txt").write_text("\n".join(digests) + "\n")
 
 
-def _sweep(folder: Path) -> None:
+def _remove_abandoned(folder: Path) -> None:
     """Remove what killed builds left behind."""
     for unfinished in folder.glob(".building-*"):
-        with contextlib.suppress(FileNotFoundError):  # its builder has just finished
-            if time.time() - unfinished.stat().st_mtime > STALE:
+        with contextlib.suppress(FileNotFoundError):  # its build has just ended
+            if time.time() - unfinished.stat().st_mtime > ABANDONED_SECONDS:
                 shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _name_others(path: Path) -> None:
+    """Say which older caches of the same split lie beside a new one: nothing else tells the user that they add up."""
+    split = path.name.partition("-")[0]
+    others = sorted(other.name for other in path.parent.glob(f"{split}-*-*") if other != path and other.is_dir())
+    if others:
+        text = f"carsfg: {path.parent} also holds crops of other settings or older versions: {', '.join(others)}"
+        print(f"{text}; delete those that you do not need", file=sys.stderr)  # noqa: T201

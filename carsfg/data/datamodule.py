@@ -1,75 +1,68 @@
-"""The data of a run: it owns the protocol, the splits and the loaders."""
+"""CarsDataModule: the data of a run. It owns the protocol, the splits and the loaders."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from carsfg.data.augmentation import recipe_named
+from carsfg.class_paths import class_path
+from carsfg.data.augmentation import Recipe, describe_recipe, recipe
 from carsfg.data.batches import Batch, CropSamples, FeatureSamples, as_it_is
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.gpu_loader import ResidentLoader, fits, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.sources.annotations import find_folder, read_class_names
-from carsfg.data.sources.stanford_cars import StanfordCars
-from carsfg.data.splits import Protocol, Rows, Splits, Validation, split
+from carsfg.data.settings import check_at_least, refuse_selection
+from carsfg.data.sources.identity import identify
+from carsfg.data.splits import Protocol, Rows, Splits, Validation, check_splits, split
 from carsfg.errors import InputError
 from carsfg.seeding import global_seed
-from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
-Retrieval = Literal["closed_loo", "closed_train_gallery"]
+Retrieval = Literal["closed_loo", "closed_train_gallery", "zero_shot"]  # zero_shot comes with the protocol alone
 Loader = DataLoader[Batch] | ResidentLoader
+DEFAULT_IMAGE_SIZE, MAX_IMAGE_SIDE = 224, 4096  # pixels
 
 
-class StanfordCarsDataModule(LightningDataModule):
-    """Crops of Stanford Cars, or of drawn cars, under a stated protocol.
+class CarsDataModule(LightningDataModule):
+    """Base of carsfg's DataModules: decoded images under a stated protocol, with loaders and splits.
+
+    A subclass says where images come from: `all_class_names` and `open_caches`. The other arguments are those of
+    `carsfg.StanfordCarsDataModule`.
 
     Args:
-        root: the folder that holds `stanford_cars/`.
-        drawn: draw cars under `root/drawn_cars/` and use those, instead of `root/stanford_cars/`.
-        crop: cut each image to its annotated box; `false` for images that are crops already.
-        margin: fraction of the box added on each side.
-        image_size: side of the stored and augmented squares, in pixels; the task resizes to its own size.
-        cache_dir: where decoded crops are kept; by default `root/cache`.
-        protocol: `official` (8,144 train, 8,041 test), `zero_shot` (the first half of the classes trains, the other
-            is tested by retrieval alone) or `seed_leaky` (the report's third CNN: validated on copies of train).
-        val: choose on a `holdout` of train (10 % of each class), draw the curves on `test` (selection is then refused),
-            or `none`.
-        retrieval: what a query is searched in: the other images of its own split (`closed_loo`), or all of train
-            (`closed_train_gallery`), which then comes as a second validation and test loader.
-        predict: which images `predict` embeds: the `test` or `train` folder, or `both`.
-        augment: the recipe for training images, `none` or one of `carsfg.data.augmentation.RECIPES`.
-        batch_size: images a process and step.
-        images_per_class: fill every training batch with so many images of each of its classes, as metric-learning
-            losses want it (extra `metric`); None: shuffle.
-        num_workers: loader processes; by default none on CPU, up to 8 beside a GPU.
-        on_device: keep all crops in the device's memory and cut batches there, without any worker; `auto`: on a GPU
-            with twice the room.
-        split_seed: of the hold-out; leave it, so that runs can be compared.
+        root: folder of the data set.
+        image_size: side of the stored squares in pixels; None: that of the network in use.
+        cache_dir: folder of the decoded images; None: `root/cache`.
+        protocol: `official`, `zero_shot` or `seed_leaky`.
+        val: `holdout`, `test` or `none`.
+        retrieval: `closed_loo` or `closed_train_gallery`.
+        predict: images that `predict` embeds.
+        augment: recipe for training images.
+        batch_size: images per process and step.
+        images_per_class: number of images per class in every training batch; None: shuffle.
+        num_workers: loader processes.
+        on_device: keep all images in the memory of the device.
+        split_seed: seed of the hold-out.
 
     Raises:
-        InputError: data is missing or damaged, or a setting does not exist.
+        InputError: settings contradict each other or are out of range.
     """
 
     def __init__(
         self,
-        root: str = "data",
-        drawn: DrawnCars | None = None,
-        crop: bool = True,
-        margin: float = 0.0,
-        image_size: int = 224,
+        root: Path,
+        image_size: int | None = None,
         cache_dir: str | None = None,
         protocol: Protocol = "official",
         val: Validation = "holdout",
         retrieval: Retrieval = "closed_loo",
         predict: Literal["test", "train", "both"] = "test",
-        augment: str = "none",
+        augment: str | Recipe = "none",
         batch_size: int = 32,
         images_per_class: int | None = None,
         num_workers: int | None = None,
@@ -77,42 +70,87 @@ class StanfordCarsDataModule(LightningDataModule):
         split_seed: int = 0,
     ) -> None:
         super().__init__()
-        if protocol == "zero_shot" and retrieval != "closed_loo":
-            raise InputError("protocol zero_shot searches the test classes among themselves: leave data.retrieval out")
+        galleries = ("closed_loo", "zero_shot" if protocol == "zero_shot" else "closed_train_gallery")
+        if retrieval not in galleries:
+            raise InputError(f"data.protocol {protocol!r} excludes {retrieval!r}: leave data.retrieval out")
         if protocol == "seed_leaky" and val != "holdout":
             raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
-        if min(batch_size, image_size) < 1 or (num_workers or 0) < 0:
-            raise InputError(
-                f"data.batch_size {batch_size} and data.image_size {image_size} must be 1 or more, "
-                f"data.num_workers {num_workers} 0 or more"
-            )
-        self.drawn, self.crop, self.margin, self.image_size = drawn, crop, margin, image_size
+        check_at_least(1, {"batch_size": batch_size, "images_per_class": images_per_class})
+        check_at_least(0, {"num_workers": num_workers, "split_seed": split_seed})
+        if image_size is not None and not 1 <= image_size <= MAX_IMAGE_SIDE:
+            raise InputError(f"data.image_size {image_size} must be 1 to {MAX_IMAGE_SIDE} pixels")
+        self.root, self.image_size = root, image_size
         self.protocol: Protocol = protocol
         self.val: Validation = val
-        self.retrieval = "zero_shot" if protocol == "zero_shot" else retrieval
+        self.retrieval: Retrieval = "zero_shot" if protocol == "zero_shot" else retrieval
         self.batch_size, self.num_workers, self.split_seed = batch_size, num_workers, split_seed
-        self.root = Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn)
-        self.cache_dir = Path(cache_dir) if cache_dir else self.root / "cache"
+        self.cache_dir = Path(cache_dir) if cache_dir else root / "cache"
         self.predict, self.augment = predict, augment
         self.images_per_class = images_per_class
-        self._recipe = recipe_named(augment)
+        self._recipe = recipe(augment)
         self.on_device = on_device
         self._images: Tensor | None = None
         self._splits: Splits | None = None
         self.features: Tensor | None = None  # of all pooled images (N, D), once a frozen backbone's output is known
 
     @property
-    def class_names(self) -> list[str]:
-        """Names of the classes that are learned, in label order; drawn cars are drawn when this is first asked."""
-        names = self.all_class_names
-        return names[: len(names) // 2] if self.protocol == "zero_shot" else names
+    def all_class_names(self) -> list[str]:
+        """Names of all classes in label order, including those that a zero-shot protocol only tests."""
+        raise NotImplementedError
+
+    def open_caches(self) -> tuple[list[Path], Tensor, list[CropCache]]:
+        """Decode all images unless they are decoded already.
+
+        Returns:
+            The image files, their labels (N,), and two caches of their squares of side `stored_size`: of the training
+            images, and of the test images.
+        """
+        raise NotImplementedError
 
     @property
-    def all_class_names(self) -> list[str]:
-        """Names of all classes, in label order, those among them that a zero-shot protocol only tests."""
-        if self.drawn is not None:
-            draw_cars(self.root, self.drawn)
-        return read_class_names(find_folder(self.root))
+    def class_names(self) -> list[str]:
+        """Names of the classes that are learned, in label order."""
+        return self.all_class_names[: len(self.all_class_names) // (2 if self.protocol == "zero_shot" else 1)]
+
+    @property
+    def stored_size(self) -> int:
+        """Side of the stored squares in pixels: `image_size`, or else that of the network in use, or else 224.
+
+        Raises:
+            InputError: it is below the size of the network's input, so that images would be enlarged.
+        """
+        task = self.trainer.lightning_module if self.trainer else None
+        wanted = int(task.hparams.get("image_size", 0)) if task is not None else 0
+        if self.image_size is not None and self.image_size < wanted:
+            raise InputError(
+                f"data.image_size {self.image_size} is below model.image_size {wanted}: images would be enlarged; "
+                "leave data.image_size out, then it follows the network"
+            )
+        return self.image_size or wanted or DEFAULT_IMAGE_SIZE
+
+    def describe(self) -> dict[str, Any]:
+        """Return what identifies the data of a run, as plain values, once `setup` is done.
+
+        Folders, workers and the place of the images in memory are left out, since they do not change the result.
+        """
+        first = len(self.caches[0])
+        labels = (self.labels[:first], self.labels[first:])
+        return {
+            "class_path": class_path(type(self)),
+            "name": identify(self.root, self.all_class_names, *labels),
+            "classes": len(self.all_class_names),
+            "train_images": len(np.unique(self.splits.train % len(self.labels))),
+            "test_images": len(self.splits.test),
+            "split_hash": self.split_hash,
+            "protocol": self.protocol,
+            "val": self.val,
+            "retrieval": self.retrieval,
+            "image_size": self.stored_size,
+            "augment": describe_recipe(self.augment),
+            "batch_size": self.batch_size,
+            "images_per_class": self.images_per_class,
+            "split_seed": self.split_seed,
+        }
 
     @property
     def head_is_scored(self) -> bool:
@@ -127,9 +165,8 @@ class StanfordCarsDataModule(LightningDataModule):
         return self._splits
 
     def prepare_data(self) -> None:
-        """Draw cars if asked to, and decode all crops once."""
-        _ = self.class_names
-        self._open_caches()
+        """Decode all images once."""
+        self.open_caches()
 
     def setup(self, stage: str) -> None:
         """Lay out the splits.
@@ -140,15 +177,17 @@ class StanfordCarsDataModule(LightningDataModule):
         if stage == "validate" and self.val == "none":
             raise InputError("data.val is 'none', so there is nothing to validate on: set data.val: holdout or test")
         if stage == "fit":
-            self._refuse_selection()
+            refuse_selection(getattr(self.trainer, "callbacks", []), self.val, self.protocol)
         if self._splits is None:
-            datasets, self.caches = self._open_caches()
-            self.paths = [path for dataset in datasets for path in dataset.paths]
-            self.labels: Rows = np.concatenate([dataset.labels.numpy() for dataset in datasets])
+            self.paths, labels, self.caches = self.open_caches()
+            self.labels: Rows = labels.numpy()
             digests = [digest for cache in self.caches for digest in cache.digests]
             arguments = (self.protocol, self.val, self.labels, digests, len(self.caches[0]), self.split_seed)
             self._splits = split(*arguments)
             self.split_hash = self._splits.hash(digests)
+            world = self.trainer.world_size if self.trainer else 1
+            if line := check_splits(self._splits, self.labels, self.class_names, world):
+                rank_zero_info(line)
 
     def train_dataloader(self) -> Loader:
         """Return shuffled, augmented batches of the training split."""
@@ -184,7 +223,7 @@ class StanfordCarsDataModule(LightningDataModule):
     def crops(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return the crops (B, S, S, 3) of rows as `splits` has them, not augmented: of a stored copy, the original.
 
-        They come from the decoded crops, whatever the loaders give: images on a device, or a frozen backbone's output.
+        They come from the cache, also when the loaders give images on a device, or the output of a frozen backbone.
 
         Args:
             rows: int64 (B,).
@@ -206,10 +245,6 @@ class StanfordCarsDataModule(LightningDataModule):
     def _gallery(self, split: Literal["val", "test"]) -> list[Loader]:
         rows = self.gallery_rows(split)
         return [] if rows is None else [self._loader(rows)]
-
-    def _open_caches(self) -> tuple[list[StanfordCars], list[CropCache]]:
-        datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
-        return datasets, [CropCache.open(dataset, self.image_size, self.cache_dir) for dataset in datasets]
 
     def _loader(self, rows: Rows, augmented: bool = False, shuffled_for: int | None = None) -> Loader:
         """Load rows in order, or shuffled from epoch `shuffled_for` on."""
@@ -246,10 +281,7 @@ class StanfordCarsDataModule(LightningDataModule):
         )
 
     def _resident_images(self) -> Tensor | None:
-        """Return all crops on this process's device, if they are to live there; they are uploaded once.
-
-        Once there they stay: asked again, `fits` would hold them, and the network beside them, against themselves.
-        """
+        """Return all images on the device of this process, or None; a second `fits` would count them as used memory."""
         device = self._device
         if getattr(self.trainer, "overfit_batches", 0):  # Lightning can only cut DataLoaders down
             return None
@@ -266,22 +298,3 @@ class StanfordCarsDataModule(LightningDataModule):
     @property
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
-    def _refuse_selection(self) -> None:
-        """Refuse to choose on what must not choose, or on what will not be there."""
-        reasons = {
-            "test": "choosing on test images is refused",
-            "none": "there will be nothing to choose on",
-            "holdout": "choosing on copies of training images is refused" if self.protocol == "seed_leaky" else "",
-        }
-        for callback in getattr(self.trainer, "callbacks", []):
-            monitor = getattr(callback, "monitor", None) if isinstance(callback, EarlyStopping | Checkpoint) else None
-            if monitor and reasons[self.val] and not (self.val == "none" and str(monitor).startswith("train/")):
-                raise InputError(
-                    f"{type(callback).__name__} monitors {monitor!r}, but data.val is {self.val!r}, data.protocol "
-                    f"{self.protocol!r}: {reasons[self.val]}; keep the last epoch (monitor: null)"
-                )
-
-
-def _folder_name(spec: DrawnCars) -> str:
-    return f"{spec.classes}-classes-{spec.train}-train-{spec.test}-test-seed-{spec.seed}"

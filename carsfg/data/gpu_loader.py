@@ -1,4 +1,4 @@
-"""The whole data set in the device's memory: no workers, no copies, batches cut and augmented where they are used."""
+"""A loader of images that are kept in the memory of a GPU: batches are cut and augmented there, without workers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from carsfg.data.augmentation import Draws, apply_on_device
-from carsfg.data.batches import Batch, CropSamples, unzip
+from carsfg.data.batches import Batch, CropSamples, split_keys
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.sampler import EpochSampler
 
-SHARE = 0.5  # of the device's free memory that images may take
+IMAGE_MEMORY_SHARE = 0.5  # of the device's free memory, at most
 
 
 def upload(caches: Sequence[CropCache], device: torch.device) -> Tensor:
     """Copy all crops to a device, as uint8 (N, 3, S, S) in channels-last order.
 
     Args:
-        caches: of the folders, in the order in which they are pooled; all of one size S.
-        device: where to.
+        caches: crop caches in the order in which they are pooled, all of one size S.
+        device: GPU or CPU that receives all images.
     """
     count, size = sum(map(len, caches)), caches[0].images.shape[1]
     images = torch.empty((count, size, size, 3), dtype=torch.uint8, device=device)
@@ -33,22 +33,22 @@ def upload(caches: Sequence[CropCache], device: torch.device) -> Tensor:
 
 
 def fits(caches: Sequence[CropCache], device: torch.device) -> bool:
-    """Whether the crops take no more than half of a GPU's free memory.
+    """Return True if the crops take at most half of a GPU's free memory.
 
     Args:
-        caches: of all folders.
-        device: a GPU.
+        caches: crop caches of all folders.
+        device: GPU whose free memory is measured.
     """
     free, _ = torch.cuda.mem_get_info(device)
-    return sum(cache.images.nbytes for cache in caches) <= SHARE * free
+    return sum(cache.images.nbytes for cache in caches) <= IMAGE_MEMORY_SHARE * free
 
 
 def draws_on(device: torch.device, draws: Draws) -> tuple[Tensor, Tensor | None]:
-    """Bring what was drawn to where the images are.
+    """Copy the draws of an augmentation to a device; returns geometry (B, 2, 3) and colour (B, 3, 4) or None.
 
     Args:
-        device: where the images are.
-        draws: of B images.
+        device: where the random numbers are needed.
+        draws: draws for B images.
     """
     geometry = torch.from_numpy(draws.geometry).to(device, non_blocking=True)
     colour = None if draws.colour is None else torch.from_numpy(draws.colour).to(device, non_blocking=True)
@@ -56,14 +56,14 @@ def draws_on(device: torch.device, draws: Draws) -> tuple[Tensor, Tensor | None]
 
 
 class ResidentLoader:
-    """Batches of images that lie in a device's memory; each process of a distributed run goes through its share.
+    """Batches of images in the memory of a device; every process of a distributed run loads its share.
 
     Args:
-        images: uint8 (N, 3, S, S) of all pooled crops; see `upload`.
-        samples: the split: which rows, labels, and augmentation.
-        batch_size: images a batch.
-        sampler: the order.
-        drop_last: leave an incomplete last batch out.
+        images: uint8 (N, 3, S, S), all pooled crops on the device, from `upload`.
+        samples: rows, labels and augmentation of the split.
+        batch_size: images per batch.
+        sampler: order of the images.
+        drop_last: leave out an incomplete last batch.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ResidentLoader:
     ) -> None:
         self.images, self.dataset, self.batch_size = images, samples, batch_size
         self.sampler, self.drop_last = sampler, drop_last
-        self.batch_sampler = None  # Lightning asks whatever has a sampler for this, too
+        self.batch_sampler = None  # Lightning reads this attribute of everything that has a sampler
         self._rows = torch.from_numpy(samples.pooled_rows).to(images.device)
         self._labels = torch.from_numpy(samples.labels).to(images.device)
 
@@ -80,7 +80,7 @@ class ResidentLoader:
         return whole + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, order = unzip(list(self.sampler))
+        epoch, order = split_keys(list(self.sampler))
         places = torch.from_numpy(order).to(self.images.device)
         recipe = self.dataset.recipe
         everything = draws_on(self.images.device, self.dataset.draws(epoch, order)) if recipe else None

@@ -1,4 +1,4 @@
-"""What is in a data folder: counts, files that cannot be read, and byte-identical images."""
+"""The check of a data folder: counts, unreadable files, and byte-identical images."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -9,24 +9,25 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from carsfg.data.crop_cache import digest, twins
+from carsfg.data.crop_cache import digest, duplicates
+from carsfg.data.image_io import DECODE_ERRORS
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 
 
 @dataclass(frozen=True)
-class SplitReport:
-    """The facts of one split.
+class SplitCheck:
+    """Result for one split.
 
     Attributes:
-        images: the number of annotated images.
-        fewest: images of the class that has the fewest.
-        most: images of the class that has the most.
-        single_channel: images stored with one channel.
-        unreadable: one sentence for each image that cannot be used, with its file's name.
-        digests: a digest of each file's bytes, `""` where the file cannot be opened.
-        labels: the 0-based label of each image.
+        images: number of annotated images.
+        fewest: number of images of the smallest class.
+        most: number of images of the largest class.
+        single_channel: number of images stored with one channel.
+        unreadable: one message for each image that cannot be used, with the name of its file.
+        digests: digest of each file's bytes; `""` if the file cannot be read.
+        labels: 0-based label of each image.
     """
 
     images: int
@@ -39,49 +40,49 @@ class SplitReport:
 
 
 @dataclass(frozen=True)
-class Report:
-    """The facts of a data folder.
+class DataCheck:
+    """Result for a data folder.
 
     Attributes:
         folder: the folder that holds `devkit/`.
-        classes: the number of class names.
-        train: the training split.
-        test: the test split.
-        identical: pairs of byte-identical images, in one split or across both.
-        conflicting: how many of these pairs carry two labels.
-        across: how many of these pairs lie in train and test.
+        classes: number of class names.
+        train: result for the training split.
+        test: result for the test split.
+        identical: number of pairs of byte-identical images, within and across the splits.
+        conflicting: number of these pairs with two different labels.
+        across: number of these pairs with one image in train and one in test.
     """
 
     folder: Path
     classes: int
-    train: SplitReport
-    test: SplitReport
+    train: SplitCheck
+    test: SplitCheck
     identical: int
     conflicting: int
     across: int
 
     @property
     def unreadable(self) -> list[str]:
-        """The sentences about unusable images of both splits."""
+        """Messages about unusable images of both splits."""
         return self.train.unreadable + self.test.unreadable
 
 
-def check(root: str | Path, crop: bool = True, progress: bool = True) -> Report:
+def check(root: str | Path, crop: bool = True, progress: bool = True) -> DataCheck:
     """Read and decode every image of both splits.
 
     Args:
         root: the folder that holds `stanford_cars/`.
-        crop: images are to be cut to their boxes, so each box must lie in its image.
-        progress: show a bar on the terminal.
+        crop: images are cut to their boxes, so each box must lie within its image.
+        progress: show a progress bar.
 
     Raises:
-        InputError: images or annotations are missing, or the annotation files do not fit together.
+        InputError: images or annotations are missing, or the annotation files do not belong together.
     """
     splits = [StanfordCars(root, "train", crop), StanfordCars(root, "test", crop)]
     train, test = (check_split(split, progress) for split in splits)
     pairs = list(identical_pairs(train.digests + test.digests))
     labels = train.labels + test.labels
-    return Report(
+    return DataCheck(
         folder=splits[0].folder,
         classes=len(splits[0].class_names),
         train=train,
@@ -92,16 +93,16 @@ def check(root: str | Path, crop: bool = True, progress: bool = True) -> Report:
     )
 
 
-def check_split(dataset: StanfordCars, progress: bool = True) -> SplitReport:
-    """Read and decode every image of a split.
+def check_split(dataset: StanfordCars, progress: bool = True) -> SplitCheck:
+    """Read and decode every image of one split.
 
     Args:
-        dataset: the split.
-        progress: show a bar on the terminal.
+        dataset: the split to check.
+        progress: show a progress bar.
     """
 
     def inspect(index: int) -> tuple[str, bool, str]:
-        """Give digest, whether it has a single channel, and what is wrong with it."""
+        """Return digest, whether the image has a single channel, and the error message, if any."""
         found, single = "", False
         try:
             data = dataset.read(index)
@@ -114,7 +115,7 @@ def check_split(dataset: StanfordCars, progress: bool = True) -> SplitReport:
 
     facts = list(in_threads(inspect, len(dataset), f"checking {dataset.split} images", progress))
     counts = torch.bincount(dataset.labels, minlength=len(dataset.class_names))
-    return SplitReport(
+    return SplitCheck(
         images=len(dataset),
         fewest=int(counts.min()),
         most=int(counts.max()),
@@ -126,21 +127,24 @@ def check_split(dataset: StanfordCars, progress: bool = True) -> SplitReport:
 
 
 def channels(data: bytes) -> int:
-    """Count the channels of an encoded image; it is not decoded.
+    """Return the number of channels of an encoded image, from its head; 0 if the head does not tell.
 
     Args:
-        data: the file's bytes.
+        data: bytes of the file.
     """
-    with Image.open(io.BytesIO(data)) as image:
-        return len(image.getbands())
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return len(image.getbands())
+    except DECODE_ERRORS:  # `read_image` reads some files all the same
+        return 0
 
 
 def identical_pairs(digests: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Give the index pairs (smaller first) of equal digests; `""` equals nothing.
+    """Yield the index pairs (smaller first) of equal digests; `""` equals nothing.
 
     Args:
-        digests: of the files' bytes, by index.
+        digests: digest of each file's bytes.
     """
-    for group in twins(digests):
+    for group in duplicates(digests):
         if digests[group[0]]:
             yield from combinations(group, 2)

@@ -1,4 +1,4 @@
-"""The order of the images, the same whatever the number of workers, and after a resume."""
+"""The order of the images: equal for any number of workers, and after a resume."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,22 +10,24 @@ from torch.utils.data import Dataset, DistributedSampler
 from carsfg.errors import InputError
 from carsfg.seeding import derive_seed
 
+Rows = npt.NDArray[np.int64]
+
 
 class EpochSampler(DistributedSampler[Any]):
-    """Yields `(epoch, index)`, so that a data set can draw its augmentation from the epoch and the image alone.
+    """Yields `(epoch, index)`, so that a data set can draw its augmentation from epoch and image alone.
 
-    It is a `DistributedSampler` for Lightning to leave it in place. In training each process gets equally many images
-    (the last few of the shuffled order are left out); in evaluation none is repeated, so none counts twice.
+    Subclasses DistributedSampler so that Lightning does not replace it. In training every process gets the same number
+    of images (the last few of the shuffled order are left out); in evaluation no image is repeated, so none counts
+    twice.
 
     Args:
-        dataset: what to draw from.
-        shuffle: a new order every epoch; else the data set's.
-        seed: of the order.
-        rank: this process.
+        dataset: data set to draw from.
+        shuffle: draw a new order every epoch; False keeps the order of the data set.
+        seed: seed of the order, 0 or more.
+        rank: number of this process, from 0.
         world_size: number of processes.
-        balanced: labels (N,), images a class and images a batch: every batch of every process then holds so many images
-            of each of its classes, as metric-learning losses want it, which each process computes by itself. Source:
-            `MPerClassSampler` of pytorch-metric-learning, which draws them.
+        balanced: labels (N,), images per class and images per batch: every batch then holds that number of images of
+            each of its classes, as metric-learning losses need it; see `balanced_order`. Only if `shuffle` is set.
     """
 
     def __init__(
@@ -35,20 +37,20 @@ class EpochSampler(DistributedSampler[Any]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        balanced: tuple[npt.NDArray[np.int64], int, int] | None = None,
+        balanced: tuple[Rows, int, int] | None = None,
     ) -> None:
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed, drop_last=shuffle)
         self.count = len(dataset)  # type: ignore[arg-type]
-        self.balanced = balanced
+        self.balanced = balanced if shuffle else None
 
     @property
     def _together(self) -> int:
-        """How many images in a row stay on one process: balanced batches stay whole."""
-        return self.balanced[2] if self.shuffle and self.balanced else 1
+        """Number of consecutive images that stay on one process: balanced batches stay whole."""
+        return self.balanced[2] if self.balanced else 1
 
     def __iter__(self) -> Iterator[Any]:
-        if self.shuffle and self.balanced:
-            order = _balanced_order(*self.balanced, derive_seed(self.seed, self.epoch))
+        if self.balanced:
+            order = balanced_order(*self.balanced, derive_seed(self.seed, self.epoch))
         elif self.shuffle:
             order = np.random.default_rng(derive_seed(self.seed, self.epoch)).permutation(self.count)
         else:
@@ -64,19 +66,47 @@ class EpochSampler(DistributedSampler[Any]):
         return (self.count - self.rank + self.num_replicas - 1) // self.num_replicas
 
 
-def _balanced_order(labels: npt.NDArray[np.int64], a_class: int, a_batch: int, seed: int) -> npt.NDArray[np.int64]:
-    """Draw whole batches of so many images a class, about as many images in all as there are."""
-    try:
-        from pytorch_metric_learning.samplers import MPerClassSampler
-        from pytorch_metric_learning.utils import common_functions
-    except ImportError:
-        raise InputError("data.images_per_class needs pytorch-metric-learning: pip install 'carsfg[metric]'") from None
-    try:
-        sampler = MPerClassSampler(labels, a_class, a_batch, length_before_new_iter=len(labels))
-    except AssertionError:
+def balanced_order(labels: Rows, per_class: int, per_batch: int, seed: int) -> Rows:
+    """Draw batches of `per_batch` images that hold `per_class` images of each of their classes.
+
+    The classes of a batch are drawn without repetition, with equal chances. The images of a class are drawn in shuffled
+    rounds: none comes again before all have come, so batches share no image unless a class is drawn more often than
+    it has images. A class of fewer than `per_class` images is repeated within the batch.
+
+    Args:
+        labels: int64 (N,).
+        per_class: images per class in a batch, 1 or more.
+        per_batch: images per batch, a multiple of `per_class`.
+        seed: decides the order.
+
+    Returns:
+        int64 (N // per_batch * per_batch,), places in `labels`, batch after batch.
+
+    Raises:
+        InputError: such batches do not exist.
+    """
+    classes = np.unique(labels)
+    if per_class < 1 or per_batch % per_class or per_batch > per_class * len(classes):
         raise InputError(
-            f"data.images_per_class {a_class} does not go into batches of {a_batch} with {len(set(labels))} classes: "
-            "a batch must be a multiple of it, and no larger than it times the classes"
-        ) from None
-    common_functions.NUMPY_RANDOM = np.random.RandomState(seed % 2**32)  # where that library draws from
-    return np.fromiter(sampler, np.int64)
+            f"data.images_per_class {per_class} does not go into batches of {per_batch} with {len(classes)} classes: "
+            "the batch size must be a multiple of it, and at most its product with the number of classes"
+        )
+    random = np.random.default_rng(seed)
+    rounds = {label: _rounds(np.flatnonzero(labels == label), per_class, random) for label in classes.tolist()}
+    order = [
+        next(rounds[label])
+        for _ in range(len(labels) // per_batch)
+        for label in random.choice(classes, per_batch // per_class, replace=False).tolist()
+    ]
+    return np.concatenate(order) if order else np.empty(0, np.int64)
+
+
+def _rounds(own: Rows, count: int, random: np.random.Generator) -> Iterator[Rows]:
+    """Yield `count` images of one class at a time, without end; what is left over at the end of a round is dropped."""
+    if len(own) < count:
+        while True:
+            yield np.resize(random.permutation(own), count)
+    while True:
+        shuffled = random.permutation(own)
+        for start in range(0, len(own) - count + 1, count):
+            yield shuffled[start : start + count]

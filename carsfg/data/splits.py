@@ -8,25 +8,30 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from carsfg.data.crop_cache import twins
+from carsfg.data.crop_cache import duplicates
+from carsfg.errors import InputError
 
 Protocol = Literal["official", "zero_shot", "seed_leaky"]
 Validation = Literal["holdout", "test", "none"]
 Rows = npt.NDArray[np.int64]
 
-HOLDOUT = 0.1  # share of train, in every class
-LEAKY_COPIES = 4  # stored augmented copies of each training image, in the report's third CNN experiment
-LEAKY_SHARE = 0.15  # share of the copies it validated on
+HOLDOUT_SHARE = 0.1  # of the training images of every class
+LEAKY_COPIES = 4  # stored augmented copies of each training image, in the paper's third CNN experiment
+LEAKY_SHARE = 0.15  # share of the copies that the paper validated on
+NAMED_CLASSES = 5  # classes named in a message; the others are counted
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Which rows of the two pooled folders belong where: rows 0..n-1 are `cars_train`, the others `cars_test`.
+    """Rows of the pooled images of each split. `cars_train` has rows 0 to n-1, `cars_test` the rows after it.
+
+    Under `seed_leaky` a row also stands for a stored copy of an image: copy c of row r is `c * N + r`, where N is the
+    number of all pooled images.
 
     Attributes:
-        train: rows to train on; under `seed_leaky` copy c of row r stands as `c * n + r`, with n all pooled rows.
-        val: rows to choose on, likewise; None for no validation.
-        test: rows to test on.
+        train: int64 (T,), rows to train on.
+        val: int64 (V,), rows to validate on; None for no validation.
+        test: int64 (E,), rows to test on.
     """
 
     train: Rows
@@ -37,7 +42,7 @@ class Splits:
         """Return 12 hexadecimal digits that change with any change of membership, order or image file.
 
         Args:
-            digests: of the image files of both folders, pooled.
+            digests: digest of every pooled image file.
         """
         made_of = hashlib.blake2b(digest_size=6)
         for rows in (self.train, self.val, self.test):
@@ -50,17 +55,24 @@ class Splits:
 def split(
     protocol: Protocol, val: Validation, labels: Rows, digests: Sequence[str], train_count: int, seed: int
 ) -> Splits:
-    """Lay out the splits of a protocol.
+    """Return the splits of a protocol.
 
     Args:
-        protocol: `official`: the two folders as they are; `zero_shot`: the first half of the classes trains, the other
-            tests; `seed_leaky`: augmented copies of `cars_train`, some of which validate, as in the report's third CNN.
-        val: what to validate on: a hold-out of train, the test split itself (for curves alone), or nothing.
-        labels: int64 (N,), of both folders pooled, 0-based.
-        digests: of the N image files.
-        train_count: how many of the N are in `cars_train`.
-        seed: of the hold-out; the same for every run that is to be compared.
+        protocol: `official`: the two folders; `zero_shot`: the first half of the classes is trained on, the other half
+            is tested; `seed_leaky`: train and validate on augmented copies of `cars_train`, as the paper's third CNN.
+        val: validate on a hold-out of train, on the test split (for curves only), or on nothing.
+        labels: int64 (N,), 0-based, of all pooled images.
+        digests: digest of each of the N image files.
+        train_count: number of images in `cars_train`.
+        seed: seed of the hold-out, 0 or more; equal for all runs that are compared.
+
+    Raises:
+        InputError: the seed is negative, or there are no images.
     """
+    if seed < 0:
+        raise InputError(f"data.split_seed {seed} is negative: use 0 or more")
+    if not len(labels):
+        raise InputError("the data set has no images: add images and their annotations")
     rows = np.arange(len(labels), dtype=np.int64)
     train, test = rows[:train_count], rows[train_count:]
     if protocol == "seed_leaky":
@@ -79,25 +91,60 @@ def split(
 
 
 def holdout(labels: Rows, digests: Sequence[str], seed: int) -> npt.NDArray[np.bool_]:
-    """Mark a tenth of each class, at least one image; byte-identical copies are never among them.
+    """Mark a tenth of the images of each class, at least one; byte-identical images and only images are never marked.
 
     Args:
         labels: int64 (N,) of the training images.
-        digests: of their N files.
-        seed: decides which.
+        digests: digest of each of the N files.
+        seed: decides which images are marked, 0 or more.
 
     Returns:
         bool (N,), true for the held-out images.
     """
-    has_twin = np.zeros(len(labels), bool)
-    has_twin[[row for group in twins(digests) for row in group]] = True
+    is_duplicate = np.zeros(len(labels), bool)
+    is_duplicate[[row for group in duplicates(digests) for row in group]] = True
     held = np.zeros(len(labels), bool)
     random = np.random.default_rng(seed)
     for label in np.unique(labels):
-        free = np.flatnonzero((labels == label) & ~has_twin)
-        count = max(1, round(HOLDOUT * int((labels == label).sum())))
+        free = np.flatnonzero((labels == label) & ~is_duplicate)
+        images = int((labels == label).sum())
+        count = min(max(1, round(HOLDOUT_SHARE * images)), images - 1)
         held[random.permutation(free)[:count]] = True
     return held
+
+
+def check_splits(splits: Splits, labels: Rows, class_names: Sequence[str], processes: int = 1) -> str:
+    """Check that there are images to train and to validate on, for every process.
+
+    Args:
+        splits: rows to train on, to validate on and to test on.
+        labels: int64 (N,), 0-based, of all pooled images.
+        class_names: names of the classes that are learned, in label order.
+        processes: number of processes of a distributed run.
+
+    Returns:
+        One line that names learned classes without a training image; empty if there are none.
+
+    Raises:
+        InputError: a split has no image, or fewer than one per process.
+    """
+    parts = (("train on", splits.train), ("validate on", splits.val), ("test on", splits.test))
+    for purpose, rows in parts:
+        if rows is None or len(rows) >= processes:
+            continue
+        if not len(rows):
+            advice = "set data.val: none or " if purpose == "validate on" else ""
+            raise InputError(f"there is no image to {purpose}: {advice}add images to the data set")
+        raise InputError(
+            f"{processes} processes need as many images to {purpose}, but there are {len(rows)}: use fewer devices"
+        )
+    trained = set(labels[splits.train % len(labels)].tolist())
+    missing = [name for label, name in enumerate(class_names) if label not in trained]
+    if not missing:
+        return ""
+    more = f" and {len(missing) - NAMED_CLASSES} more" if len(missing) > NAMED_CLASSES else ""
+    named = ", ".join(missing[:NAMED_CLASSES])
+    return f"{len(missing)} of {len(class_names)} classes have no training image: {named}{more}"
 
 
 def _leaky(train: Rows, test: Rows, pooled: int, seed: int) -> Splits:

@@ -1,4 +1,4 @@
-"""Work on many files at once, with a progress bar."""
+"""Process many files in threads, with a progress bar."""
 
 import os
 import time
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 
 def in_threads(work: Callable[[int], T], count: int, title: str, progress: bool = True) -> Generator[T, None, None]:
-    """Do `work(0), ..., work(count - 1)` in threads and give the results in order, holding few of them.
+    """Yield `work(0), ..., work(count - 1)` in order, computed in threads; only a few results wait in memory.
 
     Args:
-        work: should spend its time in code that releases the interpreter's lock, as Pillow's decoders do.
-        count: how many there are.
-        title: what the progress bar says.
-        progress: show the bar on stderr, if that is a terminal and the work takes more than a second.
+        work: function of an index that releases the interpreter's lock, as Pillow's decoders do.
+        count: number of indices.
+        title: title of the progress bar.
+        progress: show the bar on stderr if that is a terminal and the work takes more than a second.
     """
     workers = min(os.cpu_count() or 1, 16)
     waiting: deque[Future[T]] = deque()
@@ -35,7 +35,7 @@ def in_threads(work: Callable[[int], T], count: int, title: str, progress: bool 
 
 
 class _Bar:
-    """A progress bar on stderr that shows up after a second, and goes away when it is done."""
+    """Progress bar on stderr that appears after a second, and disappears at the end."""
 
     def __init__(self, title: str, count: int, progress: bool) -> None:
         from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -51,11 +51,11 @@ class _Bar:
         return self
 
     def advance(self) -> None:
-        """Count one more, and show the bar if it is time."""
+        """Count one result, and show the bar after the first second."""
         self.bar.advance(self.task)
         if self.shown and time.monotonic() - self.begun > 1:
             self.bar.start()
-            self.shown = False  # it only needs starting once
+            self.shown = False  # started
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()

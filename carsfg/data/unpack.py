@@ -1,4 +1,4 @@
-"""Unpack archives of Stanford Cars, in any of the layouts they come in, into the one that is read."""
+"""Unpack archives of Stanford Cars, and move their files to the layout that is read."""
 
 import shutil
 import tarfile
@@ -11,9 +11,9 @@ from typing import Any
 
 from carsfg.errors import InputError
 
-# what the standard library raises for damaged, cut-off or encrypted archives
+# errors of the standard library for damaged, cut-off or encrypted archives
 ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError)
-PLACES = {  # where each annotation file belongs
+ANNOTATION_FOLDERS = {  # folder of each annotation file
     "cars_meta.mat": "devkit",
     "cars_train_annos.mat": "devkit",
     "cars_test_annos.mat": "devkit",
@@ -24,15 +24,15 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg")
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack an archive into a folder; an annotation file is just copied there.
+    """Unpack an archive into a folder; an annotation file is copied there.
 
     Args:
         file: a zip, a tar (compressed or not) or a `.mat` file.
-        folder: must exist.
+        folder: directory that receives the unpacked files.
 
     Raises:
-        InputError: the archive is damaged, of another kind, or wants to write outside the folder.
-        OSError: the folder cannot be written.
+        InputError: the archive is damaged, of another kind, or has members outside the folder.
+        OSError: the file cannot be read, or the folder cannot be written.
     """
     try:
         if file.suffix == ".mat":
@@ -42,24 +42,24 @@ def unpack(file: Path, folder: Path) -> None:
         elif tarfile.is_tarfile(file):
             _untar(file, folder)
         else:
-            raise InputError(f"{file} is no zip, tar or mat file.")
+            raise InputError(f"{file} is not a zip, tar or mat file: give one of these")
     except ARCHIVE_ERRORS as error:
-        raise InputError(f"{file} is damaged ({error}): fetch it again.") from error
+        raise InputError(f"{file} is damaged ({error}): download it again") from error
 
 
 def _unzip(file: Path, folder: Path) -> None:
-    """Unpack a zip whose names all stay inside the folder."""
+    """Unpack a zip with no member outside the folder."""
     with zipfile.ZipFile(file) as archive:
         _check_names(file, archive.namelist())
         archive.extractall(folder)  # noqa: S202  (the names were checked)
 
 
 def _untar(file: Path, folder: Path) -> None:
-    """Unpack the plain files of a tar whose names all stay inside the folder: no links, no devices."""
+    """Unpack the regular files of a tar with no member outside the folder; links and devices are left out."""
     with tarfile.open(file) as archive:
         plain = [member for member in archive if member.isreg()]
         _check_names(file, [member.name for member in plain])
-        options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # Python 3.11.4 brought it
+        options: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since Python 3.11.4
         archive.extractall(folder, plain, **options)  # noqa: S202  (the names were checked)
 
 
@@ -67,21 +67,21 @@ def _check_names(file: Path, names: Sequence[str]) -> None:
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(f"{file} is unsafe and was not unpacked ({name!r} lies outside).")
+            raise InputError(f"{file} is unsafe and was not unpacked ({name!r} is outside the folder)")
 
 
 def lay_out(unpacked: Path, folder: Path) -> dict[str, int]:
-    """Move what belongs to the data set to its place; everything else is left.
+    """Move the files of the data set to their places; all other files stay.
 
-    Images are known by the folder they lie in, `cars_train` or `cars_test`, however deep, and annotation
-    files by their names.
+    Images are recognised by their folder, `cars_train` or `cars_test`, at any depth, and annotation files by their
+    names.
 
     Args:
-        unpacked: the folder with the contents of an archive, on the same file system.
-        folder: the `stanford_cars` folder; files that are there already are replaced.
+        unpacked: folder with the contents of an archive, on the same file system as `folder`.
+        folder: the `stanford_cars` folder; existing files are replaced.
 
     Returns:
-        How many files went into each folder.
+        Number of files moved to each folder.
 
     Raises:
         OSError: the folder cannot be written.
@@ -96,7 +96,7 @@ def lay_out(unpacked: Path, folder: Path) -> dict[str, int]:
 
 
 def _place(file: Path) -> str | None:
-    """Tell which folder a file belongs to, if any."""
+    """Return the folder that a file belongs to, if any."""
     if file.suffix.lower() in IMAGE_SUFFIXES and file.parent.name in IMAGE_FOLDERS:
         return file.parent.name
-    return PLACES.get(file.name)
+    return ANNOTATION_FOLDERS.get(file.name)

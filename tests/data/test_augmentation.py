@@ -1,11 +1,15 @@
 """Augmentation: literal draws, each image its own, and the same on the CPU and on a device."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 
-from carsfg.data.augmentation import DRAWS, RECIPES, Recipe, apply_on_cpu, apply_on_device, draw, recipe_named
+from carsfg.data.augmentation import DRAWS, RECIPES, Recipe, apply_on_cpu, apply_on_device, describe_recipe, draw
+from carsfg.data.augmentation import recipe as find_recipe
 from carsfg.errors import InputError
 
 RANDOM = sorted(set(RECIPES) - {"none"})
@@ -31,12 +35,12 @@ def cpu(recipe: Recipe, uniform: npt.NDArray[np.float32], images: npt.NDArray[np
 
 
 def test_none_is_no_augmentation() -> None:
-    assert recipe_named("none") is None
+    assert find_recipe("none") is None
 
 
 def test_an_unknown_recipe_names_the_known_ones() -> None:
     with pytest.raises(InputError, match="none, crop_flip_rotate, crop_flip_jitter"):
-        recipe_named("mixup")
+        find_recipe("mixup")
 
 
 def test_the_middle_of_every_range_changes_nothing() -> None:
@@ -120,3 +124,37 @@ def test_draws_cover_their_ranges() -> None:
     assert np.linalg.det(geometry[:, :, :2]) == pytest.approx((np.sign(geometry[:, 0, 0])) * (7 / 8) ** 2, abs=1e-5)
     assert (geometry[:, 0, 0] < 0).mean() == pytest.approx(0.5, abs=0.02)
     assert np.abs(geometry[:, :, 2]).max() == pytest.approx(1 / 8, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"crop": (0.0, 1.0)}, r"crop is \[0.0, 1.0\]: use two shares"),
+        ({"crop": (0.9, 0.5)}, "smallest <= largest"),
+        ({"crop": (0.5, 1.1)}, "largest <= 1"),
+        ({"degrees": -1}, "degrees is -1: use 0 to 180"),
+        ({"hue": 0.6}, "hue is 0.6: use 0 to 0.5"),
+        ({"contrast": float("nan")}, "contrast is nan: use 0 to 1"),
+    ],
+)
+def test_ranges_of_a_recipe(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        find_recipe(Recipe(**values))
+
+
+def test_a_recipe_is_a_name_or_a_mapping_in_yaml() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--augment", type=str | Recipe, default="none")
+    given = parser.parse_string("augment: {crop: [0.5, 1.0], flip: true}")
+    assert parser.instantiate_classes(given).augment == Recipe(crop=(0.5, 1.0), flip=True)
+    named = parser.parse_string("augment: crop_flip_rotate")
+    assert parser.instantiate_classes(named).augment == "crop_flip_rotate"
+
+
+def test_equal_recipes_are_described_alike() -> None:
+    assert describe_recipe("crop_flip_rotate") == "crop_flip_rotate"
+    assert describe_recipe(Recipe(crop=(7 / 8, 7 / 8), flip=True, degrees=15)) == "crop_flip_rotate"
+    assert describe_recipe("none") == describe_recipe(Recipe()) == "none"
+    assert describe_recipe(Recipe(crop=(0.5, 1.0), flip=True)) == {"crop": [0.5, 1.0], "flip": True}
+    assert find_recipe(Recipe()) is None
+    assert find_recipe(Recipe(flip=True)) == Recipe(flip=True)

@@ -1,17 +1,20 @@
 import os
 import pickle
 import resource
+import shutil
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from carsfg.data.crop_cache import STALE, CropCache, twins
+from carsfg.data import crop_cache
+from carsfg.data.crop_cache import ABANDONED_SECONDS, CropCache, duplicates
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import Photo, encode, gradient, write_cars
@@ -44,16 +47,85 @@ def test_shrinking_does_not_alias(tmp_path: Path, cache: Path) -> None:
     assert np.abs(crops.images.astype(int) - 100).max() < 15
 
 
+class UnreadCars(StanfordCars):
+    """A data set whose files must not be read."""
+
+    def read(self, index: int) -> bytes:
+        raise AssertionError(f"image {index} was read")
+
+
 def test_opening_again_reads_no_image(cars: Path, cache: Path) -> None:
-    data = StanfordCars(cars, "train")
-    first = CropCache.open(data, 5, cache)
+    first = CropCache.open(StanfordCars(cars, "train"), 5, cache)
     built = (first.path / "images.npy").stat().st_mtime_ns
-    state = data.paths[0].stat()
-    data.paths[0].write_bytes(b"x" * state.st_size)  # would not decode
-    os.utime(data.paths[0], ns=(state.st_atime_ns, state.st_mtime_ns))
-    again = CropCache.open(data, 5, cache)
+    again = CropCache.open(UnreadCars(cars, "train"), 5, cache)
     assert (again.images == first.images).all()
     assert (again.path / "images.npy").stat().st_mtime_ns == built
+
+
+def test_a_file_of_equal_size_and_time_but_other_content_is_noticed(cars: Path, cache: Path) -> None:
+    """As `rsync -t`, `cp -p` or a restored backup leave it."""
+    path = StanfordCars(cars, "train").paths[0]
+    path.write_bytes(encode(gradient(), "BMP"))
+    before = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    pixels, state = before.images[0].copy(), path.stat()
+    path.write_bytes(encode(gradient(shift=9), "BMP"))
+    assert path.stat().st_size == state.st_size
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    after = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    assert after.path == before.path
+    assert (after.images[0] - pixels == [0, 0, 9]).all()
+    assert [one.name for one in cache.iterdir()] == [after.path.name]
+
+
+def test_a_copied_data_set_keeps_its_cache(cars: Path, cache: Path) -> None:
+    first = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    built = (first.path / "images.npy").stat().st_ino
+    for path in StanfordCars(cars, "train").paths:  # other change times, same content
+        path.chmod(0o600)
+    again = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    assert (again.path / "images.npy").stat().st_ino == built
+    CropCache.open(UnreadCars(cars, "train"), 4, cache)  # compared once, not again
+
+
+@pytest.mark.parametrize("version", ["FORMAT_VERSION", "DECODER_VERSION"])
+def test_a_cache_of_an_older_version_is_rebuilt(
+    cars: Path, cache: Path, version: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(crop_cache, version, 1)
+        old = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    new = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    assert new.path != old.path
+    assert f"also holds crops of other settings or older versions: {old.path.name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", [None, '{"format": 1}', "[]", "damaged"])
+def test_a_folder_of_this_key_without_this_versions_header_is_rebuilt(
+    cars: Path, cache: Path, head: str | None
+) -> None:
+    """The first version wrote no header."""
+    made = CropCache.open(StanfordCars(cars, "train"), 4, cache)
+    right = made.images.copy()
+    np.save(made.path / "images.npy", np.zeros_like(right))
+    (made.path / "cache.json").unlink()
+    if head is not None:
+        (made.path / "cache.json").write_text(head)
+    assert (CropCache.open(StanfordCars(cars, "train"), 4, cache).images == right).all()
+    assert [one.name for one in cache.iterdir()] == [made.path.name]
+
+
+@pytest.mark.parametrize("size", [0, 2049])
+def test_sizes_out_of_range(cars: Path, cache: Path, size: int) -> None:
+    with pytest.raises(InputError, match=f"image size {size} is out of range: use 1 to 2048"):
+        CropCache.open(StanfordCars(cars, "train"), size, cache)
+
+
+def test_a_full_disk_is_said_before_anything_is_decoded(
+    cars: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"not enough free space on the disk\): set .* with 1 MB of free space"):
+        CropCache.open(UnreadCars(cars, "train"), 8, cache)
 
 
 def test_a_changed_image_is_never_served_stale(cars: Path, cache: Path) -> None:
@@ -88,7 +160,7 @@ def test_labels_do_not_matter(cars: Path, cache: Path) -> None:
 
 def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path, cache: Path) -> None:
     write_cars(tmp_path, [Photo(), Photo(data=encode(gradient())[:50])])
-    with pytest.raises(InputError, match=r"00002\.jpg is no readable image"):
+    with pytest.raises(InputError, match=r"00002\.jpg cannot be decoded"):
         CropCache.open(StanfordCars(tmp_path, "train", crop=False), 4, cache)
     assert list(cache.iterdir()) == []
 
@@ -96,7 +168,7 @@ def test_a_damaged_image_is_named_and_nothing_is_left(tmp_path: Path, cache: Pat
 def test_a_missing_image_is_named(cars: Path, cache: Path) -> None:
     data = StanfordCars(cars, "train")
     data.paths[1].unlink()
-    with pytest.raises(InputError, match=r"00002\.jpg cannot be read"):
+    with pytest.raises(InputError, match=r"cannot read .*00002\.jpg"):
         CropCache.open(data, 4, cache)
 
 
@@ -117,7 +189,7 @@ def test_an_interrupted_build_leaves_nothing(cars: Path, cache: Path) -> None:
 
 
 def test_what_killed_builds_leave_is_swept_in_time(cars: Path, cache: Path) -> None:
-    for name, age in (("old", STALE + 60), ("young", 0)):
+    for name, age in (("old", ABANDONED_SECONDS + 60), ("young", 0)):
         (cache / f".building-{name}").mkdir(parents=True)
         (cache / f".building-{name}" / "images.npy").write_bytes(b"half")
         os.utime(cache / f".building-{name}", (time.time() - age,) * 2)
@@ -189,14 +261,14 @@ def test_pickles_as_a_path(cars: Path, cache: Path) -> None:
     assert (pickle.loads(pickled).images == crops.images).all()  # noqa: S301
 
 
-def test_digests_tell_twins(tmp_path: Path, cache: Path) -> None:
+def test_digests_tell_duplicates(tmp_path: Path, cache: Path) -> None:
     photos = [Photo(), Photo(label=2), Photo(data=encode(gradient(shift=1))), Photo(label=3)]
     write_cars(tmp_path, photos)
     crops = CropCache.open(StanfordCars(tmp_path, "train"), 4, cache)
     assert [len(digest) for digest in crops.digests] == [32] * 4
-    assert twins(crops.digests) == [[0, 1, 3]]
+    assert duplicates(crops.digests) == [[0, 1, 3]]
 
 
-def test_twins() -> None:
-    assert twins(["b", "a", "b", "c", "a", "b"]) == [[0, 2, 5], [1, 4]]
-    assert twins([]) == []
+def test_duplicates() -> None:
+    assert duplicates(["b", "a", "b", "c", "a", "b"]) == [[0, 2, 5], [1, 4]]
+    assert duplicates([]) == []

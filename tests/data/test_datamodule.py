@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.synthetic.dataset import DrawnCars
 
@@ -42,7 +42,10 @@ def test_drawn_cars_are_drawn_under_the_root_only_when_asked_for(tmp_path: Path)
     with pytest.raises(InputError, match="carsfg data fetch"):
         StanfordCarsDataModule(root=str(tmp_path)).prepare_data()
     assert list(tmp_path.iterdir()) == []
-    assert len(StanfordCarsDataModule(root=str(tmp_path), drawn=SPEC).class_names) == 4
+    drawn = StanfordCarsDataModule(root=str(tmp_path), drawn=SPEC, image_size=16)
+    assert len(drawn.class_names) == 4  # known without drawing
+    assert list(tmp_path.iterdir()) == []
+    drawn.prepare_data()
     assert [path.name for path in tmp_path.iterdir()] == ["drawn_cars"]
 
 
@@ -125,7 +128,7 @@ def test_features_serve_the_copies_too(root: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"image_size": 0}, {"num_workers": -1}])
 def test_numbers_out_of_range(wrong: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="or more"):
+    with pytest.raises(InputError, match=r"or more|must be 1 to"):
         StanfordCarsDataModule(**wrong)  # type: ignore[arg-type]
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.data.gpu_loader import ResidentLoader
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 

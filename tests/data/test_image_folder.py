@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from carsfg.data.image_folder import Photos, list_images, to_square
+from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.image_listing import list_images
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import NAMES, encode, gradient
@@ -42,7 +43,7 @@ def test_hidden_files_and_what_is_no_image_are_left_out(tmp_path: Path) -> None:
     folder = fill(tmp_path / ".cache/cars", "a/1.jpg", "a/.2.jpg", ".trash/3.jpg", "a/.thumbs/x/4.jpg")
     (folder / "a/notes.txt").write_text("none")
     (folder / "a/folder.jpg").mkdir()
-    assert list_images(folder) == [folder / "a/1.jpg"]
+    assert list_images(folder).paths == [folder / "a/1.jpg"]
     assert Photos.find(folder).class_names == ["a"]
 
 
@@ -78,7 +79,7 @@ def test_all_in_order_and_the_unreadable_by_name(cars: Path, tmp_path: Path) -> 
     wrong = {place: str(one) for place, one in enumerate(found) if isinstance(one, InputError)}
     assert [one for one in found if not isinstance(one, InputError)] == [n for n in range(60) if n not in (7, 40)]
     assert list(wrong) == [7, 40]
-    assert "some/007.png is no image" in wrong[7]
+    assert "some/007.png is not an image" in wrong[7]
     assert "some/040.png cannot be decoded" in wrong[40]
     (cars / "stanford_cars/cars_train/00002.jpg").write_bytes(b"")
     sizes = list(Photos.find(cars).each(lambda image: image.size, progress=False))
@@ -105,12 +106,12 @@ def test_folders_that_cannot_be_used(cars: Path, tmp_path: Path) -> None:
         Photos.find("nowhere")
     with pytest.raises(InputError, match=r"there is no folder .*plain/1\.jpg"):
         Photos.find(tmp_path / "plain/1.jpg")
-    with pytest.raises(InputError, match=r"no image in .*empty: looked for \.jpg, \.jpeg, \.png"):
+    with pytest.raises(InputError, match=r"no image in .*empty: looked for \.jpg, .*\.png"):
         Photos.find(tmp_path / "empty")
-    with pytest.raises(InputError, match="plain has no split 'test': it is no Stanford Cars"):
+    with pytest.raises(InputError, match="plain has no split 'test': only Stanford Cars"):
         Photos.find(tmp_path / "plain", split="test")
     (cars / "stanford_cars/cars_test_annos_withlabels.mat").write_bytes(b"damaged")
-    with pytest.raises(InputError, match=r"cars_test_annos_withlabels\.mat is no readable annotation file"):
+    with pytest.raises(InputError, match=r"cars_test_annos_withlabels\.mat is not a readable annotation file"):
         Photos.find(cars)
 
 
@@ -118,7 +119,7 @@ def test_a_folder_above_the_annotations(cars: Path, tmp_path: Path) -> None:
     below = tmp_path / "above" / "cars"
     below.mkdir(parents=True)
     (cars / "stanford_cars").rename(below / "stanford_cars")
-    with pytest.raises(InputError, match=f"is no folder of images, but {below} is Stanford Cars: name that"):
+    with pytest.raises(InputError, match=f"is not a folder of images, but {below} is Stanford Cars: name that"):
         Photos.find(below.parent)
 
 

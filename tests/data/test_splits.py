@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from carsfg.data.splits import holdout, split
+from carsfg.data.splits import Splits, check_splits, holdout, split
+from carsfg.errors import InputError
 
 LABELS = np.repeat(np.arange(4), 20)  # four classes of 20 images, rows 0..79
 DIGESTS = [f"file {row}" for row in range(80)]
@@ -88,3 +89,45 @@ def test_the_hash_tells_splits_apart(change: str) -> None:
         digests[7] = "another file"
     seed = 1 if change == "membership" else 0
     assert first != split("official", "holdout", interleaved(), digests, TRAIN, seed).hash(digests)
+
+
+def test_the_only_image_of_a_class_is_trained_on() -> None:
+    assert holdout(np.array([0, 1, 1]), list("abc"), 0).tolist()[0] is False
+    assert holdout(np.array([0, 1, 1]), list("abc"), 0).sum() == 1
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(InputError, match="split_seed -1 is negative: use 0 or more"):
+        split("official", "holdout", interleaved(), DIGESTS, TRAIN, -1)
+
+
+def rows(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+NAMES = ["Audi", "BMW", "Citroën"]
+FEW = np.array([0, 0, 1, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        (Splits(rows(), rows(0), rows(1)), "there is no image to train on: add images"),
+        (Splits(rows(0, 1), rows(), rows(1)), "no image to validate on: set data.val: none or add images"),
+        (Splits(rows(0, 1), None, rows()), "no image to test on"),
+        (Splits(rows(0, 1, 2), rows(3, 4), rows(1, 2, 3)), "3 processes need as many images to validate on, .* are 2"),
+    ],
+)
+def test_splits_without_images_are_refused(splits: Splits, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_splits(splits, FEW, NAMES, processes=3 if splits.train.size == 3 else 1)
+
+
+def test_classes_without_a_training_image_are_named() -> None:
+    assert check_splits(Splits(rows(0, 2, 4), rows(1), rows(3)), FEW, NAMES) == ""
+    line = check_splits(Splits(rows(0, 2), rows(1), rows(3)), FEW, NAMES)
+    assert line == "1 of 3 classes have no training image: Citroën"
+    copies = Splits(rows(5, 7), rows(1), rows(3))  # stored copies of images 0 and 2
+    assert check_splits(copies, FEW, NAMES) == line
+    many = check_splits(Splits(rows(0), None, rows(3)), FEW, [f"car {one}" for one in range(9)])
+    assert many == "8 of 9 classes have no training image: car 1, car 2, car 3, car 4, car 5 and 3 more"

@@ -1,6 +1,8 @@
-"""Where the files of Stanford Cars lie, and what its annotation files say."""
+"""The files of Stanford Cars on disk: where they are, and what the annotation files say."""
 
-from pathlib import Path
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 import numpy as np
@@ -11,44 +13,64 @@ from carsfg.errors import InputError
 
 Split = Literal["train", "test"]
 CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+# files and folders by which copies of Stanford Cars in other layouts are recognised
+OTHER_LAYOUTS = {
+    "anno_train.csv": "Kaggle's folders per class (car_data, anno_train.csv, names.csv)",
+    "car_data": "Kaggle's folders per class (car_data, anno_train.csv, names.csv)",
+    "cars_annos.mat": "the older single folder (car_ims, cars_annos.mat)",
+    "car_ims": "the older single folder (car_ims, cars_annos.mat)",
+}
+OFFICIAL = "give the official files, `carsfg data fetch` lists them"
 
 
 def find_folder(root: str | Path) -> Path:
-    """Find the `stanford_cars` folder: `root/stanford_cars`, or `root` itself.
+    """Return the `stanford_cars` folder: `root/stanford_cars`, or `root` itself.
 
     Args:
         root: the folder that holds `stanford_cars/`, or `stanford_cars/` itself.
 
     Raises:
-        InputError: neither holds any of the data set's folders.
+        InputError: neither holds a folder of the data set, or they cannot be read.
     """
-    for folder in (Path(root) / "stanford_cars", Path(root)):
-        if any((folder / part).is_dir() for part in ("devkit", "cars_train", "cars_test")):
+    candidates = (Path(root) / "stanford_cars", Path(root))
+    for folder in candidates:
+        if any(_exists(folder / part) for part in ("devkit", "cars_train", "cars_test")):
             return folder
-    raise _no_data(Path(root) / "stanford_cars")
+    if other := other_layout(path.name for folder in candidates for path in _entries(folder)):
+        raise InputError(f"{root} holds Stanford Cars as {other}, which is not read: {OFFICIAL}")
+    raise _no_data(candidates[0])
+
+
+def other_layout(names: Iterable[str]) -> str | None:
+    """Return a description of the layout that file or folder names belong to; None for no known other layout.
+
+    Args:
+        names: names without folders.
+    """
+    return next((OTHER_LAYOUTS[name] for name in names if name in OTHER_LAYOUTS), None)
 
 
 def find_images(folder: Path, split: Split) -> Path:
-    """Find the image folder of a split, doubled or not.
+    """Return the image folder of a split; it may be doubled, as in `cars_train/cars_train`.
 
     Args:
-        folder: as `find_folder` finds it.
+        folder: `stanford_cars/`, as `find_folder` returns it.
         split: `train` or `test`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such folder, or it cannot be read.
     """
     images = folder / f"cars_{split}"
-    if not images.is_dir():
+    if not _exists(images):
         raise _no_data(images)
-    return images / images.name if (images / images.name).is_dir() else images
+    return images / images.name if _exists(images / images.name) else images
 
 
 def annotation_file(folder: Path, split: Split) -> Path:
-    """Find the file with labels and boxes of a split.
+    """Return the file with labels and boxes of a split.
 
     Args:
-        folder: as `find_folder` finds it.
+        folder: `stanford_cars/`, as `find_folder` returns it.
         split: `train` or `test`.
 
     Raises:
@@ -64,97 +86,144 @@ def read_class_names(folder: Path) -> list[str]:
     """Read the class names, in label order.
 
     Args:
-        folder: as `find_folder` finds it.
+        folder: `stanford_cars/`, as `find_folder` returns it.
 
     Raises:
         InputError: `cars_meta.mat` is missing or damaged.
     """
     path = _existing(folder, "devkit/cars_meta.mat", "devkit/devkit/cars_meta.mat")
-    return [str(name) for name in _read_mat(path, "class_names")]
+    return [str(name) for name in read_mat(path, "class_names")]
 
 
 def read_annotations(path: Path) -> tuple[list[str], Tensor, Tensor]:
-    """Read file names, 0-based labels int64 (N,) and 0-based half-open boxes int64 (N, 4).
+    """Read file names, labels and boxes of a split.
 
     Args:
-        path: as `annotation_file` finds it.
+        path: the file from `annotation_file`.
+
+    Returns:
+        File names without folders; int64 (N,) 0-based labels; int64 (N, 4) boxes `x0, y0, x1, y1` in pixels, 0-based
+        and half-open.
 
     Raises:
         InputError: the file is damaged, or has no labels (as the devkit's own `cars_test_annos.mat`).
     """
-    rows = _read_mat(path, "annotations")
+    rows = read_mat(path, "annotations")
     try:
-        # the file's integers are uint8 and uint16: subtracting first would wrap around
+        # the integers of the file are uint8 and uint16: cast before subtracting, or they wrap around
         labels = rows["class"].astype(np.int64) - 1
         boxes = np.stack([rows[corner].astype(np.int64) for corner in CORNERS], axis=1)
-        names = [str(name) for name in rows["fname"]]
+        names = [PureWindowsPath(str(name)).name for name in rows["fname"]]  # some copies name the folder, too
     except (ValueError, TypeError, IndexError) as error:
-        raise InputError(f"{path} lacks labels, boxes or file names ({error}): fetch it again.") from error
-    boxes[:, :2] -= 1  # inclusive corners counted from 1: only the upper left one moves
+        raise InputError(f"{path} lacks labels, boxes or file names ({error}): {OFFICIAL}") from error
+    boxes[:, :2] -= 1  # the corners are inclusive and count from 1: only the upper left one moves
     return names, torch.from_numpy(labels), torch.from_numpy(boxes)
 
 
-def _read_mat(path: Path, key: str) -> Any:
-    """Read one variable of a .mat file as a 1-d array."""
+def read_mat(path: Path, key: str) -> Any:
+    """Read one variable of a `.mat` file as a one-dimensional array, which must not be changed.
+
+    A file that has not changed since is read only once: one `fit` asks for the class names many times.
+
+    Args:
+        path: `.mat` file to parse.
+        key: name of the variable.
+
+    Raises:
+        InputError: the file cannot be read, or is damaged.
+    """
+    try:
+        status = path.stat()
+        with path.open("rb"):  # scipy reports every kind of error as damage
+            pass
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return _parse_mat(path, key, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+
+
+@lru_cache(maxsize=8)
+def _parse_mat(path: Path, key: str, status: tuple[int, ...]) -> Any:  # noqa: ARG001  (part of the cache key)
     import scipy.io
 
     try:
         return np.atleast_1d(scipy.io.loadmat(str(path), squeeze_me=True, variable_names=[key])[key])
+    except NotImplementedError:
+        raise InputError(f"{path} was saved as MATLAB 7.3, which is not read: save it with the option -v7") from None
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
-        raise InputError(f"{path} is no readable annotation file ({error}): fetch it again.") from error
+        raise InputError(f"{path} is not a readable annotation file, it is damaged ({error}): {OFFICIAL}") from error
 
 
-def _existing(folder: Path, *candidates: str) -> Path:
-    """Give the first of `candidates` that is a file."""
-    for candidate in candidates:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise InputError(
-        f"the annotation file {folder / candidates[0]} is missing: `carsfg data fetch` says where to get it."
-    )
-
-
-def _no_data(missing: Path) -> InputError:
-    return InputError(
-        f"no Stanford Cars data in {missing}: get it with `carsfg data fetch`, "
-        "or use drawn cars with `--config demo.yaml`."
-    )
-
-
-def check_present(images: Path, names: list[str], source: Path) -> None:
-    """Check that every annotated image is there.
+def check_present(images: Path, names: list[str], annotations: Path) -> None:
+    """Check that every annotated image is on disk.
 
     Args:
-        images: the folder of the images.
-        names: the annotated file names.
-        source: the annotation file, for the message.
+        images: directory that should contain every annotated file.
+        names: the N annotated file names.
+        annotations: the annotation file, for the message.
 
     Raises:
-        InputError: some are missing.
+        InputError: some are missing, or the folder cannot be read.
     """
-    present = {path.name for path in images.iterdir()}
+    try:
+        present = {path.name for path in images.iterdir()}
+    except OSError as error:
+        raise _unreadable(images, error) from error
     missing = [name for name in names if name not in present]
     if missing:
         raise InputError(
-            f"{len(missing)} of the {len(names)} images that {source} names are missing, the first is "
-            f"{images / missing[0]}: `carsfg data fetch` says where to get them."
+            f"{len(missing)} of the {len(names)} images in {annotations} are missing, the first is "
+            f"{images / missing[0]}: `carsfg data fetch` says where to get them"
         )
 
 
-def check_labels(labels: Tensor, classes: int, names: list[str], source: Path) -> None:
+def check_labels(labels: Tensor, classes: int, names: list[str], annotations: Path) -> None:
     """Check that every label has a class name.
 
     Args:
         labels: int64 (N,), 0-based.
-        classes: the number of class names.
+        classes: number of class names.
         names: the N file names.
-        source: the annotation file, for the message.
+        annotations: the annotation file, for the message.
 
     Raises:
-        InputError: one has none.
+        InputError: a label has no class name.
     """
     for index in ((labels < 0) | (labels >= classes)).nonzero().flatten().tolist():
         raise InputError(
-            f"{source} gives {names[index]} the class {int(labels[index]) + 1}, but cars_meta.mat names only "
-            f"classes 1 to {classes}: the annotation files do not belong together."
+            f"{annotations} gives {names[index]} the class {int(labels[index]) + 1}, but cars_meta.mat names only "
+            f"classes 1 to {classes}: use annotation files that belong together"
         )
+
+
+def _existing(folder: Path, *candidates: str) -> Path:
+    """Return the first of `candidates` that exists."""
+    for candidate in candidates:
+        if _exists(folder / candidate):
+            return folder / candidate
+    raise InputError(f"the annotation file {folder / candidates[0]} is missing: `carsfg data fetch` says where it is")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # no permission to look into its folder
+        raise _unreadable(path, error) from error
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    hint = ": check its permissions" if isinstance(error, PermissionError) else ""
+    return InputError(f"cannot read {path} ({error.strerror or error}){hint}")
+
+
+def _no_data(missing: Path) -> InputError:
+    return InputError(
+        f"no Stanford Cars data in {missing}: get it with `carsfg data fetch`, or use drawn cars with "
+        "`--config demo.yaml`"
+    )
