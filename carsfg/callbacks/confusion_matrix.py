@@ -1,4 +1,4 @@
-"""A confusion matrix that a person can read at 196 classes, in TensorBoard, and the accuracy of each class."""
+"""A confusion matrix that is readable with 196 classes, and the accuracy of each class."""
 
 import csv
 from collections.abc import Sequence
@@ -7,35 +7,38 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from carsfg.plots.confusion import confusion_figure
+from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.tasks.base import CarsTask
 
 
 class ConfusionMatrix(Callback):
     """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
 
-    A test writes two tables into the run's folder as well: `per_class.csv` (class, images, correct, accuracy = correct
-    / images) and `confusions.csv` (class, predicted, images: all pairs that have any).
+    Which validation is the last is known when training ends, so all of them are counted. A test also writes two tables
+    to the run's folder: `per_class.csv` (class, images, correct, accuracy = correct / images) and `confusions.csv`
+    (class, predicted, images; all pairs with at least one image). Without a logger that takes figures none is drawn.
 
     Args:
-        every_n_epochs: draw it after every so many epochs as well; 0 for the last alone.
+        every_n_epochs: also draw after every n-th epoch; 0 for the last validation only.
     """
 
     def __init__(self, every_n_epochs: int = 0) -> None:
         self.every_n_epochs = every_n_epochs
         self._counts: MulticlassConfusionMatrix | None = None
+        self._pending: Tensor | None = None  # counts of the latest validation, until they are drawn
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return None: weights and metrics do not depend on this callback."""
+        return None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start counting, if this epoch is drawn."""
-        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
-        due = epoch == last or (self.every_n_epochs > 0 and epoch % self.every_n_epochs == 0)
-        due = due or trainer.state.fn == TrainerFn.VALIDATING
-        self._start(pl_module, due and not trainer.sanity_checking)
+        """Start counting, except in the sanity check before training."""
+        self._start(pl_module, not trainer.sanity_checking)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting."""
@@ -50,19 +53,34 @@ class ConfusionMatrix(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count a batch."""
+        """Count a batch of the split; the other loader is a retrieval gallery."""
         if self._counts is not None and dataloader_idx == 0:
             self._counts.update(outputs["logits"], batch["label"])
 
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
-        self._draw(trainer, pl_module, "val")
+        """Keep the counts, and draw them now if the epoch is one to draw."""
+        if self._counts is None:
+            return
+        self._pending = self._total()
+        due = self.every_n_epochs > 0 and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if due or trainer.state.fn == TrainerFn.VALIDATING:
+            self._draw_pending(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the last validation, unless that has been done."""
+        self._draw_pending(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw."""
-        self._draw(trainer, pl_module, "test")
+        """Draw the test, and write its tables."""
+        if self._counts is None:
+            return
+        counts = self._total()
+        folder = trainer.log_dir  # a collective call: all processes need it
+        if trainer.is_global_zero and folder and trainer.loggers:  # without a logger, the folder is the working folder
+            _write_tables(Path(folder), counts, pl_module.hparams["class_names"])
+        _draw(trainer, pl_module, counts, "test")
 
     def _start(self, task: LightningModule, due: bool) -> None:
         assert isinstance(task, CarsTask)  # noqa: S101
@@ -70,20 +88,22 @@ class ConfusionMatrix(Callback):
         if due and task.scores_head:
             self._counts = MulticlassConfusionMatrix(len(task.hparams["class_names"])).to(task.device)
 
-    def _draw(self, trainer: Trainer, task: LightningModule, split: str) -> None:
-        if self._counts is None:
-            return
-        counts = self._counts.compute().cpu().to(torch.int64)  # adds up all processes
+    def _total(self) -> Tensor:
+        """Return the counts of all processes, int64 (C, C), and stop counting."""
+        assert self._counts is not None  # noqa: S101
+        counts = self._counts.compute().cpu().to(torch.int64)
         self._counts = None
-        folder = trainer.log_dir  # asks all processes
-        if not trainer.is_global_zero:
-            return
-        if split == "test" and folder and trainer.loggers:  # else the folder is the working folder
-            _write_tables(Path(folder), counts, task.hparams["class_names"])
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                figure = confusion_figure(counts, task.hparams["class_names"], split)
-                logger.experiment.add_figure(f"{split}/confusion_matrix", figure, trainer.global_step, close=False)
+        return counts
+
+    def _draw_pending(self, trainer: Trainer, task: LightningModule) -> None:
+        if self._pending is not None:
+            _draw(trainer, task, self._pending, "val")
+        self._pending = None
+
+
+def _draw(trainer: Trainer, task: LightningModule, counts: Tensor, split: str) -> None:
+    if trainer.is_global_zero and takes_figures(trainer):
+        log_figure(trainer, f"{split}/confusion_matrix", confusion_figure(counts, task.hparams["class_names"], split))
 
 
 def _write_tables(folder: Path, counts: Tensor, names: Sequence[str]) -> None:

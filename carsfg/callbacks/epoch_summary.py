@@ -1,24 +1,46 @@
-"""One line an epoch, which stays when the progress bar moves on and reaches log files as well."""
+"""One line per epoch that stays when the progress bar moves on, and also reaches log files."""
 
 import time
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
 
 class EpochSummary(Callback):
-    """Print `epoch 3/10  train loss 1.234  train top1 45.6 %  val loss ...  207 s` on the main process."""
+    """Print `epoch 3/10  train loss 1.234  train top1 45.6 %  val loss ...  207 s` on the main process.
+
+    Validation metrics are printed only for epochs that were validated.
+    """
+
+    def __init__(self) -> None:
+        self._started = 0.0
+        self._validated = False
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return None: weights and metrics do not depend on this callback."""
+        return None
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
-        self._started = time.monotonic()
+        self._started, self._validated = time.monotonic(), False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock, also of a run that is resumed within an epoch."""
+        self._started, self._validated = time.monotonic(), False
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that the epoch has new validation metrics."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the epoch, validation included."""
-        figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
-        for split in ("train", "val"):
-            if f"{split}/loss" in figures:
-                parts.append(f"{split} loss {figures[f'{split}/loss']:.4f}")
-                parts.append(f"{split} top1 {100 * figures[f'{split}/top1']:.2f} %")
+        """Print the line; validation has ended by now."""
+        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        total = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
+        parts = [f"epoch {trainer.current_epoch + 1}{total}"]
+        for split in ("train", "val") if self._validated else ("train",):
+            if f"{split}/loss" in values:
+                parts.append(f"{split} loss {values[f'{split}/loss']:.4f}")
+            if f"{split}/top1" in values:
+                parts.append(f"{split} top1 {100 * values[f'{split}/top1']:.2f} %")
         parts.append(f"{time.monotonic() - self._started:.0f} s")
         trainer.print("  ".join(parts), flush=True)

@@ -9,8 +9,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import distributed
 
 from carsfg.errors import InputError
-from carsfg.retrieval import metrics
-from carsfg.retrieval.ranking import Embedded, Searched, search
+from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult, search
+from carsfg.retrieval.similarity import Metric
 
 
 class FaissRetrieval(Callback):
@@ -37,15 +37,19 @@ class FaissRetrieval(Callback):
         self,
         k: Sequence[int] = (1, 5, 10),
         knn: Sequence[int] = (3, 10),
-        metric: metrics.Metric = "cosine",
+        metric: Metric = "cosine",
         every_n_epochs: int = 1,
     ) -> None:
         if not k or not knn or min(*k, *knn, every_n_epochs) < 1:
             raise InputError("FaissRetrieval: k, knn and every_n_epochs must be 1 or more")
         self.k, self.knn, self.metric, self.every_n_epochs = list(k), list(knn), metric, every_n_epochs
-        self.searched: Searched | None = None
+        self.searched: RetrievalResult | None = None
         self._due = False
-        self._parts: tuple[list[Embedded], list[Embedded]] = ([], [])  # of the queries, of the gallery
+        self._parts: tuple[list[EmbeddedImages], list[EmbeddedImages]] = ([], [])  # of the queries, of the gallery
+
+    def describe(self) -> dict[str, Any]:
+        """Return the arguments that change the metrics."""
+        return {"k": self.k, "knn": self.knn, "metric": self.metric}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a second one, whose figures would be averaged with those of the first."""
@@ -73,7 +77,7 @@ class FaissRetrieval(Callback):
         """Keep a batch's embeddings."""
         if self._due:
             own = (outputs["embedding"].detach().float(), batch["label"], batch["index"])
-            self._parts[dataloader_idx].append(Embedded(*(one.cpu() for one in own)))
+            self._parts[dataloader_idx].append(EmbeddedImages(*(one.cpu() for one in own)))
 
     on_test_batch_end = on_validation_batch_end
 
@@ -96,13 +100,13 @@ class FaissRetrieval(Callback):
         if trainer.is_global_zero:
             gallery = galleries[0] if galleries else None
             self.searched = search(queries, gallery, self.k, self.knn, self.metric)
-            figures = self.searched.figures
+            figures = self.searched.metrics
         figures = trainer.strategy.broadcast(figures)
         pl_module.log_dict({f"{stage}/retrieval/{key}": value for key, value in figures.items()})
         self._parts = ([], [])
 
 
-def gather(parts: Sequence[Embedded]) -> Embedded:
+def gather(parts: Sequence[EmbeddedImages]) -> EmbeddedImages:
     """Put together what all processes kept, each image once, in the order of their indices.
 
     Args:
@@ -118,4 +122,4 @@ def gather(parts: Sequence[Embedded]) -> Embedded:
     first = torch.ones(len(order), dtype=torch.bool)
     first[1:] = indices[order].diff() > 0
     keep = order[first]
-    return Embedded(embeddings[keep], labels[keep], indices[keep])
+    return EmbeddedImages(embeddings[keep], labels[keep], indices[keep])

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.record_run import RecordRun
-from carsfg.retrieval.metrics import Metric
+from carsfg.retrieval.similarity import Metric
+from carsfg.run_record import RunRecord
 from carsfg.search.calibration import calibrate
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import Thumbnails, encode
@@ -30,6 +31,9 @@ class GalleryWriter(BasePredictionWriter):
 
     def __init__(self) -> None:
         super().__init__("epoch")
+
+    def describe(self) -> None:
+        """Return None: the run record is the same with and without this callback."""
 
     def write_on_epoch_end(
         self,
@@ -61,7 +65,7 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     rows = data.predicted_rows[whole["index"][order].numpy()]
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     metric: Metric = next((one.metric for one in callbacks if isinstance(one, FaissRetrieval)), "cosine")
-    stamp = next((one.stamp for one in callbacks if isinstance(one, RecordRun)), {})
+    record = next((one.record for one in callbacks if isinstance(one, RecordRun)), RunRecord())
     embeddings = whole["embedding"][order].float()
     gallery = Gallery.build(
         embeddings,
@@ -69,9 +73,10 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
         [Path(os.path.relpath(data.paths[row], data.root)).as_posix() for row in rows],
         data.all_class_names,
         metric,
-        stamp={**stamp, "fingerprint": fingerprint(task)},
+        record=record,
+        fingerprint=fingerprint(task),
     )
-    gallery.known = calibrate(gallery, embeddings, itself=True)
+    gallery.calibration = calibrate(gallery, embeddings, itself=True)
     gallery.thumbnails = Thumbnails.of(
         [encode(Image.fromarray(data.crops(rows[[place]])[0])) for place in range(len(rows))]
     )

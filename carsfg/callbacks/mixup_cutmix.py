@@ -1,4 +1,4 @@
-"""Mixup and CutMix: train on blends of two images, and answer with shares of both classes."""
+"""Mixup and CutMix: train on blends of two images, with shares of both classes as labels."""
 
 from typing import Any
 
@@ -13,18 +13,17 @@ from carsfg.tasks.base import CarsTask
 class MixupCutmix(Callback):
     """Blend each training batch with itself, by torchvision's `MixUp` or `CutMix`; its labels become shares (B, C).
 
-    What is drawn comes from torch's random state, which the task seeds every epoch.
+    Random numbers come from torch's global state, which the task seeds every epoch.
 
     Args:
-        share: of the batches to blend, 0..1; the others stay as they are.
-        mixup: alpha of the Beta distribution that the weight of the other image is drawn from (Zhang et al. 2018); 0
-            for none.
-        cutmix: alpha of the one that the area of the other image is drawn from (Yun et al. 2019); 0 for none. With
-            both, each is used half of the time.
-        until_epoch: blend no more from this epoch on; None to blend throughout.
+        share: share of the batches to blend, 0..1.
+        mixup: alpha of the Beta distribution of the weight of the other image (Zhang et al. 2018); 0 for no MixUp.
+        cutmix: alpha of the Beta distribution of the area of the other image (Yun et al. 2019); 0 for no CutMix. With
+            both, each is used for half of the blended batches.
+        until_epoch: number of epochs with blending, counted from the start; None for all epochs.
 
     Raises:
-        InputError: a number is out of its range, or images are not there to be blended.
+        InputError: a number is out of its range, or the batches hold features instead of images.
     """
 
     def __init__(
@@ -34,8 +33,13 @@ class MixupCutmix(Callback):
             raise InputError("MixupCutmix: share must be in 0..1, mixup and cutmix 0 or more, and one of them above 0")
         self.share, self.mixup, self.cutmix, self.until_epoch = share, mixup, cutmix, until_epoch
 
+    def describe(self) -> dict[str, Any] | None:
+        """Return the arguments, for the run record."""
+        names = ("share", "mixup", "cutmix", "until_epoch")
+        return {name: getattr(self, name) for name in names}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Learn how many classes there are, and refuse what cannot learn from blends."""
+        """Prepare the blends for the number of classes, and refuse losses that cannot learn from them."""
         assert isinstance(pl_module, CarsTask)  # noqa: S101
         if pl_module.hparams.get("loss") is not None:
             raise InputError("metric-learning losses take no mixed images: leave MixupCutmix out")

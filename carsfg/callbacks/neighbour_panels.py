@@ -1,4 +1,4 @@
-"""Retrieval to look at, in TensorBoard: queries beside what was found for them, and the space they lie in."""
+"""Figures of retrieval results: queries beside their nearest neighbours, and a projection of the embeddings."""
 
 import math
 from dataclasses import dataclass
@@ -15,36 +15,38 @@ from torch.nn.functional import interpolate
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.data.class_names import parse
-from carsfg.data.datamodule import StanfordCarsDataModule
 from carsfg.data.splits import Rows
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
+from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.plots.neighbours import Found, neighbour_figure
-from carsfg.retrieval.metrics import Metric, prepare
-from carsfg.retrieval.ranking import Searched
+from carsfg.retrieval.ranking import RetrievalResult
+from carsfg.retrieval.similarity import Metric, prepare
 
 TITLES = {
-    "best": "the best of {} queries by average precision, one a class",
-    "worst": "the worst of {} queries by average precision, one a class",
-    "random": "some of {} queries, drawn at random",
+    "best": "the best of {} queries by average precision, one per class",
+    "worst": "the worst of {} queries by average precision, one per class",
+    "random": "random queries of {}",
 }
-THUMBNAIL = 48  # pixels, at most
-SHEET = 8192  # pixels: the projector takes no larger sheet of thumbnails
-WIDTH = 128  # numbers of an embedding that the projector gets, as text
-HEADER = ["class", "make", "body", "year", "average precision"]  # up to 50 values are coloured: makes, not classes
+MAX_THUMBNAIL_PIXELS = 48
+MAX_SHEET_PIXELS = 8192  # TensorBoard's limit for the sheet of all thumbnails
+PROJECTED_WIDTH = 128  # dimensions of the projected embeddings, which are written as text
+# TensorBoard colours at most 50 distinct values, so there are makes beside the classes
+HEADER = ["class", "make", "body", "year", "average precision"]
 
 
 class NeighbourPanels(Callback):
-    """Show what `FaissRetrieval` found in the last validation and in the test.
+    """Show the results of `FaissRetrieval`: of its last search in a validation, and of the test.
 
-    The figures `.../retrieval/best` and `.../worst` show queries by average precision, each of another class;
-    `.../random` shows the same ones for every run on the same images. TensorBoard's projector shows queries at their
-    embeddings, to be coloured by make, body type, year and average precision; of wide embeddings it gets the 128
-    directions that hold most of them.
+    The figures `.../retrieval/best` and `.../worst` show queries by average precision, one per class; `.../random`
+    shows the same queries in every run on the same images. TensorBoard's projector shows the embeddings of queries,
+    which can be coloured by make, body type, year and average precision; embeddings wider than 128 are projected on
+    their 128 strongest directions. Which validation is the last is known when training ends.
 
     Args:
-        queries: in a figure, at most.
-        neighbours: of each, at most.
-        projected: images in the projector, at most; 0 for no projector.
+        queries: maximum number of queries per figure.
+        neighbours: maximum number of neighbours per query.
+        projected: maximum number of images in the projector; 0 for no projector.
 
     Raises:
         InputError: a number is out of its range.
@@ -54,39 +56,52 @@ class NeighbourPanels(Callback):
         if min(queries, neighbours) < 1 or projected < 0:
             raise InputError("NeighbourPanels: queries and neighbours must be 1 or more, projected 0 or more")
         self.queries, self.neighbours, self.projected = queries, neighbours, projected
+        self._pending: RetrievalResult | None = None  # the latest search in a validation, until it is shown
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return None: weights and metrics do not depend on this callback."""
+        return None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Look for what it shows; without a FaissRetrieval, or our data, there is nothing."""
+        """Find the results and the images; without a FaissRetrieval, or with other data, nothing is shown."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         self._retrieval = next((one for one in callbacks if isinstance(one, FaissRetrieval)), None)
         self._data = getattr(trainer, "datamodule", None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show it, after the last epoch."""
-        last = trainer.current_epoch + 1 == trainer.max_epochs or trainer.state.fn == TrainerFn.VALIDATING
-        if last and not trainer.sanity_checking:
-            self._show(trainer, "val")
+        """Keep the search, which the next validation replaces; show it now after `carsfg validate`."""
+        if self._retrieval is not None and not trainer.sanity_checking:
+            self._pending = self._retrieval.searched or self._pending
+        if trainer.state.fn == TrainerFn.VALIDATING:
+            self._show_pending(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the last search."""
+        self._show_pending(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show it."""
-        self._show(trainer, "test")
+        """Show the search of the test."""
+        if self._retrieval is not None:
+            self._show(trainer, self._retrieval.searched, "test")
 
-    def _show(self, trainer: Trainer, split: Literal["val", "test"]) -> None:
-        retrieval, data = self._retrieval, self._data
-        loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-        if retrieval is None or retrieval.searched is None or not isinstance(data, StanfordCarsDataModule):
+    def _show_pending(self, trainer: Trainer) -> None:
+        self._show(trainer, self._pending, "val")
+        self._pending = None
+
+    def _show(self, trainer: Trainer, searched: RetrievalResult | None, split: Literal["val", "test"]) -> None:
+        """Draw the figures and the projector of a search, which only the first process has."""
+        if searched is None or not isinstance(self._data, StanfordCarsDataModule) or not takes_figures(trainer):
             return
-        searched, step = retrieval.searched, trainer.global_step  # `searched` is of the first process alone
-        view = View.of(searched, data, split)
+        view = View.of(searched, self._data, split)
         for name, places in pick(searched, self.queries).items():
             title = f"{split}: {TITLES[name].format(f'{len(searched.queries.labels):,}')}"
             figure = neighbour_figure([view.found(place, self.neighbours) for place in places], title)
-            for logger in loggers:
-                logger.experiment.add_figure(f"{split}/retrieval/{name}", figure, step, close=False)
-        if self.projected and loggers:
-            points = view.points(self.projected, retrieval.metric)
-            for logger in loggers:  # a folder for each step and split
-                logger.experiment.add_embedding(**points, global_step=step, tag=f"{split}_embeddings")
+            log_figure(trainer, f"{split}/retrieval/{name}", figure)
+        boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+        if self.projected and boards and self._retrieval is not None:
+            points = view.points(self.projected, self._retrieval.metric)
+            for board in boards:  # a folder for each step and split
+                board.experiment.add_embedding(**points, global_step=trainer.global_step, tag=f"{split}_embeddings")
 
 
 @dataclass(frozen=True)
@@ -94,27 +109,27 @@ class View:
     """A search with its images.
 
     Attributes:
-        searched: what was found.
-        data: where the images are.
-        class_names: of all classes, those that are tested alone included.
-        query_rows: int64 (Q,), where the queries are among all images, as `Splits` has it.
-        gallery_rows: int64 (G,), likewise of the gallery.
+        searched: results of the search.
+        data: holds the images.
+        class_names: of all classes, including those that are only tested.
+        query_rows: int64 (Q,), positions of the queries among all images, in the order of `Splits`.
+        gallery_rows: int64 (G,), positions of the gallery items, in the same order.
     """
 
-    searched: Searched
+    searched: RetrievalResult
     data: StanfordCarsDataModule
     class_names: list[str]
     query_rows: Rows
     gallery_rows: Rows
 
     @classmethod
-    def of(cls, searched: Searched, data: StanfordCarsDataModule, split: Literal["val", "test"]) -> "View":
-        """Find the images of a search in the split `val` or `test`.
+    def of(cls, searched: RetrievalResult, data: StanfordCarsDataModule, split: Literal["val", "test"]) -> "View":
+        """Find the images of a search.
 
         Args:
-            searched: what was found, by `FaissRetrieval`.
-            data: set up, where the images are.
-            split: `val` or `test`.
+            searched: results of `FaissRetrieval`.
+            data: holds the images; `setup` has been called.
+            split: that was searched, `val` or `test`.
         """
         rows = data.splits.test if split == "test" else data.splits.val
         assert rows is not None  # noqa: S101
@@ -125,11 +140,11 @@ class View:
         return cls(searched, data, data.all_class_names, query_rows, gallery_rows)
 
     def found(self, place: int, most: int) -> Found:
-        """Return the query at a place, and its nearest.
+        """Return the images of a query and of its nearest neighbours.
 
         Args:
-            place: of the query among the queries.
-            most: how many of its nearest, at most.
+            place: position of the query among the queries.
+            most: maximum number of neighbours.
         """
         searched, names = self.searched, self.class_names
         near = searched.neighbours[place]
@@ -149,12 +164,12 @@ class View:
         """Return `mat` (N, W), `metadata`, `metadata_header` and `label_img` (N, 3, S, S) for `add_embedding`.
 
         Args:
-            most: images, at most; of more, some are drawn.
-            metric: `cosine` or `euclidean`, by which embeddings were compared.
+            most: maximum number of images; if there are more, a random sample is taken.
+            metric: by which embeddings were compared, `cosine` or `euclidean`.
         """
         queries = self.searched.queries
         places = np.sort(np.random.default_rng(0).permutation(len(queries.labels))[:most])
-        side = min(THUMBNAIL, SHEET // math.ceil(math.sqrt(len(places))))
+        side = min(MAX_THUMBNAIL_PIXELS, MAX_SHEET_PIXELS // math.ceil(math.sqrt(len(places))))
         return {
             "mat": narrow(prepare(queries.embeddings[places], metric)),
             "metadata": [self._facts(place) for place in places.tolist()],
@@ -170,24 +185,24 @@ class View:
         return [name, car.make, car.body, str(car.year or ""), "" if math.isnan(precision) else f"{precision:.4f}"]
 
 
-def pick(searched: Searched, count: int) -> dict[str, list[int]]:
-    """Choose up to `count` queries, by place, for each figure that has any to show.
+def pick(searched: RetrievalResult, count: int) -> dict[str, list[int]]:
+    """Choose the queries of each figure, by position; figures without queries are left out.
 
     Args:
-        searched: what was found.
-        count: of queries a figure, at most.
+        searched: results of the search.
+        count: maximum number of queries per figure.
     """
     precision, labels = searched.average_precision, searched.queries.labels
     known = (~precision.isnan()).nonzero().flatten()
     picked = {
-        "best": _one_a_class(known[precision[known].argsort(descending=True, stable=True)], labels, count),
-        "worst": _one_a_class(known[precision[known].argsort(stable=True)], labels, count),
+        "best": _one_per_class(known[precision[known].argsort(descending=True, stable=True)], labels, count),
+        "worst": _one_per_class(known[precision[known].argsort(stable=True)], labels, count),
         "random": np.random.default_rng(0).permutation(len(labels))[:count].tolist(),
     }
     return {name: places for name, places in picked.items() if places}
 
 
-def _one_a_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
+def _one_per_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
     first: dict[int, int] = {}
     for place, label in zip(places.tolist(), labels[places].tolist(), strict=True):
         first.setdefault(label, place)
@@ -195,11 +210,11 @@ def _one_a_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
-    """Shrink an image, uint8 (1, S, S, 3), to at most `side` pixels: float (3, side, side) in 0..1.
+    """Shrink an image to float (3, side, side) in 0..1; a smaller image keeps its size.
 
     Args:
-        pixels: uint8 (1, S, S, 3), RGB.
-        side: of the result, in pixels; a smaller image stays as it is.
+        pixels: RGB, uint8 (1, S, S, 3).
+        side: of the result in pixels.
     """
     image: Tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     if image.shape[2] > side:
@@ -207,17 +222,17 @@ def thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> Tensor:
     return image[0].float() / 255
 
 
-def narrow(embeddings: Tensor, width: int = WIDTH) -> Tensor:
-    """Turn embeddings (N, D) so that the first `width` directions hold most of their squares, and keep those.
+def narrow(embeddings: Tensor, width: int = PROJECTED_WIDTH) -> Tensor:
+    """Project embeddings on their strongest directions (PCA without centring): float (N, width).
 
-    They are not centred, so that cosines as well as distances stay as near to the embeddings' as so few can be.
+    Without centring, cosines are approximated as well as distances.
 
     Args:
         embeddings: float (N, D).
-        width: how many directions to keep; where D is no more, embeddings stay as they are.
+        width: number of directions to keep; if D is not larger, the embeddings are returned.
     """
     if embeddings.shape[1] <= width:
         return embeddings
-    points = embeddings.double()  # in single precision LAPACK may give up where there are fewer points than dimensions
-    directions: Tensor = torch.linalg.eigh(points.T @ points).eigenvectors  # the largest come last
+    points = embeddings.double()  # in single precision LAPACK may fail with fewer points than dimensions
+    directions: Tensor = torch.linalg.eigh(points.T @ points).eigenvectors  # in ascending order
     return embeddings @ directions[:, -width:].flip(1).to(embeddings)

@@ -1,6 +1,7 @@
-"""Progressive resolution: learn on small images first, which is faster, and on large ones in the end."""
+"""Progressive resolution: train on small images first, which is faster, and on large images at the end."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
@@ -13,11 +14,11 @@ from carsfg.tasks.base import CarsTask
 
 @dataclass(frozen=True)
 class Size:
-    """A stretch of training at one size.
+    """A period of training with one image size.
 
     Attributes:
-        image_size: side of the network's input, in pixels.
-        epochs: how long.
+        image_size: side of the network's input in pixels.
+        epochs: length of the period.
     """
 
     image_size: int
@@ -25,15 +26,15 @@ class Size:
 
 
 class ProgressiveResolution(Callback):
-    """Train at a size an epoch; validation, test and all later use stay at the task's own `image_size`.
+    """Train with an image size per epoch; validation, test and all later use have the task's `image_size`.
 
-    No size goes beyond the task's own. A run that ends before the last size begins is warned of.
+    Sizes above the task's count as the task's. There is a warning if the run ends before the last size begins.
 
     Args:
-        sizes: in order; when their epochs are over, training goes on at the last.
+        sizes: in order; after their epochs, training goes on with the last size.
 
     Raises:
-        InputError: no size is given, a number is below 1, or the network takes images of one size alone.
+        InputError: no size is given, a number is below 1, or the network takes images of one size only.
     """
 
     def __init__(self, sizes: list[Size]) -> None:
@@ -41,10 +42,14 @@ class ProgressiveResolution(Callback):
             raise InputError("ProgressiveResolution needs at least one size, and sizes and epochs of 1 or more")
         self.sizes = sizes
 
+    def describe(self) -> dict[str, Any] | None:
+        """Return the sizes, for the run record."""
+        return {"sizes": [asdict(size) for size in self.sizes]}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Compare the sizes with the run and the network."""
+        """Check the sizes against the length of the run and the network."""
         if pl_module.hparams.get("pooling") == "flatten":
-            raise InputError("ProgressiveResolution: a CNN with model.pooling: flatten takes images of one size alone")
+            raise InputError("ProgressiveResolution: a CNN with model.pooling: flatten takes images of one size only")
         if stage == "fit":
             assert isinstance(pl_module, CarsTask)  # noqa: S101
             for size in self.sizes:
@@ -58,26 +63,26 @@ class ProgressiveResolution(Callback):
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the epoch's size."""
+        """Set the size of the epoch, and log it."""
         self._set(trainer, pl_module)
         assert isinstance(pl_module, CarsTask)  # noqa: S101
         pl_module.log("image_size", float(pl_module.preprocess.image_size), on_epoch=True, on_step=False)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the task's own size; validation runs inside the training epoch."""
+        """Restore the task's size: validation runs inside the training epoch."""
         self._restore(pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on at the epoch's size, where validation ran in its midst."""
+        """Set the size of the epoch again: validation may run before the epoch ends."""
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._set(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go back to the task's own size."""
+        """Restore the task's size."""
         self._restore(pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Go back to the task's own size."""
+        """Restore the task's size."""
         self._restore(pl_module)
 
     def _set(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""A frozen backbone gives the same output every epoch, and every run: compute it once."""
+"""Compute the output of a frozen backbone once: it is the same in every epoch and every run."""
 
 import uuid
 from pathlib import Path
@@ -16,18 +16,22 @@ from carsfg.tasks.fingerprint import fingerprint
 
 
 class ReuseFrozenBackbone(Callback):
-    """Pass all images through the backbone once, then train and score on its output.
+    """Pass all images through the backbone once, then train and score on its output, the features.
 
-    Steps in where the backbone is frozen and images are not augmented; the figures are those of the plain way, since
-    batches of the same size go through the same precision. Runs that are cut short (`fast_dev_run`,
-    `limit_*_batches`) go the plain way. The output is kept beside the decoded crops, under a key of all that it depends
-    on: weights, crops, preprocessing, precision and kind of device. It is lent to the data for the time of a `fit`, and
-    of a `test` of the same backbone.
+    It is active if the backbone is frozen and images are not augmented, except in runs that are cut short
+    (`fast_dev_run`, `limit_*_batches`). Metrics are the same as without it, since the batches have the same size and
+    precision. The features are stored beside the decoded crops, under a key of everything that they depend on: weights,
+    crops, preprocessing, precision and kind of device. The DataModule serves them during `fit`, and during `test` of
+    the same backbone.
     """
 
     def __init__(self) -> None:
         self._features: Tensor | None = None
         self._key = ""
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return None: weights and metrics do not depend on this callback."""
+        return None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find or compute the features, before Lightning asks for the loaders."""
@@ -39,25 +43,25 @@ class ReuseFrozenBackbone(Callback):
             data.features = self._features = self._find_or_compute(trainer, pl_module)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Lend the features to a validation or test of the network that they came from."""
+        """Serve the features to a validation or test of the same backbone."""
         if stage != "fit" and self._features is not None and features_key(trainer, pl_module) == self._key:
             trainer.datamodule.features = self._features  # type: ignore[attr-defined]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Take them back if a checkpoint has brought another backbone."""
+        """Stop serving the features if a checkpoint has brought another backbone."""
         if self._features is not None and features_key(trainer, pl_module) != self._key:
-            _take_back(trainer)
+            _stop_serving(trainer)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take them back."""
-        _take_back(trainer)
+        """Stop serving the features."""
+        _stop_serving(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take them back."""
-        _take_back(trainer)
+        """Stop serving the features."""
+        _stop_serving(trainer)
 
     def _find_or_compute(self, trainer: Trainer, task: LightningModule) -> Tensor:
-        """Read the features from disk, or compute them and leave them there; every process of a run by itself."""
+        """Read the features from disk, or compute and store them; each process of a run does so for itself."""
         file = Path(trainer.datamodule.cache_dir) / f"features-{self._key}.pt"  # type: ignore[attr-defined]
         if file.is_file():
             return read_state_dict(file)["features"]
@@ -67,21 +71,22 @@ class ReuseFrozenBackbone(Callback):
             torch.save({"features": features}, beside)
             beside.replace(file)
         except (OSError, RuntimeError) as error:
-            rank_zero_warn(f"the backbone's output could not be kept in {file.parent} ({error}); the run goes on")
+            rank_zero_warn(f"the backbone's output could not be stored in {file.parent} ({error}); the run goes on")
         finally:
             beside.unlink(missing_ok=True)
         return features
 
 
 def features_key(trainer: Trainer, task: LightningModule) -> str:
-    """Hash all that a backbone's output depends on, as 16 hexadecimal digits.
+    """Hash everything that the output of a backbone depends on, as 16 hexadecimal digits.
 
     Args:
-        trainer: whose precision, device and data count.
-        task: whose backbone and preprocessing count.
+        trainer: its precision, device and data are hashed.
+        task: its backbone and preprocessing are hashed.
     """
+    assert isinstance(task, CarsTask)  # noqa: S101
     data = getattr(trainer, "datamodule", None)
-    device = trainer.strategy.root_device.type  # not the task's: between `fit` and `test` that lies on the CPU
+    device = trainer.strategy.root_device.type  # not the task's, which is on the CPU between `fit` and `test`
     facts = [trainer.precision, device, type(task).__name__, getattr(data, "batch_size", None)]
     facts += [cache.path.name for cache in getattr(data, "caches", [])]
     return fingerprint(task, ("backbone.", "preprocess."), facts)
@@ -97,14 +102,14 @@ def _compute(trainer: Trainer, task: LightningModule) -> Tensor:
         return torch.cat([task.embed_images(one).cpu() for one in images])
 
 
-def _take_back(trainer: Trainer) -> None:
+def _stop_serving(trainer: Trainer) -> None:
     data = getattr(trainer, "datamodule", None)
     if data is not None:
         data.features = None
 
 
 def _is_still(task: LightningModule) -> bool:
-    """Whether nothing in the backbone learns: no parameter, and no BatchNorm statistic or dropout."""
+    """Return whether nothing in the backbone changes: no parameter, no BatchNorm statistics, no dropout."""
     backbone = getattr(task, "backbone", None)
     if not isinstance(task, CarsTask) or backbone is None or task.optimizer_groups is not None:
         return False

@@ -1,4 +1,6 @@
-"""TensorBoard's custom scalars: training and validation on one chart."""
+"""TensorBoard's custom scalars: training and validation in one chart."""
+
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -25,10 +27,14 @@ LAYOUT = {
 
 
 class ScalarLayout(Callback):
-    """Lay TensorBoard's custom scalars out when training starts."""
+    """Write the layout of TensorBoard's custom scalars when training starts; other loggers have no such layout."""
+
+    def describe(self) -> dict[str, Any] | None:
+        """Return None: weights and metrics do not depend on this callback."""
+        return None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the layout, once a run."""
+        """Write the layout, once per run."""
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 logger.experiment.add_custom_scalars(LAYOUT)

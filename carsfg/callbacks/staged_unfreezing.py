@@ -1,11 +1,12 @@
 """Progressive unfreezing: first the head learns, then more and more of the backbone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import nn
+from torch.optim import Optimizer
 
 from carsfg.errors import InputError
 from carsfg.tasks.base import CarsTask
@@ -16,9 +17,9 @@ class Stage:
     """One stage of training.
 
     Attributes:
-        modules: what joins in, as names under the task (`head`, `backbone.features.denseblock4`).
-        epochs: how long the stage lasts.
-        lr: learning rate of all that learns during it.
+        modules: names of the modules that start to learn (`head`, `backbone.features.denseblock4`).
+        epochs: length of the stage.
+        lr: learning rate of all modules that learn in it.
     """
 
     modules: list[str]
@@ -27,25 +28,34 @@ class Stage:
 
 
 class StagedUnfreezing(Callback):
-    """Let modules learn in stages, each with its epochs and its rate; what no stage names never learns.
+    """Let modules learn in stages, each with its epochs and its learning rate; other modules never learn.
 
-    Every stage has its parameter group, and gradients, from the first step on, at rate 0 until its turn: under DDP all
-    processes so reduce the same parameters throughout (those unfrozen after the wrap would not be reduced). Modules
-    of the backbone that do not learn stay in eval mode: their BatchNorm statistics stand still, and nothing is dropped.
+    Each stage has a parameter group, which has gradients from the first step on and rate 0 until the stage begins: so
+    all processes of a DDP run reduce the same parameters throughout (parameters unfrozen after the wrap would not be
+    reduced). Modules of the backbone that do not learn are in eval mode: their BatchNorm statistics do not move, and
+    nothing is dropped.
+
+    At rate 0 an optimizer still updates its state (Adam's moments, momentum buffers), so a stage does not begin with an
+    empty state. With `trainer.gradient_clip_val` it does: gradients of later stages are removed before the norm is
+    computed, so that they do not count.
 
     Args:
         stages: in order; their epochs must sum to `trainer.max_epochs`.
 
     Raises:
-        InputError: a module does not exist or is named twice, the epochs do not add up, or a scheduler would change the
-            rates as well.
+        InputError: a module does not exist or is named twice, the epochs do not sum to `max_epochs`, or a scheduler
+            would change the rates as well.
     """
 
     def __init__(self, stages: list[Stage]) -> None:
         self.stages = stages
 
+    def describe(self) -> dict[str, Any] | None:
+        """Return the stages, for the run record."""
+        return {"stages": [asdict(one) for one in self.stages]}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Make the parameter groups, before Lightning asks for the optimiser."""
+        """Make the parameter groups, before Lightning asks for the optimizer."""
         if stage != "fit":
             return
         assert isinstance(pl_module, CarsTask)  # noqa: S101
@@ -59,15 +69,30 @@ class StagedUnfreezing(Callback):
         pl_module.requires_grad_(False)
         pl_module.optimizer_groups = [self._group(pl_module, one) for one in self.stages]
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin the stage at once: a run resumed within an epoch does not start that epoch again."""
+        self._begin(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the rates and the modes of the epoch's stage."""
-        assert isinstance(pl_module, CarsTask)  # noqa: S101
+        """Begin the stage of the epoch."""
+        self._begin(trainer, pl_module)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Remove the gradients of later stages if gradients are about to be clipped."""
+        if trainer.gradient_clip_val:
+            for group in optimizer.param_groups[self._stage_of(trainer.current_epoch) + 1 :]:
+                for parameter in group["params"]:
+                    parameter.grad = None
+
+    def _begin(self, trainer: Trainer, task: LightningModule) -> None:
+        """Set the rates and modes of the stage of the current epoch."""
+        assert isinstance(task, CarsTask)  # noqa: S101
         current = self._stage_of(trainer.current_epoch)
         for index, group in enumerate(trainer.optimizers[0].param_groups):
             group["lr"] = self.stages[current].lr if index <= current else 0.0
         learning = [name for one in self.stages[: current + 1] for name in one.modules]
-        pl_module.frozen_modules = _outside(pl_module, learning)
-        pl_module.train()
+        task.frozen_modules = _outside(task, learning)
+        task.train()
 
     def _stage_of(self, epoch: int) -> int:
         for index, stage in enumerate(self.stages):
@@ -97,7 +122,7 @@ def _find(task: CarsTask, name: str) -> nn.Module:
 
 
 def _outside(task: CarsTask, learning: Sequence[str]) -> list[nn.Module]:
-    """Return the modules of the backbone that are none of the named ones, lie under none of them, and contain none."""
+    """Return the modules of the backbone that are not named, and neither contain nor lie inside a named module."""
     prefixes = tuple(f"{name}." for name in learning)
     named = ((f"{name}.", module) for name, module in task.named_modules())
     return [

@@ -1,4 +1,4 @@
-"""Backbones: torchvision's classification networks, and timm's, by name, without their head."""
+"""Backbones: classification networks of torchvision and timm, by name, without their head."""
 
 import contextlib
 import difflib
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 
 from carsfg.errors import InputError
 from carsfg.models.cnn import CustomCNN
-from carsfg.models.pooling import Pooling, with_pooling
+from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
 
-CUSTOM = "custom_cnn"  # the name of what is no torchvision network
+CUSTOM = "custom_cnn"  # backbone name of the custom CNN
 
 _SKIP_WEIGHTS: ContextVar[bool] = ContextVar("skip_weights", default=False)
 
 
 @contextlib.contextmanager
 def skip_weights() -> Iterator[None]:
-    """Build backbones without reading their pretrained weights: a checkpoint is about to overwrite them."""
+    """Build backbones without reading their pretrained weights, since a checkpoint will overwrite them."""
     token = _SKIP_WEIGHTS.set(True)
     try:
         yield
@@ -34,7 +34,7 @@ def skip_weights() -> Iterator[None]:
 
 
 def weights_are_skipped() -> bool:
-    """Tell whether this runs inside `skip_weights()`."""
+    """Return whether this runs inside `skip_weights()`."""
     return _SKIP_WEIGHTS.get()
 
 
@@ -47,19 +47,20 @@ def build_backbone(
     """Build a classification network without its head, or a CustomCNN.
 
     Args:
-        name: torchvision's name, such as `resnet50`, `densenet121` or `mobilenet_v2`; `timm:` and timm's name; or
-            `custom_cnn`.
-        weights: a torchvision weights name (`DEFAULT`, `IMAGENET1K_V2`, fetched once and kept in torch's hub folder),
-            `DEFAULT` of timm's networks, the path of a state_dict of the network (with or without its head), or None
+        name: a torchvision network, such as `resnet50`, `densenet121` or `mobilenet_v2`; `timm:NAME` for a timm
+            network; or `custom_cnn`.
+        weights: a name of torchvision's weights (`DEFAULT`, `IMAGENET1K_V2`; downloaded once to torch's hub folder),
+            `DEFAULT` for timm networks, the path of a state_dict of the network (with or without its head), or None
             for random weights.
-        pooling: how the last maps become the embedding; None: in the network's own way.
-        arguments: of `carsfg.models.cnn.CustomCNN`.
+        pooling: how the last feature maps are pooled; None: the network's own pooling.
+        arguments: arguments of `carsfg.models.cnn.CustomCNN`.
 
     Returns:
-        The backbone, which maps float images (B, 3, H, W) to embeddings (B, width), and its width.
+        The backbone, which maps float images (B, 3, H, W) to features (B, width), and its width.
 
     Raises:
-        InputError: the name is unknown, or the weights cannot be read, fetched or do not fit.
+        InputError: the name is unknown, the pooling cannot be replaced, or the weights cannot be read, downloaded, or
+            do not fit.
     """
     if name == CUSTOM:
         try:
@@ -70,7 +71,7 @@ def build_backbone(
             _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
         return cnn, cnn.width
     if arguments:
-        raise InputError(f"backbone_args are for {CUSTOM} alone, the backbone is {name!r}: leave them out")
+        raise InputError(f"backbone_args are for {CUSTOM} only, the backbone is {name!r}: leave them out")
     if name.startswith(PREFIX):
         fetch = weights == "DEFAULT" and not weights_are_skipped()
         network, width, head_keys = build_timm_backbone(name.removeprefix(PREFIX), fetch)
@@ -88,22 +89,49 @@ def build_backbone(
     return with_pooling(network, pooling) if pooling else network, width
 
 
-@torch.no_grad()
-def check_image_size(backbone: nn.Module, size: int, name: str) -> None:
-    """Try a backbone on one blank image: some take images of one size alone, others those that their patches fit.
+def check_backbone(backbone: nn.Module, size: int, name: str, width: int) -> None:
+    """Try a backbone on one image of noise.
 
     Args:
-        backbone: maps float images (1, 3, size, size) to an embedding.
-        size: side of the image, in pixels.
-        name: of the network, for the complaint.
+        backbone: maps float images (1, 3, size, size) to features (1, width).
+        size: side of the image in pixels.
+        name: of the network, for the message.
+        width: number of features W per image.
 
     Raises:
-        InputError: it takes no images of that size.
+        InputError: the network does not take images of that size, gives another shape, or has GeM pooling and feature
+            maps with negative values.
+    """
+    with refuse_negative_maps(backbone, name):
+        features = check_image_size(backbone, size, name)
+    shape = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    if shape != (1, width):
+        raise InputError(
+            f"{name!r} gives {shape} for one image, not one vector of {width} numbers: it is not a classification "
+            "network, choose another backbone"
+        )
+
+
+@torch.no_grad()
+def check_image_size(backbone: nn.Module, size: int, name: str) -> Any:
+    """Pass one image of noise through a backbone: some networks take one size only, or multiples of their patch size.
+
+    Args:
+        backbone: maps float images (1, 3, size, size) to features.
+        size: side of the image in pixels.
+        name: of the network, for the message.
+
+    Returns:
+        The output of the backbone.
+
+    Raises:
+        InputError: the network does not take images of that size.
     """
     modes = [(module, module.training) for module in backbone.modules()]
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))  # leaves the global state alone
     try:
         device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
-        backbone.eval()(torch.zeros(1, 3, size, size, device=device))
+        return backbone.eval()(noise.to(device))
     except (AssertionError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{name} takes no images of {size} pixels ({said}): choose another size") from error
@@ -113,12 +141,12 @@ def check_image_size(backbone: nn.Module, size: int, name: str) -> None:
 
 
 def _arguments(name: str) -> dict[str, bool]:
-    """Return what a network is built with, other than by default."""
+    """Return the arguments that a torchvision network is built with."""
     if name in {"googlenet", "inception_v3"}:
-        # their pretrained weights want another normalisation, which `transform_input` makes of ImageNet's
+        # their pretrained weights need another normalisation; `transform_input` converts from ImageNet's
         return {"aux_logits": False, "init_weights": True, "transform_input": True}
     if name.startswith(("resnet", "resnext", "wide_resnet")):
-        # from random weights each block then begins as the identity (Goyal et al. 2017), and learns far sooner
+        # each block then starts as the identity, which trains faster from random weights (Goyal et al. 2017)
         return {"zero_init_residual": True}
     return {}
 
@@ -130,9 +158,9 @@ def _close_to(name: str) -> str:
 
 
 def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
-    """Cut the last layer off in place; return the prefixes of its keys and the width of what is left.
+    """Remove the last layer in place; return the prefixes of its keys, and the width of its input.
 
-    Dropout right before the last layer belongs to the head, whose own `dropout` replaces it.
+    Dropout just before the last layer is removed as well, since the head of a task has its own.
     """
     name, head = next(
         (name, module) for name, module in reversed(list(network.named_modules()))
@@ -145,7 +173,7 @@ def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
         return (f"{parent_name}.",), head.in_channels
     setattr(parent, last, nn.Identity())
     before = str(int(last) - 1) if last.isdigit() else "dropout"  # GoogLeNet and Inception have an attribute
-    if isinstance(parent._modules.get(before), nn.Dropout):
+    if isinstance(dict(parent.named_children()).get(before), nn.Dropout):
         setattr(parent, before, nn.Identity())
     return (f"{name}.", "AuxLogits.", "aux1.", "aux2."), head.in_features
 
@@ -165,7 +193,7 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
     except (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         fetched = Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name)
         if fetched.exists():
-            return read_state_dict(fetched)  # says what is wrong with it
+            return read_state_dict(fetched)  # its message says what is wrong with the file
         raise InputError(
             f"cannot fetch weights {weights!r} of {name} from {entry.url} ({error}); give --model.weights "
             "the path of a state_dict, or null for random weights"
@@ -173,13 +201,13 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name from a `.pt` file, never running code from it.
+    """Read tensors by name from a `.pt` file; code in the file is never run.
 
     Args:
-        path: the file.
+        path: file written by `torch.save`.
 
     Raises:
-        InputError: no such file, or it is not a plain state_dict.
+        InputError: the file does not exist, or is not a state_dict.
     """
     state = read_plain(path, "weights file")
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
@@ -188,14 +216,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def read_plain(path: str | Path, what: str) -> Any:
-    """Read what `torch.save` wrote, onto the CPU: tensors and plain values alone, never running code from the file.
+    """Read tensors and plain values that `torch.save` wrote, onto the CPU; code in the file is never run.
 
     Args:
-        path: the file.
-        what: its kind, for the complaint.
+        path: file written by `torch.save`.
+        what: its kind, for the message.
 
     Raises:
-        InputError: there is no such file, it cannot be read, it is damaged, or it holds more than that.
+        InputError: the file does not exist, cannot be read, is damaged, or holds other objects.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -203,7 +231,7 @@ def read_plain(path: str | Path, what: str) -> Any:
         raise InputError(f"no {what} {path}") from None
     except OSError as error:
         raise InputError(f"cannot read {what} {path}: {error.strerror}") from error
-    except Exception as error:  # damage shows as any: KeyError, IndexError, struct.error, ...
+    except Exception as error:  # a damaged file raises anything: KeyError, IndexError, struct.error, ...
         raise InputError(
             f"cannot read {what} {path}: it is damaged, not written by torch.save, or holds code, which is never run"
         ) from error

@@ -1,4 +1,4 @@
-"""The custom CNN: blocks of 3x3 convolutions and max-pooling; the report's networks and ours are settings."""
+"""The custom CNN: blocks of 3x3 convolutions and max-pooling; the paper's networks and ours are settings of it."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,14 +12,14 @@ CnnPooling = Literal["average", "max", "gem", "flatten"]
 
 
 class Unit(nn.Module):
-    """Convolutions of 3x3, each with BatchNorm if asked for and ReLU.
+    """3x3 convolutions, each followed by optional BatchNorm and ReLU.
 
     Args:
-        inputs: channels that come in.
-        width: channels that go out.
-        convolutions: how many.
-        batch_norm: normalise after each.
-        residual: add what comes in, through a 1x1 convolution where the width changes, before the last ReLU.
+        inputs: number of channels of the incoming feature map.
+        width: output channels.
+        convolutions: how many 3 x 3 convolutions are applied in sequence.
+        batch_norm: BatchNorm after each convolution.
+        residual: add the input before the last ReLU, through a 1x1 convolution if the width changes.
     """
 
     def __init__(self, inputs: int, width: int, convolutions: int, batch_norm: bool, residual: bool) -> None:
@@ -49,21 +49,23 @@ class Unit(nn.Module):
 class CustomCNN(nn.Module):
     """A small network to train from random weights.
 
+    Blocks of units; max-pooling after each block but the last halves the maps.
+
     Args:
-        widths: channels of each block; there are as many blocks.
-        units: units in each block, or in each of them.
-        convolutions: 3x3 convolutions a unit.
+        widths: channels per block; their number is the number of blocks.
+        units: units per block, one number for all blocks or one per block.
+        convolutions: 3x3 convolutions per unit.
         batch_norm: BatchNorm after each convolution.
         residual: a shortcut around each unit.
-        stem: stride of a first convolution, 3x3 at stride 2 or stride x stride patches above, as wide as the first
-            block; 1 for none.
-        pooling: how the last block's maps become the embedding: their `average`, `max` or generalised mean (`gem`), or
-            `flatten`ed as they are, the last block halved like the others.
-        he_init: He initialisation, normal and by fan-out (He et al. 2015); else PyTorch's default.
-        image_size: side of the images, in pixels; decides the embedding's width where maps are flattened.
+        stem: stride of an additional first convolution, as wide as the first block: 3x3 for stride 2, patches of
+            stride x stride above 2; 1 for none.
+        pooling: how the last maps become the embedding: `average`, `max` or generalised mean (`gem`), or `flatten`,
+            with max-pooling after the last block as well.
+        he_init: He initialisation, normal and by fan-out (He et al. 2015); otherwise PyTorch's default.
+        image_size: side of the images in pixels; with `flatten` it decides the width of the embedding.
 
     Raises:
-        InputError: a number is out of its range, or the image is too small for so many halvings.
+        InputError: a number is out of its range, or the images are too small for that many halvings.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class CustomCNN(nn.Module):
         if not widths or len(each) != len(widths) or min(*widths, *each, convolutions, stem) < 1:
             raise InputError("a CNN needs widths, as many units, convolutions and a stem, all of them 1 or more")
         halvings = len(widths) - (pooling != "flatten")
-        side = ((image_size + 1) // 2 if stem == 2 else image_size // stem) >> halvings  # after padding, or without
+        side = ((image_size + 1) // 2 if stem == 2 else image_size // stem) >> halvings
         if side < 1:
             raise InputError(f"images of {image_size} pixels are too small for {len(widths)} blocks: set fewer widths")
         kernel = 3 if stem == 2 else stem
@@ -104,23 +106,23 @@ class CustomCNN(nn.Module):
             self.apply(_he)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) to embeddings (B, width).
+        """Map images to features (B, width).
 
         Args:
-            images: float (B, 3, H, W), normalised; of `image_size` where maps are flattened.
+            images: float (B, 3, H, W), normalised; with `flatten`, H = W = image_size.
         """
         return self.avgpool(self.blocks(self.stem(images))).flatten(1)  # type: ignore[no-any-return]
 
 
 def convolution(inputs: int, width: int, kernel: int, batch_norm: bool, stride: int = 1) -> list[nn.Module]:
-    """Return a convolution, padded where windows overlap, with BatchNorm or else a bias.
+    """Return a convolution, padded if its windows overlap, and its BatchNorm if wanted.
 
     Args:
-        inputs: channels that come in.
-        width: channels that go out.
-        kernel: side of the window, in pixels.
-        batch_norm: BatchNorm after it, in place of a bias.
-        stride: in pixels.
+        inputs: number of channels of the incoming feature map.
+        width: output channels.
+        kernel: side of the window in pixels.
+        batch_norm: BatchNorm after the convolution, instead of a bias.
+        stride: step between output positions, in pixels of the input.
     """
     padding = kernel // 2 if stride < kernel else 0
     layer = nn.Conv2d(inputs, width, kernel, stride, padding, bias=not batch_norm)

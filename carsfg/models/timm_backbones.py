@@ -1,4 +1,4 @@
-"""Backbones from timm: `timm:NAME` names any of its networks, without its head."""
+"""Backbones from timm: `timm:NAME` is the timm network NAME without its head."""
 
 import difflib
 import logging
@@ -13,18 +13,18 @@ PREFIX = "timm:"
 
 
 def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tuple[str, ...]]:
-    """Build one of timm's networks without its head; transformers take images of any size that their patches fit.
+    """Build a timm network without its head; transformers take images of any multiple of their patch size.
 
     Args:
-        name: timm's, such as `convnext_tiny` or `vit_small_patch14_dinov2.lvd142m`.
-        pretrained: fetch its weights, once; they are kept in the hub's own folder.
+        name: of the network in timm, such as `convnext_tiny` or `vit_small_patch14_dinov2.lvd142m`.
+        pretrained: download its weights, once; they are kept in the folder of the Hugging Face hub.
 
     Returns:
-        The backbone, which maps float images (B, 3, H, W) to embeddings (B, width), its width, and the names of its
-        head in a state_dict.
+        The backbone, which maps float images (B, 3, H, W) to features (B, width), its width, and the prefixes of the
+        keys of its head in a state_dict.
 
     Raises:
-        InputError: timm is not installed or knows no such network, or its weights cannot be fetched.
+        InputError: timm is not installed or has no such network, or the weights cannot be downloaded.
     """
     timm = _import_timm()
     if not timm.is_model(name):
@@ -32,13 +32,13 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
         meant = f" (did you mean {close[0]!r}?)" if close else ""
         raise InputError(f"timm has no network {name!r}{meant}; timm.list_models() says which it has")
     options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of each retry
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry
     try:
         try:
             network = timm.create_model(name, dynamic_img_size=True, **options)
-        except TypeError:  # no transformer: nothing to adapt
+        except TypeError:  # not a transformer, so there is nothing to adapt
             network = timm.create_model(name, **options)
-    except Exception as error:  # a broken transfer or a damaged file shows as the hub's or safetensors' own
+    except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, give --model.weights the path "
@@ -50,23 +50,23 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
 
 
 def _head_keys(network: nn.Module, head: str) -> str:
-    """Return how a head's keys begin; those that normalise before their last layer are gone as a whole."""
+    """Return the prefix of a head's keys; a head with a norm before its last layer has been removed as a whole."""
     around = head.rpartition(".")[0]
     gone = isinstance(dict(network.named_modules()).get(around, nn.Identity()), nn.Identity)
     return f"{around}." if around and gone else f"{head}."
 
 
 def check_normalisation(name: str, weights: str | None, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Compare the normalisation of images with that which a pretrained network of timm's learned with.
+    """Compare the normalisation of images with that of a pretrained timm network.
 
     Args:
-        name: of the backbone; those without `timm:` are not looked at.
-        weights: what the network starts from; None for random weights, which fit any normalisation.
-        mean: per channel, of RGB scaled to 0..1.
-        std: per channel, likewise.
+        name: of the backbone; only those with `timm:` are checked.
+        weights: of the backbone; None for random weights, which fit any normalisation.
+        mean: of RGB scaled to 0..1, per channel.
+        std: standard deviation of RGB scaled to 0..1, per channel.
 
     Raises:
-        InputError: they differ.
+        InputError: the normalisations differ.
     """
     if not name.startswith(PREFIX) or weights is None:
         return
@@ -76,7 +76,7 @@ def check_normalisation(name: str, weights: str | None, mean: Sequence[float], s
     wanted = [*known.mean, *known.std]
     if any(abs(own - one) > 1e-4 for own, one in zip([*mean, *std], wanted, strict=True)):
         raise InputError(
-            f"{name} learned from images of another normalisation: set model.mean to {wanted[:3]} and model.std to "
+            f"{name} was trained with another normalisation: set model.mean to {wanted[:3]} and model.std to "
             f"{wanted[3:]}"
         )
 

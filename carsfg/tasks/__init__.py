@@ -1,1 +1,1 @@
-"""LightningModules: what is trained, how, and how it is scored."""
+"""LightningModules: training and scoring of the networks."""

@@ -1,67 +1,64 @@
-"""What every task shares: preprocessing, steps, metrics, optimiser, and what a checkpoint carries."""
+"""CarsTask, the base of all tasks: preprocessing, steps, metrics, optimizer, and contents of a checkpoint."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
-from lightning import LightningModule
-from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torch.nn import functional
 
 from carsfg.errors import InputError, TrainingError
-from carsfg.models.backbones import check_image_size, skip_weights, weights_are_skipped
+from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
-from carsfg.models.timm_backbones import check_normalisation
 from carsfg.seeding import derive_seed, global_seed
-from carsfg.tasks.checkpoints import check_classes, init_from
-from carsfg.tasks.constants import Constants
+from carsfg.tasks.averaging import AveragingHooks, attached_trainer
+from carsfg.tasks.checkpoints import check_classes, task_name
 from carsfg.tasks.metrics import ClassificationMetrics
+from carsfg.tasks.network import Batch, CarsNetwork
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
 
-Batch = dict[str, Tensor]
+MAX_IMAGE_SIZE_PIXELS = 2048
+NOT_DESCRIBED = ("class_names", "weights", "init_from", "compile")  # the run record has them elsewhere, or not at all
 
 
-class CarsTask(LightningModule):
+class CarsTask(AveragingHooks, CarsNetwork):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
-    A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the image's
-    place in its split. Where the backbone is frozen and nothing random comes before it, `feature` (B, D) may stand for
-    `image`: what the backbone makes of it. In training, labels may be shares of the classes (B, C), as mixing gives
-    them.
+    A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the position of
+    the image in its split. With a frozen backbone and nothing random before it, the output of the backbone, `feature`
+    (B, D), may replace `image`. In training, labels may be shares of the classes (B, C), as MixUp and CutMix give them.
+
+    A task of your own derives from this class or from one of its subclasses. Its `__init__` takes `**kwargs`, passes
+    them to `super().__init__`, and calls `assemble`. To change the loss, override
+    `loss(embedding (B, D), labels) -> (loss, logits (B, C), parts)`; `parts` are scalars to be logged as `train/NAME`.
+    Arguments that change the embedding of an image are added to `network_arguments`.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
-        init_from: a carsfg checkpoint whose backbone to start from, and whose head too where the classes are the same.
+        init_from: path of a carsfg checkpoint to start from: its backbone, and its head if the classes are the same.
         optimizer: name of a class in `torch.optim`.
         lr: learning rate.
-        weight_decay: the optimiser's weight decay.
-        optimizer_args: further arguments of the optimiser.
+        weight_decay: L2 penalty or decoupled decay factor, as the optimizer defines it.
+        optimizer_args: further arguments of the optimizer.
         scheduler: name of a class in `torch.optim.lr_scheduler`, or None for a constant rate.
-        scheduler_args: its arguments.
+        scheduler_args: its arguments. For `ReduceLROnPlateau`, `monitor` names the metric, such as `val/loss`.
         scheduler_interval: step the scheduler every `epoch` or every `step`.
         label_smoothing: share of the target spread over all classes, 0..1.
-        image_size: side of the network's input, in pixels.
-        interpolation: how to resize to it.
-        mean: per channel, of RGB scaled to 0..1.
-        std: per channel, likewise.
+        image_size: side of the network's input in pixels, 1..2048.
+        interpolation: how images are resized to it.
+        mean: of RGB scaled to 0..1, per channel.
+        std: standard deviation of RGB scaled to 0..1, per channel, above 0.
         compile: compile the backbone for training (`torch.compile`); `auto`: on a GPU with Triton and a C compiler.
 
     Raises:
-        InputError: an optimiser or scheduler of that name does not exist, `init_from` does not fit, there are fewer
-            than two classes, or a number is out of its range.
+        InputError: the optimizer or scheduler does not exist, `init_from` does not fit, there are fewer than two
+            classes, or a number is out of its range.
     """
 
-    # maps preprocessed images (B, 3, S, S) to what the embedding is made of; each task makes its own
-    backbone: nn.Module
-    # what must not learn: kept in eval mode, so that BatchNorm statistics and dropout stand still as well
-    frozen_modules: list[nn.Module]
-    # what `init_from` did not bring, by name
-    still_random: list[str]
-    # parameter groups prepared by a callback; None: one group of all that learns
+    # parameter groups prepared by a callback; None: those of `parameter_groups`
     optimizer_groups: list[dict[str, Any]] | None
 
     def __init__(
@@ -85,93 +82,32 @@ class CarsTask(LightningModule):
         super().__init__()
         if len(class_names) < 2:
             raise InputError(f"there is {len(class_names)} class to learn: a network needs at least 2")
-        if image_size < 1 or not 0 <= label_smoothing <= 1:
+        if not 1 <= image_size <= MAX_IMAGE_SIZE_PIXELS or not 0 <= label_smoothing <= 1:
             raise InputError(
-                f"model.image_size {image_size} must be 1 or more, model.label_smoothing {label_smoothing} in 0..1"
+                f"model.image_size {image_size} must be in 1..{MAX_IMAGE_SIZE_PIXELS}, model.label_smoothing "
+                f"{label_smoothing} in 0..1"
             )
         self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
-        self._constants = Constants()
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
-    def assemble(self, backbone: nn.Module, width: int, dropout: float, freeze: bool = False) -> None:
-        """Put the network together, and take over what `init_from` holds.
+    def describe(self) -> dict[str, Any]:
+        """Return what the run record says of the task, as plain JSON values.
 
-        Args:
-            backbone: maps preprocessed images (B, 3, S, S) to embeddings (B, width).
-            width: of the embedding.
-            dropout: probability of dropout between embedding and head.
-            freeze: keep the backbone as it is, its BatchNorm statistics included.
-
-        Raises:
-            InputError: `dropout` is no probability, or `init_from`, normalisation or image size do not fit.
+        That is `class_path`, with the module, and all arguments except for class names, weights and `compile`.
         """
-        if not 0 <= dropout <= 1:
-            raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
-        options = self.hparams
-        if not weights_are_skipped():  # else a checkpoint is about to bring what has learned
-            weights = None if options["init_from"] else options.get("weights")
-            check_normalisation(options.get("backbone", ""), weights, options["mean"], options["std"])
-            check_image_size(backbone, options["image_size"], options.get("backbone", "the network"))
-        self.backbone, self.dropout = backbone, nn.Dropout(dropout)
-        self.head = nn.Linear(width, len(self.class_names))
-        if freeze:
-            self.backbone.requires_grad_(False)
-            self.frozen_modules = [self.backbone]
-            self.train()
-        init_from(self, self.hparams["init_from"])
-
-    def embed_images(self, images: Tensor) -> Tensor:
-        """Map preprocessed images (B, 3, S, S) to the backbone's output (B, width).
-
-        Args:
-            images: float (B, 3, S, S).
-        """
-        return self.backbone(images)  # type: ignore[no-any-return]
-
-    def project(self, feature: Tensor) -> Tensor:
-        """Map the backbone's output (B, width) to embeddings (B, D): as it is, unless a task does more.
-
-        Args:
-            feature: float (B, width).
-        """
-        return feature
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        """Map embeddings (B, D) to logits (B, C).
-
-        Args:
-            embedding: float (B, D).
-        """
-        return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
-
-    def embed(self, batch: Batch) -> Tensor:
-        """Return the embeddings (B, D) of a batch; a `feature` stands for the backbone's output.
-
-        Args:
-            batch: with `image` (B, 3, H, W) or `feature` (B, width).
-        """
-        known = "feature" in batch
-        return self.project(batch["feature"] if known else self.embed_images(self.preprocess(batch["image"])))
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Map RGB (B, 3, H, W), uint8 or float in 0..255, to `embedding` (B, D) and `logits` (B, C).
-
-        Args:
-            images: (B, 3, H, W), of any size; another shape raises an InputError.
-        """
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise InputError(f"images must be (batch, 3, height, width), RGB in 0..255, not {tuple(images.shape)}")
-        embedding = self.embed({"image": images})
-        return {"embedding": embedding, "logits": self.classify(embedding)}
+        cls = type(self)
+        arguments = {key: value for key, value in self.hparams.items() if key not in NOT_DESCRIBED}
+        plain: dict[str, Any] = json.loads(json.dumps(arguments, default=str))
+        return {"class_path": f"{cls.__module__}.{cls.__qualname__}", **plain}
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the loss, a scalar, logits (B, C), and parts of the loss to be logged under `train/`.
+        """Return the loss (scalar, cross-entropy by default), the logits (B, C), and parts of the loss by name.
 
-        It is the cross-entropy, unless a task does otherwise; a part called `loss` is logged in its place.
+        Parts are scalars, logged as `train/NAME`; a part called `loss` is logged instead of the whole loss.
 
         Args:
             embedding: float (B, D).
@@ -181,17 +117,24 @@ class CarsTask(LightningModule):
         return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits, {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch; log it, and the accuracy, as the epoch's mean.
+        """Return the loss of a batch; log loss and accuracy as means over the epoch.
 
         Raises:
-            TrainingError: the loss is not a number any more.
+            InputError: an overridden `loss` returns something else than loss, logits and parts.
+            TrainingError: the loss is NaN or infinite.
         """
         labels = batch["label"]
-        loss, logits, parts = self.loss(self.embed(batch), labels)
-        look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # now and then: on a GPU looking means waiting
+        outcome = self.loss(self.embed(batch), labels)
+        if not isinstance(outcome, tuple) or len(outcome) != 3:
+            raise InputError(
+                f"{type(self).__name__}.loss returns {type(outcome).__name__!r}: return (loss, logits, parts), parts a "
+                "dict of scalars to log, {} for none"
+            )
+        loss, logits, parts = outcome
+        look = batch_idx % 50 == 0 or self.trainer.is_last_batch  # not every time: on a GPU this waits for the step
         if look and not torch.isfinite(loss):
             raise TrainingError(f"the loss is {loss.item()} in epoch {self.current_epoch + 1}; try a smaller model.lr")
-        truth = labels if labels.ndim == 1 else labels.argmax(1)  # of mixed images, the one they are most of
+        truth = labels if labels.ndim == 1 else labels.argmax(1)  # for mixed images, the class with the largest share
         top1 = (logits.detach().argmax(1) == truth).float().mean()
         self.log("loss", loss, prog_bar=True, logger=False)
         epoch = {"train/loss": loss, "train/top1": top1} | {f"train/{name}": part for name, part in parts.items()}
@@ -199,47 +142,31 @@ class CarsTask(LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Return `embedding` (B, D) and `logits` (B, C); loader 0 is scored, any other is a retrieval gallery."""
+        """Return `embedding` (B, D) and `logits` (B, C); only loader 0 is scored, the other is a retrieval gallery."""
         return self._evaluate(batch, "val" if dataloader_idx == 0 else None)
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """As `validation_step`, on the test split."""
+        """Return the same as `validation_step`, on the test split."""
         return self._evaluate(batch, "test" if dataloader_idx == 0 else None)
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
 
-    def on_fit_start(self) -> None:
-        """Forget what was constant in another training."""
-        self._constants = Constants()
-
     def on_train_start(self) -> None:
-        """Refuse to go on with a schedule made for a run of another length.
+        """Check the schedule of a resumed run.
 
         Raises:
-            InputError: a checkpoint brought one.
+            InputError: the checkpoint's schedule was made for a run of another length.
         """
+        super().on_train_start()
         scheduler = self.lr_schedulers()
         if scheduler is not None:
             check_length(scheduler, self.hparams, self.trainer)
-        if self._is_averaged:
-            self._constants.begin(self)
 
     def on_train_epoch_start(self) -> None:
-        """Seed what is random in the network from run, epoch and process, so that a resumed run repeats itself."""
+        """Seed dropout and other random layers by run, epoch and process, so that a resumed run repeats itself."""
         torch.manual_seed(derive_seed(global_seed(), self.current_epoch, self.global_rank))
-        if self._is_averaged:
-            self._constants.begin_epoch(self)  # Lightning calls tasks after callbacks: the modes are the epoch's
-
-    def on_train_end(self) -> None:
-        """Keep constant what is, in averaged weights that were put in place."""
-        self._constants.put_back_into(self)
-
-    def on_validation_epoch_start(self) -> None:
-        """Keep constant what is, in averaged weights that were put in place."""
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self._constants.put_back_into(self)
 
     def on_validation_epoch_end(self) -> None:
         """Log `val/...`."""
@@ -250,23 +177,24 @@ class CarsTask(LightningModule):
         self._log_metrics("test")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the optimiser's parameter groups: one of all that learns, unless a task does otherwise."""
+        """Return the parameter groups of the optimizer; by default one group of all parameters with gradients."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def configure_optimizers(self) -> Any:
-        """Build the optimiser, and the scheduler if one is named.
+        """Build the optimizer, and the scheduler if one is named.
 
         Raises:
             InputError: one of them does not take its arguments.
         """
-        clips = bool(getattr(self._trainer, "gradient_clip_val", None))
+        trainer = attached_trainer(self)
+        clips = bool(getattr(trainer, "gradient_clip_val", None))
         optimizer = make_optimizer(self.optimizer_groups or self.parameter_groups(), self.hparams, clips)
         if self.hparams["scheduler"] is None:
             return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, self._trainer)}
+        return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Refuse data of other classes, lay the weights out for channels-last images, and compile if asked to."""
+        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to."""
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
@@ -276,36 +204,18 @@ class CarsTask(LightningModule):
             self.backbone.compile()  # in place, so that names in the state_dict stay as they are
 
     def _can_compile(self) -> bool:
-        """Whether a GPU trains, and the compiler for it has what it needs."""
+        """Return whether a GPU is used, and Triton and a C compiler are there."""
         on_gpu = self.trainer.strategy.root_device.type == "cuda"
         return on_gpu and find_spec("triton") is not None and shutil.which("cc") is not None
 
-    def train(self, mode: bool = True) -> "CarsTask":
-        """Set training mode, but leave frozen modules in eval mode.
-
-        Args:
-            mode: False for eval mode.
-        """
-        super().train(mode)
-        for module in self.frozen_modules:
-            module.eval()
-        return self
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the task's name, by which `carsfg.load` finds the class; keep constant what is."""
-        if "callbacks" not in checkpoint and self._trainer is not None:
-            # with `save_weights_only` Lightning asks no callback, not even the one whose average it has validated
-            whole = dict(checkpoint)
-            for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-                callback.on_save_checkpoint(self.trainer, self, whole)
-            checkpoint |= {key: whole[key] for key in ("state_dict", "carsfg") if key in whole}
-        checkpoint.setdefault("carsfg", {})["task"] = type(self).__name__
-        if self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING:
-            self._constants.put_back(checkpoint["state_dict"])
+        """Write the name of the task, by which `carsfg.load` finds the class."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint.setdefault("carsfg", {}).update(task_name(self))
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> Any:
-        """Load as Lightning does, but safely (`weights_only=True`) and without reading pretrained weights anew."""
+        """Load a checkpoint in Lightning's way, but safely (`weights_only=True`) and without pretrained weights."""
         with skip_weights():
             return super().load_from_checkpoint(*args, **{"weights_only": True, **kwargs})
 
@@ -318,18 +228,16 @@ class CarsTask(LightningModule):
 
     @property
     def scores_head(self) -> bool:
-        """Whether logits mean something on the data in use: in a zero-shot test none of its classes was learned."""
-        return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
+        """Whether the head is scored; not in a zero-shot test, whose classes were not learned.
 
-    @property
-    def _is_averaged(self) -> bool:
-        """Whether a callback averages the weights."""
-        return any(isinstance(one, WeightAveraging) for one in self.trainer.callbacks)  # type: ignore[attr-defined]
+        A DataModule says so by `head_is_scored`; without that attribute the head is scored.
+        """
+        return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
 
     def _log_metrics(self, stage: str) -> None:
         if self.scores_head:
             metrics = self.metrics[f"{stage}_"]
-            figures = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
-            self.log_dict(figures, sync_dist=True)
-            self.log(f"{stage}_top1", figures[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
+            values = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
+            self.log_dict(values, sync_dist=True)
+            self.log(f"{stage}_top1", values[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
             metrics.reset()  # type: ignore[operator]

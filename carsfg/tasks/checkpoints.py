@@ -1,15 +1,16 @@
 """Checkpoints: reading one safely, loading the task it holds, and starting from its backbone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from carsfg.data.splits import Protocol, Validation
+from carsfg.class_paths import class_path, import_class
 from carsfg.errors import InputError
 from carsfg.models.backbones import read_plain, skip_weights, weights_are_skipped
+from carsfg.run_record import RunRecord
 
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
@@ -25,57 +26,61 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a carsfg checkpoint into memory on the CPU; nothing in the file is ever executed.
 
     Args:
-        path: the file.
+        path: file of the checkpoint.
 
     Raises:
-        InputError: there is no such file, it is damaged or hostile, or it is no carsfg checkpoint.
+        InputError: the file does not exist, is damaged or hostile, or is not a checkpoint of this version of carsfg.
     """
     checkpoint = read_plain(path, "checkpoint")
     parts = ("carsfg", "hyper_parameters", "state_dict")
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(f"{path} is not a carsfg checkpoint")
+    if any(str(key).startswith("trunk.") for key in checkpoint["state_dict"]):
+        raise InputError(f"{path} was written by carsfg 0.1, which named its tensors differently: train it again")
     return checkpoint
 
 
-def read_stamp(path: str | Path) -> dict[str, Any]:
-    """Read what made a checkpoint, as `carsfg.callbacks.record_run` has it; nothing where it was trained without.
+def read_record(path: str | Path) -> RunRecord:
+    """Read what made a checkpoint; an empty record if it was trained without one.
 
     Args:
-        path: the checkpoint.
+        path: file of the checkpoint.
 
     Raises:
-        InputError: the file cannot be read, or its stamp is damaged.
+        InputError: the file cannot be read, or its record is damaged.
     """
-    stamp = read_checkpoint(path)["carsfg"].get("stamp", {})
-    known = {"protocol": get_args(Protocol), "val": get_args(Validation)}
-    plain = isinstance(stamp, dict) and isinstance(stamp.get("image_size", 1), int)
-    if not plain or any(stamp.get(key, names[0]) not in names for key, names in known.items()):
-        raise InputError(f"{path}: its stamp is damaged, or of another version of carsfg")
-    return dict(stamp)
+    return RunRecord.from_dict(read_checkpoint(path)["carsfg"].get("record", {}), path)
 
 
 def import_task(name: str) -> "type[CarsTask]":
     """Import one of carsfg's tasks by its class name.
 
     Args:
-        name: one of `TASKS`.
+        name: class name listed in `TASKS`.
     """
     return getattr(import_module(TASKS[name]), name)  # type: ignore[no-any-return]
 
 
 def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
-    """Return the class of the task in a checkpoint, one of carsfg's own.
+    """Return the class of the task in a checkpoint: one of carsfg's, or a user's own by its class path.
 
     Args:
-        checkpoint: as `read_checkpoint` gives it.
+        checkpoint: as `read_checkpoint` returns it.
 
     Raises:
-        InputError: the checkpoint names a task that this version does not have.
+        InputError: the class cannot be imported, or is not a task.
     """
-    name = str(checkpoint["carsfg"].get("task"))
-    if name not in TASKS:
+    from carsfg.tasks.base import CarsTask
+
+    name, path = (str(checkpoint["carsfg"].get(key, "")) for key in ("task", "class_path"))
+    if name in TASKS and path in ("", f"{TASKS[name]}.{name}"):
+        return import_task(name)
+    if not path:
         raise InputError(f"the checkpoint holds a task {name!r}, this version knows {', '.join(TASKS)}")
-    return import_task(name)
+    found = import_class(path)
+    if not issubclass(found, CarsTask):
+        raise InputError(f"the checkpoint names {path!r} as its task, which is not a subclass of carsfg.CarsTask")
+    return found  # type: ignore[no-any-return]
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
@@ -102,19 +107,28 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
     return task.to(memory_format=torch.channels_last).to(device).eval()  # laid out as in training
 
 
-def save_network(task: "CarsTask", path: str | Path, stamp: Mapping[str, str | int]) -> None:
-    """Write what `load` needs of a task, and nothing of its training.
+def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
+    """Write what `load` needs of a task, without the state of its training.
 
     Args:
-        task: the network.
-        path: the file to write.
-        stamp: what made it, as `carsfg.callbacks.record_run` has it.
+        task: LightningModule whose weights and arguments are meant.
+        path: file to write.
+        record: what made the network.
 
     Raises:
-        OSError, RuntimeError: it cannot be written.
+        OSError, RuntimeError: the file cannot be written.
     """
     parts = {"hyper_parameters": dict(task.hparams), "state_dict": task.state_dict()}
-    torch.save({**parts, "carsfg": {"task": type(task).__name__, "stamp": dict(stamp)}}, path)
+    torch.save({**parts, "carsfg": {**task_name(task), "record": record.to_dict()}}, path)
+
+
+def task_name(task: "CarsTask") -> dict[str, str]:
+    """Return the names by which `task_class` finds the class of a task.
+
+    Args:
+        task: LightningModule whose weights and arguments are meant.
+    """
+    return {"task": type(task).__name__, "class_path": class_path(type(task))}
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:
@@ -143,13 +157,13 @@ def init_from(task: "CarsTask", path: str | None) -> None:
         raise InputError(f"cannot start from {path}: its backbone ({theirs}) is not of this network's shape")
     fitting = dict(backbone)
     same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
-    for part, wanted in (("projection.", True), ("head.", same_classes)):
+    for part in ("projection.", "head."):
         values = {key: value for key, value in state.items() if key.startswith(part)}
         mine = {key: value.shape for key, value in own.items() if key.startswith(part)}
-        if wanted and {key: value.shape for key, value in values.items()} == mine:
+        if {key: value.shape for key, value in values.items()} != mine:
+            break  # a head trained on a different projection is useless
+        if part == "projection." or same_classes:
             fitting |= values
-        elif part == "projection.":
-            same_classes = False  # a head on another projection would be worth nothing
     task.load_state_dict(fitting, strict=False)
     learned = ("backbone.", "projection.", "head.")
     task.still_random = sorted({key for key in own if key.startswith(learned)} - fitting.keys())

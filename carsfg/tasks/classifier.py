@@ -9,18 +9,21 @@ from carsfg.tasks.base import CarsTask
 class CarClassifier(CarsTask):
     """Classify cars by transfer learning.
 
-    The embedding is the backbone's output, before dropout and head.
+    The embedding is the output of the backbone, before dropout and head.
 
     Args:
         backbone: a torchvision classification network, such as `resnet50` or `densenet121`, or `timm:NAME`.
-        weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
-        freeze: train the head alone; the backbone, its BatchNorm statistics included, stays as it is.
+        weights: `DEFAULT` or another name of torchvision's weights, the path of a state_dict, or None for random
+            weights.
+        freeze: train the head only; the backbone does not change, its BatchNorm statistics included.
         dropout: probability of dropout before the head.
         **kwargs: arguments of `CarsTask`.
 
     Raises:
-        InputError: the backbone is unknown, weights cannot be read or do not fit, or `dropout` is no probability.
+        InputError: the backbone is unknown, weights cannot be read or do not fit, or `dropout` is not a probability.
     """
+
+    network_arguments = (*CarsTask.network_arguments, "backbone")
 
     def __init__(
         self,

@@ -10,27 +10,32 @@ from carsfg.tasks.base import CarsTask
 
 
 class CarCNN(CarsTask):
-    """Classify cars with a CNN of one's own, from random weights.
+    """Classify cars with a custom CNN from random weights.
 
-    The embedding is the pooled output of the last block, before dropout and head.
+    The embedding is the pooled output of the last block, before dropout and head. The first eight arguments are those
+    of `carsfg.models.cnn.CustomCNN`, listed here again so that the command line shows and checks them.
 
     Args:
-        widths: channels of each block of `carsfg.models.cnn.CustomCNN`, whose arguments the next seven are, too.
-        units: units in each block, or in each of them.
-        convolutions: 3x3 convolutions a unit.
+        widths: channels per block; their number is the number of blocks.
+        units: units per block, one number for all blocks or one per block.
+        convolutions: 3x3 convolutions per unit.
         batch_norm: BatchNorm after each convolution.
         residual: a shortcut around each unit.
-        stem: stride of a first convolution; 1 for none.
+        stem: stride of an additional first convolution; 1 for none.
         pooling: `average`, `max`, `gem` or `flatten`.
-        he_init: He initialisation.
+        he_init: initialise convolutions for ReLU as He et al. (2015).
         dropout: probability of dropout before the head.
         weights: the path of a state_dict of the backbone, or None for random weights.
         **kwargs: arguments of `CarsTask`.
 
     Raises:
-        InputError: the network cannot be built so, weights cannot be read or do not fit, or `dropout` is no
-            probability.
+        InputError: the network cannot be built from these arguments, weights cannot be read or do not fit, or
+            `dropout` is not a probability.
     """
+
+    network_arguments = (
+        *CarsTask.network_arguments, "widths", "units", "convolutions", "batch_norm", "residual", "stem", "pooling",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -1,60 +1,58 @@
-"""What training leaves as it is, an average of the weights must leave as it is, too."""
+"""Tensors that training does not change, restored after an average of the weights has changed them."""
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from carsfg.models.preprocess import Preprocess
-
 
 class Constants:
-    """Tensors of a network that no step of a training changes, kept to be put back where an average has changed them.
+    """The tensors of a network that no step of a training has changed.
 
-    Lightning's `EMAWeightAveraging` averages all tensors alike. The average of a constant is off by rounding, and that
-    of a whole number i, such as the indices in Swin's position table, is cut to i - 1.
+    Lightning's `EMAWeightAveraging` averages all tensors alike. The average of a constant differs from it by rounding,
+    and the average of an integer i, such as the indices in Swin's position table, is truncated to i - 1.
+    A parameter counts as constant if it has no gradient, a buffer as long as its value is that of the start.
     """
 
     def __init__(self) -> None:
         self._kept: dict[str, Tensor] = {}
-        self._first_epoch = True
 
     def begin(self, network: nn.Module) -> None:
-        """Keep what is constant as a training begins, in the midst of an epoch perhaps.
+        """Keep a copy of all buffers and of the parameters without gradients.
 
         Args:
-            network: with the weights in training.
+            network: with the weights in training, before the first step.
         """
-        names = _constant(network)
-        self._kept = {name: value.detach().clone() for name, value in _tensors(network).items() if name in names}
-        self._first_epoch = True
+        learning = _learning(network)
+        values = {name: value for name, value in _tensors(network).items() if name not in learning}
+        self._kept = {name: value.detach().clone() for name, value in values.items()}
 
-    def begin_epoch(self, network: nn.Module) -> None:
-        """Keep what is constant in the first whole epoch; in a later one no more what is not constant any longer.
+    def forget_changed(self, network: nn.Module) -> None:
+        """Drop what has changed since `begin`, and parameters that have gradients by now.
 
         Args:
-            network: with the weights in training, in the modes and with the gradients of the epoch.
+            network: the same network, with the weights in training, not their average.
         """
-        if self._first_epoch:
-            self.begin(network)
-            self._first_epoch = False
-        names = _constant(network)
-        self._kept = {name: value for name, value in self._kept.items() if name in names}
+        learning = _learning(network)
+        now = {name: value for name, value in _tensors(network).items() if name not in learning}
+        self._kept = {n: value for n, value in self._kept.items() if n in now and torch.equal(value, now[n])}
 
     @torch.no_grad()
-    def put_back(self, tensors: dict[str, Tensor]) -> None:
-        """Write the constants over what an average has made of them.
+    def put_back(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write the constants over their averages, in place.
 
         Args:
-            tensors: of the network, by name; those that are no constants stay as they are.
+            tensors: of the network, by name; those that are not constant stay as they are.
         """
         for name, value in self._kept.items():
             if name in tensors:
                 tensors[name].copy_(value)
 
     def put_back_into(self, network: nn.Module) -> None:
-        """Do so with all tensors of a network, those that no checkpoint holds as well.
+        """Write the constants over all tensors of a network, including those that no checkpoint holds.
 
         Args:
-            network: the one of which they are.
+            network: module whose tensors are looked at, the same in all calls.
         """
         self.put_back(_tensors(network))
 
@@ -63,13 +61,5 @@ def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
-def _constant(network: nn.Module) -> set[str]:
-    """Name the parameters without gradients, buffers of modules in eval mode, whole numbers, and the normalisation."""
-    names = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
-    for place, module in network.named_modules():
-        for name, value in module.named_buffers(place, recurse=False):
-            # BatchNorm counts its batches
-            whole = not value.is_floating_point() and not name.endswith("num_batches_tracked")
-            if whole or not module.training or isinstance(module, Preprocess):
-                names.add(name)
-    return names
+def _learning(network: nn.Module) -> set[str]:
+    return {name for name, parameter in network.named_parameters() if parameter.requires_grad}

@@ -1,4 +1,4 @@
-"""The embedding extractor: a backbone whose vectors lie near each other when their cars are of one class."""
+"""Embedding extractor: embeds images so that images of the same class are close to each other."""
 
 from typing import Any
 
@@ -16,29 +16,34 @@ from carsfg.tasks.losses import make_loss
 
 
 class EmbeddingExtractor(CarsTask):
-    """Embed cars, for retrieval.
+    """Embed cars for retrieval.
 
-    The embedding is the backbone's pooled output, projected and scaled to length 1 on request. With a metric-learning
-    loss, the linear head is trained on detached embeddings; its accuracy acts as an online linear probe.
+    The embedding is the pooled output of the backbone, optionally projected and scaled to length 1. With a
+    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe.
 
     Args:
-        backbone: as in `carsfg.models.backbones.build_backbone`; `init_from` decides, where it is given.
-        backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, likewise.
-        weights: `DEFAULT` or another of torchvision's names, the path of a state_dict, or None for random weights.
-        freeze: keep the backbone as it is.
-        pooling: `average`, `max` or generalised mean (`gem`); None: the network's own.
+        backbone: a name that `carsfg.models.backbones.build_backbone` takes; with `init_from`, that of the checkpoint.
+        backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, for the backbone `custom_cnn`.
+        weights: `DEFAULT` or another name of torchvision's weights, the path of a state_dict, or None for random
+            weights.
+        freeze: do not train the backbone.
+        pooling: `average`, `max` or generalised mean (`gem`, for feature maps of 0 and more); None: the network's own.
         projection: width of a linear layer after the backbone; None for none.
-        normalize: bring embeddings to length 1.
+        normalize: scale embeddings to length 1.
         dropout: probability of dropout before the head.
         loss: a loss of pytorch-metric-learning, such as `ArcFaceLoss`, `ProxyAnchorLoss` or `MultiSimilarityLoss`;
             None: cross-entropy of the head.
-        loss_args: its arguments, beyond the number of classes and the width.
-        loss_lr: learning rate of the loss's own weights (proxies); None: that of all others.
+        loss_args: arguments of the loss, besides the number of classes and the embedding width.
+        loss_lr: learning rate of the weights of the loss (proxies); None: `lr`.
         **kwargs: arguments of `CarsTask`.
 
     Raises:
         InputError: the backbone or loss is unknown, weights cannot be read or do not fit, or a number is out of range.
     """
+
+    network_arguments = (
+        *CarsTask.network_arguments, "backbone", "backbone_args", "pooling", "projection", "normalize",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -67,31 +72,31 @@ class EmbeddingExtractor(CarsTask):
         size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
         network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)
-        self.assemble(network, projection or width, dropout, freeze)
+        self.assemble(network, width, dropout, freeze, embedding_width=projection)
         self.criterion = (
             None if loss is None else make_loss(loss, len(self.class_names), projection or width, loss_args)
         )
 
     def project(self, feature: Tensor) -> Tensor:
-        """Map the backbone's output (B, width) to embeddings (B, D).
+        """Map features to embeddings (B, D).
 
         Args:
-            feature: float (B, width).
+            feature: float (B, width), the output of the backbone.
         """
         embedding = self.projection(feature)
         return functional.normalize(embedding.float(), dim=1) if self.hparams["normalize"] else embedding
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the loss, a scalar, the head's logits (B, C), and its parts.
+        """Return the loss (scalar), the logits (B, C) of the head, and the parts of the loss.
 
-        With a metric-learning loss that is logged as `train/metric_loss`, and the head's cross-entropy as `train/loss`.
+        A metric-learning loss is logged as `train/metric_loss`, the cross-entropy of the head as `train/loss`.
 
         Args:
             embedding: float (B, D).
-            labels: int64 (B,); without a metric-learning loss, shares of the classes (B, C), too.
+            labels: int64 (B,); without a metric-learning loss also shares of the classes (B, C).
 
         Raises:
-            InputError: images were mixed, which metric-learning losses cannot take.
+            InputError: the labels are shares, and the loss is a metric-learning loss.
         """
         if self.criterion is None:
             return super().loss(embedding, labels)
@@ -103,7 +108,7 @@ class EmbeddingExtractor(CarsTask):
         return own + beside, logits, {"loss": beside, "metric_loss": own}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what learns; the loss's own weights in a group of their own if they have their own rate."""
+        """Return the parameter groups; the weights of the loss are a second group if `loss_lr` is set."""
         rate = self.hparams["loss_lr"]
         if self.criterion is None or rate is None:
             return super().parameter_groups()

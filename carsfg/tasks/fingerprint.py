@@ -1,37 +1,37 @@
-"""A fingerprint of a network: equal where embeddings of equal images are."""
+"""Fingerprint of a network: equal fingerprints mean equal embeddings of equal images."""
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning import LightningModule
 
-# hyper-parameters that change how a network learns, or where it began, but not what it makes of an image
-NOT_OF_THE_NETWORK = {
-    "class_names", "init_from", "weights", "optimizer", "lr", "weight_decay", "optimizer_args", "scheduler",
-    "scheduler_args", "scheduler_interval", "label_smoothing", "mean", "std", "compile", "freeze", "dropout", "loss",
-    "loss_args", "loss_lr", "he_init",
-}  # fmt: skip
-USUAL = (None, "average")  # a pooling that is not said is the network's own, which is mostly this one
+if TYPE_CHECKING:
+    from carsfg.tasks.base import CarsTask
+
+UNSET = (None, "average")  # not hashed: an argument left out, and the usual pooling, which most networks have anyway
 
 
 def fingerprint(
-    task: LightningModule,
+    task: "CarsTask",
     parts: Sequence[str] = ("backbone.", "projection.", "preprocess."),
     facts: Sequence[Any] = (),
 ) -> str:
-    """Hash all that an embedding depends on, as 16 hexadecimal digits.
+    """Hash everything that decides an embedding, as 16 hexadecimal digits.
+
+    That is the tensors and the task's `network_arguments`, a list of names, so that other hyper-parameters, new ones
+    included, do not change the fingerprints of existing galleries.
 
     Args:
-        task: one of carsfg's.
-        parts: prefixes of the tensors that count.
-        facts: what counts beside them and the hyper-parameters that shape the network.
+        task: whose network is hashed.
+        parts: prefixes of the names of the tensors to hash.
+        facts: further values to hash.
     """
-    shape = {k: v for k, v in task.hparams.items() if k not in NOT_OF_THE_NETWORK and v not in USUAL}
-    made_of = hashlib.blake2b(repr([sorted(shape.items()), *facts]).encode(), digest_size=8)
+    arguments = {name: task.hparams.get(name) for name in task.network_arguments}
+    named = sorted((name, value) for name, value in arguments.items() if value not in UNSET)
+    digest = hashlib.blake2b(repr([named, *facts]).encode(), digest_size=8)
     for name, value in sorted(task.state_dict().items()):
         if name.startswith(tuple(parts)):
-            made_of.update(name.encode())
-            made_of.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return made_of.hexdigest()
+            digest.update(name.encode())
+            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

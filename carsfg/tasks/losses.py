@@ -10,16 +10,16 @@ from carsfg.errors import InputError
 
 
 def make_loss(name: str, classes: int, width: int, arguments: dict[str, Any] | None = None) -> nn.Module:
-    """Build a loss, a module that maps embeddings (B, width) and labels (B,) to a scalar.
+    """Build a loss: a module that maps embeddings (B, width) and labels (B,) to a scalar.
 
     Args:
         name: a class in `pytorch_metric_learning.losses`.
-        classes: how many there are, for the losses that keep a proxy or a centre of each.
-        width: of the embeddings, likewise.
-        arguments: all others.
+        classes: number of classes; used by losses with a proxy or a centre per class.
+        width: of the embeddings; used by the same losses.
+        arguments: further arguments of the loss.
 
     Raises:
-        InputError: pytorch-metric-learning is not installed, or it has no such loss, or that takes other arguments.
+        InputError: pytorch-metric-learning is not installed, has no such loss, or the loss does not take the arguments.
     """
     try:
         from pytorch_metric_learning import losses
@@ -33,13 +33,13 @@ def make_loss(name: str, classes: int, width: int, arguments: dict[str, Any] | N
     try:
         loss = found(**{key: value for key, value in sizes.items() if key in taken}, **(arguments or {}))
         _try(loss, classes, width)
-    except Exception as error:  # of any kind, from deep inside
+    except Exception as error:  # the losses raise any type
         raise InputError(f"loss {name} with {arguments or {}}: {type(error).__name__}: {error}") from error
     return loss
 
 
 def _try(loss: nn.Module, classes: int, width: int) -> None:
-    """Compute a loss once, since some complain about their arguments only then."""
+    """Compute a loss once: some losses check their arguments only then."""
     labels = torch.arange(8) % min(4, classes)
     with torch.random.fork_rng(devices=[]):
         loss(torch.randn(8, width), labels)

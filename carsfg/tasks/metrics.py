@@ -1,11 +1,11 @@
-"""Classification metrics of one pass over a split, and the accuracy at make, body type and year."""
+"""Classification metrics of one pass over a split, and the accuracy of make, body type and year."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassF1Score,
@@ -17,8 +17,37 @@ from torchmetrics.functional.classification import multiclass_f1_score, multicla
 from carsfg.data.class_names import hierarchy
 
 
+class WeightedMean(Metric):
+    """Mean of values weighted by numbers of images, over all processes: sum of value x weight / sum of weights.
+
+    One NaN makes the mean NaN. torchmetrics' `MeanMetric` leaves NaN values out, and ignores weights if told not to.
+    """
+
+    total: Tensor
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("total", "weight"):
+            self.add_state(name, torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, value: Tensor, weight: int) -> None:
+        """Add a value.
+
+        Args:
+            value: float scalar.
+            weight: number of images that the value is the mean of.
+        """
+        self.total += value * weight
+        self.weight += weight
+
+    def compute(self) -> Tensor:
+        """Return the mean, a scalar; NaN before the first value."""
+        return self.total / self.weight
+
+
 class ClassificationMetrics(nn.Module):
-    """Accumulates logits against labels and gives the figures of a whole split, over all processes.
+    """Metrics of a whole split, from batches of logits and labels, over all processes.
 
     With TP, FP and FN counted per class c:
     `loss` = mean cross-entropy; `top1`, `top5` = share of images whose label is among the 1 or 5 largest logits;
@@ -34,7 +63,7 @@ class ClassificationMetrics(nn.Module):
     def __init__(self, class_names: Sequence[str]) -> None:
         super().__init__()
         count = len(class_names)
-        self.loss = MeanMetric()
+        self.loss = WeightedMean()
         averages = {
             **{f"precision_{how}": MulticlassPrecision(count, average=how) for how in ("weighted", "macro")},
             **{f"recall_{how}": MulticlassRecall(count, average=how) for how in ("weighted", "macro")},
@@ -46,16 +75,16 @@ class ClassificationMetrics(nn.Module):
                 "top5": MulticlassAccuracy(count, average="micro", top_k=min(5, count)),
                 **averages,
             },
-            # said, not found out: torchmetrics would merge top5 with the averages for good wherever the first batch has
-            # the same counts for both, as it has when no image of it is among the 5 largest
+            # given explicitly: torchmetrics would merge top5 with the averages for good if both have the same counts
+            # after the first batch, as they have if no label is among the 5 largest logits
             compute_groups=[["top1"], ["top5"], list(averages)],
         )
-        # plain tensors: an average of the weights takes in all buffers, and would cut indices to one less
+        # plain tensors: an average of the weights includes all buffers, and would change integers
         self.group_of_class = {level: groups for level, (_, groups) in hierarchy(class_names).items()}
         self.groups = nn.ModuleDict({level: MeanMetric() for level in self.group_of_class})
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch of float logits (B, C) and int64 labels (B,).
+        """Add a batch.
 
         Args:
             logits: float (B, C).
@@ -69,7 +98,7 @@ class ClassificationMetrics(nn.Module):
             metric.update((group_of_class[predicted] == group_of_class[labels]).float())  # type: ignore[operator]
 
     def compute(self) -> dict[str, Tensor]:
-        """Return each figure by its name, as a scalar: the loss in nats, all others in 0..1."""
+        """Return each metric by its name, as a scalar: the loss in nats, all others in 0..1."""
         groups = {level: metric.compute() for level, metric in self.groups.items()}  # type: ignore[operator]
         return {"loss": self.loss.compute(), **self.scores.compute(), **groups}
 
@@ -82,13 +111,13 @@ class ClassificationMetrics(nn.Module):
 
 
 def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return `top1` and the class-weighted precision, recall and F1 of predicted labels (N,) against labels (N,).
+    """Return `top1` and the class-weighted precision, recall and F1, as `precision_weighted` etc.
 
     Args:
-        predicted: int64 (N,).
-        labels: int64 (N,).
+        predicted: predicted labels, int64 (N,).
+        labels: true labels, int64 (N,).
     """
-    count = max(2, int(torch.cat([predicted, labels]).max()) + 1)  # torchmetrics knows no single class
+    count = max(2, int(torch.cat([predicted, labels]).max()) + 1)  # torchmetrics needs at least 2 classes
     kinds = {"precision": multiclass_precision, "recall": multiclass_recall, "f1": multiclass_f1_score}
     scores = {f"{name}_weighted": one(predicted, labels, count, average="weighted") for name, one in kinds.items()}
     top1 = (predicted == labels).float().mean()

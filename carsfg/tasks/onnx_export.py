@@ -1,4 +1,4 @@
-"""A task as one ONNX graph, preprocessing included, for programs without PyTorch."""
+"""Export of a task as one ONNX graph, preprocessing included, for programs without PyTorch."""
 
 import json
 import logging
@@ -17,11 +17,11 @@ from carsfg.errors import InputError
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
-AGREE = 1e-4  # between graph and checkpoint, in logits and embeddings
+MAX_DIFFERENCE = 1e-4  # between graph and checkpoint, of any logit or embedding value
 
 
 class _Graph(nn.Module):
-    """Gives a task's outputs by place, as ONNX does."""
+    """Returns the outputs of a task as a tuple, since ONNX outputs have an order."""
 
     def __init__(self, task: CarsTask) -> None:
         super().__init__()
@@ -33,20 +33,20 @@ class _Graph(nn.Module):
 
 
 def export_onnx(task: CarsTask, path: str | Path) -> float:
-    """Write a task as ONNX: `image`, uint8 RGB (B, 3, H, W) of any size, in; `logits`, `embedding` out.
+    """Write a task as ONNX, with input `image`, uint8 RGB (B, 3, H, W) of any size, and outputs `logits`, `embedding`.
 
-    The graph is run by onnxruntime on random images of three sizes and compared with the task before the file is put
-    into its place. Its metadata hold `class_names` (JSON), `image_size`, `fingerprint` and `carsfg`, the version.
+    Before the file is moved to its place, onnxruntime runs the graph on random images of three sizes, and the outputs
+    are compared with the task's. Metadata: `class_names` (JSON), `image_size`, `fingerprint`, and the version `carsfg`.
 
     Args:
         task: in eval mode, on the CPU.
-        path: the file to write.
+        path: of the file to write.
 
     Returns:
-        The largest difference seen.
+        The largest absolute difference between graph and task.
 
     Raises:
-        InputError: the extra `export` is not installed, the file cannot be written, or graph and task disagree.
+        InputError: the extra `export` is not installed, the file cannot be written, or graph and task differ.
     """
     try:
         import onnx
@@ -62,9 +62,9 @@ def export_onnx(task: CarsTask, path: str | Path) -> float:
         onnx.helper.set_model_props(model, _facts(task))
         onnx.save(model, beside)
         difference = _compare(task, onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"]))
-        if not difference <= AGREE:
+        if not difference <= MAX_DIFFERENCE:
             raise InputError(
-                f"the ONNX graph differs from the checkpoint by {difference:.1e}, more than {AGREE}: not kept"
+                f"the ONNX graph differs from the checkpoint by {difference:.1e}, more than {MAX_DIFFERENCE}: not kept"
             )
         beside.replace(path)
     except OSError as error:
@@ -79,7 +79,7 @@ def export_onnx(task: CarsTask, path: str | Path) -> float:
 
 def _write(task: CarsTask, path: Path) -> None:
     size = task.preprocess.image_size
-    example = torch.zeros(2, 3, size + 9, size + 7, dtype=torch.uint8)  # not its own size, so that resizing is traced
+    example = torch.zeros(2, 3, size + 9, size + 7, dtype=torch.uint8)
     free = torch.export.Dim.DYNAMIC
     for name in ("torch.onnx", "onnxscript"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -109,7 +109,7 @@ def _facts(task: CarsTask) -> dict[str, str]:
 
 @torch.no_grad()
 def _compare(task: CarsTask, session: Any) -> float:
-    """Return the largest difference on random images, of the network's own size, larger and smaller."""
+    """Return the largest difference on random images of the network's size, of a larger and of a smaller one."""
     size, random = task.preprocess.image_size, np.random.default_rng(0)
     worst = 0.0
     for height, width in ((size, size), (2 * size + 5, size + 11), (max(1, size // 2), size)):

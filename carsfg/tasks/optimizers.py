@@ -1,5 +1,6 @@
-"""Optimisers and learning rate schedules by name, with the lengths that only the trainer knows."""
+"""Optimizers and learning rate schedules by name; lengths that only the trainer knows are filled in."""
 
+import inspect
 import math
 from typing import Any
 
@@ -9,11 +10,11 @@ from torch.optim import Optimizer
 
 from carsfg.errors import InputError
 
-FUSED = {"Adam", "AdamW", "SGD"}  # optimisers with a fused kernel on CPU and GPU alike
+FUSED = {"Adam", "AdamW", "SGD"}  # optimizers with a fused kernel on CPU and GPU
 
 
 def check_names(optimizer: str, scheduler: str | None) -> None:
-    """Raise InputError unless PyTorch has an optimiser, and a scheduler if one is named, of these names.
+    """Raise InputError unless PyTorch has an optimizer and a scheduler of these names.
 
     Args:
         optimizer: a class in `torch.optim`.
@@ -25,37 +26,47 @@ def check_names(optimizer: str, scheduler: str | None) -> None:
 
 
 def make_optimizer(groups: list[dict[str, Any]], hp: Any, clips: bool) -> Optimizer:
-    """Build the optimiser that hyper-parameters `optimizer`, `lr`, `weight_decay` and `optimizer_args` describe.
+    """Build the optimizer from the hyper-parameters `optimizer`, `lr`, `weight_decay` and `optimizer_args`.
+
+    `weight_decay` is left out for optimizers without one, such as `Rprop`, if it is 0.
 
     Args:
-        groups: parameter groups.
+        groups: dicts of parameters with their own options, as `torch.optim` takes them.
         hp: hyper-parameters by name.
-        clips: whether gradients are clipped, which Lightning refuses beside a fused optimiser.
+        clips: whether gradients are clipped, which Lightning refuses for fused optimizers.
 
     Raises:
-        InputError: it does not take these arguments.
+        InputError: the optimizer does not take these arguments.
     """
     arguments = {"lr": hp["lr"], "weight_decay": hp["weight_decay"], **(hp["optimizer_args"] or {})}
+    decays = "weight_decay" in inspect.signature(_named("optimizer", torch.optim, hp["optimizer"])).parameters
+    if not decays and not arguments["weight_decay"]:
+        del arguments["weight_decay"]
     if hp["optimizer"] in FUSED and not clips and not arguments.get("foreach"):
         arguments.setdefault("fused", True)  # one kernel for all tensors
     return _make("optimizer", torch.optim, hp["optimizer"], groups, **arguments)  # type: ignore[no-any-return]
 
 
 def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> dict[str, Any]:
-    """Build the scheduler that `scheduler`, `scheduler_args` and `scheduler_interval` describe, as Lightning takes it.
+    """Build the scheduler from `scheduler`, `scheduler_args` and `scheduler_interval`, in Lightning's format.
 
-    `OneCycleLR` rises to each group's rate and falls over all steps of the run, and `CosineAnnealingLR` falls over all
-    of it, unless the arguments say otherwise.
+    Unless the arguments say otherwise, `OneCycleLR` rises to the rate of each group and falls over all steps of the
+    run, and `CosineAnnealingLR` falls over the whole run. `ReduceLROnPlateau` takes the metric to watch from the
+    argument `monitor`.
 
     Args:
-        optimizer: whose rates it changes.
+        optimizer: whose rates the scheduler changes.
         hp: hyper-parameters by name.
-        trainer: knows how long the run lasts; None: the arguments must say it.
+        trainer: knows the length of the run; None: the arguments must give it.
 
     Raises:
-        InputError: it does not take these arguments.
+        InputError: the scheduler does not take these arguments, does not last as long as the run, or would watch a
+            metric that must not decide anything.
     """
     name, arguments, interval = hp["scheduler"], dict(hp["scheduler_args"] or {}), hp["scheduler_interval"]
+    monitored = {}
+    if name == "ReduceLROnPlateau":
+        monitored = {"monitor": _check_monitor(arguments.pop("monitor", None), trainer)}
     if name == "OneCycleLR":
         interval = "step"
         arguments.setdefault("max_lr", [group["lr"] for group in optimizer.param_groups])
@@ -64,22 +75,34 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
     if trainer is not None and name == "CosineAnnealingLR" and "T_max" not in arguments:
         arguments["T_max"] = length_of(trainer, interval)
     scheduler = _make("scheduler", torch.optim.lr_scheduler, name, optimizer, **arguments)
-    return {"scheduler": scheduler, "interval": interval}
+    if trainer is not None and name == "OneCycleLR" and scheduler.total_steps < length_of(trainer, interval):
+        raise InputError(
+            f"scheduler OneCycleLR lasts {scheduler.total_steps} steps, the run {length_of(trainer, interval)}: leave "
+            "total_steps and epochs out of model.scheduler_args"
+        )
+    return {"scheduler": scheduler, "interval": interval, **monitored}
 
 
 def length_of(trainer: Trainer, interval: str) -> int:
-    """Return how many epochs, or steps, a run lasts.
+    """Return the length of a run, with `max_epochs` and `max_steps` taken into account.
 
     Args:
-        trainer: with its data.
-        interval: `epoch` or `step`.
+        trainer: tells the number of epochs and of steps per epoch.
+        interval: `epoch` or `step`, the unit of the length; a last epoch that is not complete counts.
 
     Raises:
-        InputError: it has no end that is known beforehand.
+        InputError: the run has no end that is known before it starts.
     """
-    length = trainer.estimated_stepping_batches if interval == "step" else (trainer.max_epochs or -1)
+    if interval == "epoch" and trainer.max_steps == -1:
+        length: float = trainer.max_epochs or -1
+    else:
+        length = trainer.estimated_stepping_batches
     if not 0 < length < math.inf:
         raise InputError("a schedule over the whole run needs its length: set trainer.max_epochs, or another scheduler")
+    if interval == "epoch" and trainer.max_steps != -1:
+        if trainer.train_dataloader is None:  # with max_epochs -1 Lightning has not needed them yet
+            trainer.fit_loop.setup_data()
+        return math.ceil(length / math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
     return int(length)
 
 
@@ -87,12 +110,12 @@ def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
     """Compare the length of a schedule that a checkpoint brought with that of the run.
 
     Args:
-        scheduler: as the checkpoint left it.
+        scheduler: restored from the checkpoint.
         hp: hyper-parameters by name.
-        trainer: of the run that goes on.
+        trainer: of the resumed run.
 
     Raises:
-        InputError: the run is resumed with another length, for which its schedule was not made.
+        InputError: the resumed run has another length than the schedule was made for.
     """
     lasts = {"OneCycleLR": ("total_steps", "step"), "CosineAnnealingLR": ("T_max", hp["scheduler_interval"])}
     name, interval = lasts.get(type(scheduler).__name__, ("", ""))
@@ -102,6 +125,28 @@ def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
             f"the checkpoint's {type(scheduler).__name__} was made for {getattr(scheduler, name)} {interval}s, this "
             f"run lasts {length_of(trainer, interval)}: resume with the trainer.max_epochs and data it began with"
         )
+
+
+def _check_monitor(monitor: Any, trainer: Trainer | None) -> str:
+    """Return the metric that ReduceLROnPlateau watches, unless it would choose the rate on test images."""
+    if not isinstance(monitor, str):
+        raise InputError(
+            "scheduler ReduceLROnPlateau needs a metric to watch: set monitor in model.scheduler_args, such as "
+            "{monitor: val/loss}"
+        )
+    data = getattr(trainer, "datamodule", None)
+    val = "seed_leaky" if getattr(data, "protocol", None) == "seed_leaky" else getattr(data, "val", None)
+    reasons = {
+        "test": "choosing on test images is refused",
+        "none": "there is nothing to validate on",
+        "seed_leaky": "choosing on copies of training images is refused",
+    }
+    if val in reasons and not monitor.startswith("train/"):
+        raise InputError(
+            f"scheduler ReduceLROnPlateau monitors {monitor!r}, but {reasons[val]}: set data.val: holdout, or monitor "
+            "train/loss"
+        )
+    return monitor
 
 
 def _named(kind: str, module: Any, name: str) -> Any:

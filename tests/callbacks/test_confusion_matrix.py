@@ -1,16 +1,26 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lightning.pytorch.loggers import TensorBoardLogger
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 import carsfg.callbacks.confusion_matrix as module
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.plots.confusion import confusion_figure
+from carsfg.tasks.base import CarsTask
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+ENDS: list[dict[str, Any]] = [
+    {"max_epochs": 3, "check_val_every_n_epoch": 2},  # after an epoch without validation
+    {"max_epochs": 9},  # by early stopping
+    {"max_epochs": 9, "max_steps": 10},
+]
 
 
 def images(logger: TensorBoardLogger) -> dict[str, list[int]]:
@@ -76,3 +86,57 @@ def test_nothing_is_drawn_for_unseen_classes(
     trainer.test(make_task(**SQUEEZE, class_names=cars.class_names), cars, verbose=False)
     logger.finalize("success")
     assert images(logger) == {}
+
+
+@pytest.mark.parametrize("ends", [0, 1, 2])
+def test_the_last_validation_is_drawn_whatever_ends_the_run(
+    ends: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger, arguments = TensorBoardLogger(tmp_path), dict(ENDS[ends])
+    stop = [EarlyStopping("val/loss", min_delta=1e9, patience=1)] if ends == 1 else []
+    trainer = make_trainer(callbacks=[ConfusionMatrix(), *stop], logger=logger, num_sanity_val_steps=1, **arguments)
+    trainer.fit(make_task(**SQUEEZE), make_cars())
+    logger.finalize("success")
+    assert trainer.global_step == {0: 15, 1: 10, 2: 10}[ends]
+    assert images(logger) == {"val/confusion_matrix": [trainer.global_step]}
+
+
+class Label(Callback):
+    """Lets the head give one label only, another one in each epoch."""
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, CarsTask)
+        pl_module.head.weight.data.zero_()
+        pl_module.head.bias.data = torch.eye(4)[trainer.current_epoch]
+
+
+def test_the_counts_are_those_of_the_last_validation(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[list[int]]] = []
+
+    def draw(counts: Tensor, names: list[str], split: str) -> object:
+        drawn.append(counts.tolist())
+        return confusion_figure(counts, names, split)
+
+    monkeypatch.setattr(module, "confusion_figure", draw)
+    trainer = make_trainer(
+        callbacks=[Label(), ConfusionMatrix()],
+        logger=TensorBoardLogger(tmp_path),
+        max_epochs=3,
+        check_val_every_n_epoch=2,
+        limit_train_batches=1,
+    )
+    trainer.fit(make_task(**SQUEEZE), make_cars())
+    assert drawn == [[[0, 1, 0, 0]] * 4]  # of the second epoch: one image per class in the hold-out
+
+
+def test_nothing_is_drawn_for_loggers_without_figures(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "confusion_figure", None)
+    trainer = make_trainer(callbacks=[ConfusionMatrix(1)], logger=CSVLogger(tmp_path))
+    task, cars = make_task(**SQUEEZE), make_cars()
+    trainer.fit(task, cars)
+    trainer.test(task, cars, verbose=False)
+    assert (Path(trainer.log_dir or "") / "per_class.csv").is_file()  # the tables need no figures

@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import spawn
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval, gather
 from carsfg.errors import InputError
-from carsfg.retrieval.ranking import Embedded, search
+from carsfg.retrieval.ranking import EmbeddedImages, search
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 from tests.retrieval.test_ranking import embedded
@@ -44,16 +44,16 @@ def test_any_task_by_either_protocol(
     trainer.test(task, cars, verbose=False)
     tested = {key: float(value) for key, value in trainer.callback_metrics.items() if "retrieval" in key}
     queries, gallery = (outputs(task, loader) for loader in (cars.test_dataloader()[0], cars.test_dataloader()[-1]))
-    own = search(queries, None if retrieval == "closed_loo" else gallery, [1, 5, 10], [3, 10], "cosine").figures
+    own = search(queries, None if retrieval == "closed_loo" else gallery, [1, 5, 10], [3, 10], "cosine").metrics
     for key in KEYS - {"fit_s", "predict_s"}:
         assert tested[f"test/retrieval/{key}"] == pytest.approx(own[key], abs=1e-6)
 
 
 @torch.no_grad()
-def outputs(task: Any, loader: Any) -> Embedded:
+def outputs(task: Any, loader: Any) -> EmbeddedImages:
     task.eval()
     found = [(task.embed(batch), batch["label"], batch["index"]) for batch in loader]
-    return Embedded(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
+    return EmbeddedImages(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
 
 
 class Count(FaissRetrieval):
@@ -102,11 +102,11 @@ def test_numbers_out_of_range(kwargs: dict[str, Any]) -> None:
         FaissRetrieval(**kwargs)
 
 
-def random_embeddings(count: int = 301) -> Embedded:
+def random_embeddings(count: int = 301) -> EmbeddedImages:
     draw = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 12, (count,), generator=draw)
     points = torch.randn(12, 16, generator=draw)[labels] + torch.randn(count, 16, generator=draw)
-    return Embedded(points, labels, torch.arange(count))
+    return EmbeddedImages(points, labels, torch.arange(count))
 
 
 def of_process(rank: int, folder: str) -> None:
@@ -115,8 +115,8 @@ def of_process(rank: int, folder: str) -> None:
     whole, mine = random_embeddings(), torch.arange(rank, 301, 2)
     if rank == 1:
         mine = torch.cat([mine, torch.tensor([0, 2, 4])])
-    parts = [Embedded(whole.embeddings[i], whole.labels[i], whole.indices[i]) for i in torch.split(mine, 50)]
-    figures = search(gather(parts), None, [1, 5, 10], [3, 10], "cosine").figures
+    parts = [EmbeddedImages(whole.embeddings[i], whole.labels[i], whole.indices[i]) for i in torch.split(mine, 50)]
+    figures = search(gather(parts), None, [1, 5, 10], [3, 10], "cosine").metrics
     if rank == 0:
         torch.save(figures, f"{folder}/figures.pt")
 
@@ -125,7 +125,7 @@ def of_process(rank: int, folder: str) -> None:
 def test_two_processes_give_the_figures_of_one(tmp_path: Path) -> None:
     spawn(of_process, (str(tmp_path),), nprocs=2)  # type: ignore[no-untyped-call]
     figures = torch.load(tmp_path / "figures.pt", weights_only=True)
-    expected = search(random_embeddings(), None, [1, 5, 10], [3, 10], "cosine").figures
+    expected = search(random_embeddings(), None, [1, 5, 10], [3, 10], "cosine").metrics
     for key in KEYS - {"fit_s", "predict_s"}:
         assert figures[key] == expected[key]
 
@@ -134,7 +134,9 @@ CONFIG = """
 model:
   class_path: carsfg.CarCNN
   init_args: {widths: [8, 16], image_size: 32}
-data: {drawn: {classes: 4, train: 10, test: 5}, image_size: 32, batch_size: 8, num_workers: 0}
+data:
+  class_path: carsfg.StanfordCarsDataModule
+  init_args: {drawn: {classes: 4, train: 10, test: 5}, batch_size: 8, num_workers: 0}
 trainer:
   {max_epochs: 1, accelerator: cpu, precision: 32-true, enable_progress_bar: false, callbacks: carsfg.FaissRetrieval}
 """

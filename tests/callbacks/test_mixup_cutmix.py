@@ -78,3 +78,8 @@ def test_features_cannot_be_blended(make_task: MakeTask, make_trainer: MakeTrain
     mix = MixupCutmix()
     with pytest.raises(InputError, match="MixupCutmix needs images"):
         mix.on_train_batch_start(make_trainer(), make_task(), {"feature": torch.zeros(1, 2)}, 0)
+
+
+def test_the_arguments_are_described() -> None:
+    described = MixupCutmix(share=0.5, until_epoch=3).describe()
+    assert described == {"share": 0.5, "mixup": 0.2, "cutmix": 1.0, "until_epoch": 3}

@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from PIL import Image
 
+import carsfg.callbacks.neighbour_panels as module
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.neighbour_panels import NeighbourPanels, View, narrow, pick, thumbnail
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
-from carsfg.retrieval.ranking import Embedded, Searched
-from tests.callbacks.test_confusion_matrix import images
+from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult
+from tests.callbacks.test_confusion_matrix import ENDS, images
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
@@ -22,13 +24,15 @@ GALLERY = {"retrieval": "closed_train_gallery"}  # four validation images of fou
 FIGURES = ["best", "worst", "random"]
 
 
-def embedded(labels: list[int], indices: list[int] | None = None) -> Embedded:
+def embedded(labels: list[int], indices: list[int] | None = None) -> EmbeddedImages:
     places = torch.arange(len(labels)) if indices is None else torch.tensor(indices)
-    return Embedded(torch.rand(len(labels), 3), torch.tensor(labels), places)
+    return EmbeddedImages(torch.rand(len(labels), 3), torch.tensor(labels), places)
 
 
-def searched(labels: list[int], precision: list[float]) -> Searched:
-    return Searched(embedded(labels), None, torch.zeros(len(labels), 1, dtype=torch.int64), torch.tensor(precision), {})
+def searched(labels: list[int], precision: list[float]) -> RetrievalResult:
+    return RetrievalResult(
+        embedded(labels), None, torch.zeros(len(labels), 1, dtype=torch.int64), torch.tensor(precision), {}
+    )
 
 
 def ready(cars: StanfordCarsDataModule) -> StanfordCarsDataModule:
@@ -159,7 +163,7 @@ def test_indices_are_places_in_the_split(make_cars: MakeCars) -> None:
     labels, (val, train) = cars.labels, cars.val_dataloader()
     queries = embedded([int(labels[cars.splits.val[i]]) for i in (1, 3)], [1, 3])  # type: ignore[index]
     gallery = embedded([int(labels[cars.splits.train[i]]) for i in (30, 4, 2)], [30, 4, 2])
-    search = Searched(queries, gallery, torch.tensor([[2, 0, -1], [1, -1, -1]]), torch.tensor([0.25, 1]), {})
+    search = RetrievalResult(queries, gallery, torch.tensor([[2, 0, -1], [1, -1, -1]]), torch.tensor([0.25, 1]), {})
     view = View.of(search, cars, "val")
     first, second = view.found(0, 8), view.found(1, 8)
     np.testing.assert_array_equal(first.image.transpose(2, 0, 1), val.dataset[1]["image"])
@@ -176,7 +180,7 @@ def test_copies_show_their_original(make_cars: MakeCars) -> None:
     assert rows is not None
     assert rows[-1] >= 60  # a copy
     last = len(rows) - 1
-    search = Searched(embedded([0], [last]), None, torch.tensor([[0]]), torch.tensor([1.0]), {})
+    search = RetrievalResult(embedded([0], [last]), None, torch.tensor([[0]]), torch.tensor([1.0]), {})
     shown = View.of(search, cars, "val").found(0, 1).image
     original = next(
         batch["image"][i]
@@ -215,3 +219,26 @@ def test_narrow_embeddings_keep_their_angles_and_lengths() -> None:
     assert kept.shape == (40, 5)
     torch.testing.assert_close(kept @ kept.T, wide @ wide.T, atol=1e-3, rtol=1e-4)
     assert narrow(wide, 30) is wide
+
+
+@pytest.mark.parametrize("ends", [0, 1, 2])
+def test_the_last_search_is_shown_whatever_ends_the_run(
+    ends: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    logger = TensorBoardLogger(tmp_path)
+    stop = [EarlyStopping("val/loss", min_delta=1e9, patience=1)] if ends == 1 else []
+    panels = [FaissRetrieval(), NeighbourPanels(projected=0)]
+    trainer = make_trainer(callbacks=[*panels, *stop], logger=logger, num_sanity_val_steps=1, **ENDS[ends])
+    trainer.fit(make_task(**SQUEEZE), make_cars(**GALLERY))
+    logger.finalize("success")
+    assert images(logger) == {f"val/retrieval/{name}": [trainer.global_step] for name in FIGURES}
+
+
+def test_no_figure_is_drawn_for_loggers_without_figures(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "neighbour_figure", None)
+    trainer = make_trainer(callbacks=[FaissRetrieval(), NeighbourPanels()], logger=CSVLogger(tmp_path))
+    task, cars = make_task(**SQUEEZE), make_cars(**GALLERY)
+    trainer.fit(task, cars)
+    trainer.test(task, cars, verbose=False)

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from carsfg.callbacks.reuse_frozen_backbone import ReuseFrozenBackbone
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.callbacks import ConfusionMatrix, EpochSummary, NeighbourPanels, ScalarLayout
+from carsfg.callbacks.reuse_frozen_backbone import ReuseFrozenBackbone, features_key
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
@@ -135,3 +136,19 @@ def test_an_interrupted_run_leaves_nothing(
     with pytest.raises(ZeroDivisionError):
         make_trainer(callbacks=[Broken()]).fit(make_task(freeze=True), data)
     assert data.features is None
+
+
+def test_the_precision_is_part_of_the_key(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    data, keys = make_cars(), []
+    for precision in ("32-true", "bf16-mixed", "32-true"):
+        trainer = make_trainer(precision=precision)
+        trainer.datamodule = data  # type: ignore[attr-defined]
+        keys.append(features_key(trainer, make_task(freeze=True)))
+    assert keys[0] == keys[2] != keys[1]
+
+
+@pytest.mark.parametrize(
+    "callback", [ReuseFrozenBackbone, ConfusionMatrix, NeighbourPanels, EpochSummary, ScalarLayout]
+)
+def test_callbacks_that_change_neither_weights_nor_metrics_describe_nothing(callback: Any) -> None:
+    assert callback().describe() is None

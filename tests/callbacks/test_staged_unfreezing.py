@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing, _outside
+from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 from carsfg.errors import InputError
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
@@ -97,31 +99,107 @@ def test_nothing_is_dropped_where_nothing_learns(
     ("backbone", "last"),
     [
         ("resnet18", "backbone.layer4.1"),
+        ("resnet18", "backbone"),
         ("densenet121", "backbone.features.denseblock4.denselayer16"),
         ("efficientnet_b0", "backbone.features.8"),
         # whose BatchNorm has children: an activation, and dropout
         ("timm:efficientnet_lite0", "backbone.blocks.6"),
+        ("timm:efficientnet_lite0", "backbone"),
         ("timm:regnety_002", "backbone.s4.b7"),
     ],
 )
-def test_statistics_move_exactly_where_something_learns(backbone: str, last: str, make_task: MakeTask) -> None:
-    task = make_task(backbone=backbone)
-    modules = dict(task.named_modules())
-    normalising = [name for name, module in modules.items() if isinstance(module, nn.BatchNorm2d)]
-    images = torch.arange(8 * 3 * 32 * 32).remainder(251).view(8, 3, 32, 32).to(torch.uint8)
-    for learning in (["head"], ["head", last], ["head", "backbone"]):
-        task.frozen_modules = _outside(task, learning)
-        task.train()
-        before = {key: value.clone() for key, value in task.named_buffers()}
-        with torch.no_grad():
-            task(images)
-        after = dict(task.named_buffers())
-        moved = {key for key, value in before.items() if not torch.equal(value, after[key])}
-        learn = [name for name in normalising if f"{name}.".startswith(tuple(f"{one}." for one in learning))]
-        assert moved == {
-            f"{name}.{key}" for name in learn for key in ("running_mean", "running_var", "num_batches_tracked")
-        }
-        assert bool(learn) == (len(learning) == 2)
+def test_statistics_move_exactly_where_something_learns(
+    backbone: str, last: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task, watch = make_task(backbone=backbone), Watch()
+    stages = StagedUnfreezing([Stage(["head"], 1, 1e-3), Stage([last], 1, 1e-3)])
+    trainer = make_trainer(max_epochs=2, limit_train_batches=1, limit_val_batches=0, callbacks=[stages, watch])
+    trainer.fit(task, make_cars(batch_size=4))
+    statistics = {key for key, _ in task.named_buffers() if key.startswith("backbone.")}
+    assert watch.changed[0] & statistics == set()
+    assert watch.changed[1] & statistics == {key for key in statistics if key.startswith(f"{last}.")} != set()
+
+
+def test_a_run_resumed_within_an_epoch_has_the_modes_of_its_stage(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    saved = ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
+    short: dict[str, Any] = {"max_epochs": 3, "limit_train_batches": 3, "limit_val_batches": 0}
+    callbacks = [StagedUnfreezing(STAGES), saved]
+    make_trainer(callbacks=callbacks, enable_checkpointing=True, max_steps=4, **short).fit(make_task(), make_cars())
+    for step, stages in ((2, 1), (4, 2)):
+        task, modes = make_task(), Modes()
+        trainer = make_trainer(callbacks=[StagedUnfreezing(STAGES), modes], max_steps=step + 1, **short)
+        trainer.fit(task, make_cars(), ckpt_path=str(tmp_path / f"step={step}.ckpt"), weights_only=True)
+        normalising = {name for name, one in task.named_modules() if isinstance(one, nn.BatchNorm2d)}
+        learning = tuple(f"{name}." for stage in STAGES[:stages] for name in stage.modules)
+        assert modes.first == {name for name in normalising if name.startswith(learning)}
+
+
+class Modes(Callback):
+    """Notes the BatchNorm modules that are in training mode at the first step."""
+
+    first: set[str] | None = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.first is None:
+            named = pl_module.named_modules()
+            self.first = {name for name, one in named if isinstance(one, nn.BatchNorm2d) and one.training}
+
+
+def moved(task: Any, before: Tensor) -> float:
+    return float((task.head.weight - before).norm())
+
+
+def test_gradients_of_later_stages_do_not_count_for_clipping(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    """The head learns as with a frozen backbone, which has no gradients."""
+    lengths: dict[str, float] = {}
+    for kind in ("staged", "frozen"):
+        task = make_task(freeze=kind == "frozen", optimizer="SGD", lr=0.1)
+        before = task.head.weight.detach().clone()
+        stages = [Stage(["head"], 1, 0.1), Stage(["backbone.layer4", "backbone.layer3"], 1, 0.1)]
+        callbacks: list[Callback] = [StagedUnfreezing(stages), Stop()] if kind == "staged" else []
+        epochs = 2 if callbacks else 1
+        trainer = make_trainer(max_epochs=epochs, callbacks=callbacks, gradient_clip_val=0.1, limit_val_batches=0)
+        trainer.fit(task, make_cars())
+        lengths[kind] = moved(task, before)
+        assert trainer.global_step == 5
+    assert 0 < lengths["frozen"] <= 5 * 0.1 * 0.1  # five steps of a gradient of length 0.1 at most
+    assert lengths["staged"] == pytest.approx(lengths["frozen"], rel=1e-5)
+
+
+class Stop(Callback):
+    """Stops after the first epoch."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = True
+
+
+@pytest.mark.parametrize(("clip", "steps"), [(None, 5), (0.1, 0)])
+def test_state_of_the_optimizer_when_a_stage_begins(
+    clip: float | None, steps: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    stages = [Stage(["head"], 1, 0.1), Stage(["backbone.layer4"], 1, 0.1)]
+    trainer = make_trainer(
+        max_epochs=2, callbacks=[StagedUnfreezing(stages), Stop()], gradient_clip_val=clip, limit_val_batches=0
+    )
+    trainer.fit(make_task(), make_cars())
+    later = trainer.optimizers[0].param_groups[1]["params"]
+    assert {int(trainer.optimizers[0].state[one].get("step", 0)) for one in later} == {steps}
+
+
+def test_the_stages_are_described() -> None:
+    described = StagedUnfreezing(STAGES).describe()
+    assert described == {
+        "stages": [
+            {"modules": ["head"], "epochs": 1, "lr": 1e-3},
+            {"modules": ["backbone.layer4"], "epochs": 1, "lr": 5e-4},
+            {"modules": ["backbone.layer3", "backbone.layer2"], "epochs": 1, "lr": 1e-4},
+        ]
+    }
+    assert json.loads(json.dumps(described)) == described
 
 
 @pytest.mark.slow
@@ -194,6 +272,7 @@ trainer:
   devices: 2
   strategy: ddp
   enable_progress_bar: false
+  gradient_clip_val: {clip}
   callbacks:
     - class_path: carsfg.callbacks.StagedUnfreezing
       init_args:
@@ -206,9 +285,11 @@ trainer:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_device", ["false", "true"])
-def test_two_processes_stay_together(on_device: str, drawn_root: Path, make_task: MakeTask, tmp_path: Path) -> None:
-    (tmp_path / "ddp.yaml").write_text(CONFIG.format(root=drawn_root, folder=tmp_path, on_device=on_device))
+@pytest.mark.parametrize(("on_device", "clip"), [("false", "0.5"), ("true", "null")])
+def test_two_processes_stay_together(
+    on_device: str, clip: str, drawn_root: Path, make_task: MakeTask, tmp_path: Path
+) -> None:
+    (tmp_path / "ddp.yaml").write_text(CONFIG.format(root=drawn_root, folder=tmp_path, on_device=on_device, clip=clip))
     project = Path(__file__).parents[2]
     command = [sys.executable, "-m", "carsfg", "fit", "--config", "ddp.yaml"]
     variables = {**os.environ, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}

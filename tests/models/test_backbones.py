@@ -13,7 +13,14 @@ import torchvision
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import build_backbone, read_plain, read_state_dict, skip_weights, weights_are_skipped
+from carsfg.models.backbones import (
+    build_backbone,
+    check_backbone,
+    read_plain,
+    read_state_dict,
+    skip_weights,
+    weights_are_skipped,
+)
 
 SMALL = "mobilenet_v3_small"
 
@@ -225,3 +232,34 @@ def test_random_residual_blocks_begin_as_the_identity() -> None:
     block = backbone.get_submodule("layer1.0").eval()
     images = torch.rand(2, 64, 8, 8)
     assert torch.equal(block(images), images)
+
+
+class Odd(nn.Module):
+    """Gives an output of any kind for each image."""
+
+    def __init__(self, shape: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.shape = shape
+
+    def forward(self, images: Tensor) -> Any:
+        return {"out": images} if self.shape is None else torch.zeros(len(images), *self.shape)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [((49, 8), r"\(1, 49, 8\)"), ((9,), r"\(1, 9\)"), ((8, 1, 1), r"\(1, 8, 1, 1\)"), (None, "dict")]
+)
+def test_networks_of_odd_outputs(shape: tuple[int, ...] | None, said: str) -> None:
+    with pytest.raises(InputError, match=f"'odd' gives {said} for one image, not one vector of 8 numbers"):
+        check_backbone(Odd(shape), 32, "odd", 8)
+    check_backbone(Odd((8,)), 32, "odd", 8)
+
+
+def test_trying_a_backbone_changes_nothing() -> None:
+    backbone, width = build_backbone("resnet18")
+    before = {key: value.clone() for key, value in backbone.state_dict().items()}
+    random = torch.random.get_rng_state()
+    backbone.train()
+    check_backbone(backbone, 32, "resnet18", width)
+    assert all(module.training for module in backbone.modules())
+    assert same(backbone, before)
+    assert torch.equal(torch.random.get_rng_state(), random)

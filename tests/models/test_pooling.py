@@ -1,11 +1,13 @@
 """Pooling by hand, and in the networks that have one to replace."""
 
+import contextlib
+
 import pytest
 import torch
 
 from carsfg.errors import InputError
 from carsfg.models.backbones import build_backbone
-from carsfg.models.pooling import GeneralizedMean, make_pooling
+from carsfg.models.pooling import GeneralizedMean, PooledFeatures, make_pooling, refuse_negative_maps
 
 MAPS = torch.tensor([[1.0, 2, 3, 4], [0, 0, 0, 2]]).view(1, 2, 2, 2)
 
@@ -49,3 +51,26 @@ def test_networks_take_another_pooling(name: str) -> None:
 def test_a_network_without_an_average_over_whole_maps() -> None:
     with pytest.raises(InputError, match=r"the pooling of a VGG cannot be replaced: set model\.pooling: null"):
         build_backbone("vgg11", pooling="max")
+
+
+def test_features_pass_a_relu_before_they_are_pooled() -> None:
+    """DenseNet's end in BatchNorm, so whole maps may be negative."""
+    maps = torch.tensor([[-3.0, -1, -2, -4], [1, -2, 3, -4]]).view(1, 2, 2, 2)
+    assert PooledFeatures(torch.nn.Identity(), make_pooling("max"))(maps).tolist() == [[0, 3]]
+    assert PooledFeatures(torch.nn.Identity(), make_pooling("average"))(maps).tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(("lowest", "refused"), [(0.0, False), (-0.25, True)])
+def test_maps_are_looked_at_before_gem(lowest: float, refused: bool) -> None:
+    network = torch.nn.Sequential(torch.nn.Identity(), GeneralizedMean())
+    maps = torch.tensor([lowest, 1, 2, 3]).view(1, 1, 2, 2)
+    context = pytest.raises(InputError, match="'net' have negative values") if refused else contextlib.nullcontext()
+    with context, refuse_negative_maps(network, "net"):
+        network(maps)
+    network(-maps)  # nothing watches any longer
+
+
+def test_without_gem_maps_may_be_negative() -> None:
+    network = torch.nn.Sequential(make_pooling("max"))
+    with refuse_negative_maps(network, "net"):
+        network(-MAPS)

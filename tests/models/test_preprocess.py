@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 
+from carsfg.errors import InputError
 from carsfg.models.preprocess import Preprocess
 
 
@@ -58,3 +61,18 @@ def test_mean_and_deviation_travel_in_the_state_dict() -> None:
     other = Preprocess(4)
     other.load_state_dict(saved)
     assert other(torch.full((1, 3, 4, 4), 255.0)).unique().tolist() == [2.0]
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_no_pixel_is_left_out_when_images_shrink_by_four(interpolation: Any) -> None:
+    images = torch.zeros(1, 3, 8, 8)
+    images[..., ::4] = 200.0  # without antialiasing, only the columns 1, 2, 5 and 6 would be read
+    out = Preprocess(2, interpolation, mean=(0, 0, 0), std=(1, 1, 1))(images) * 255
+    torch.testing.assert_close(out, torch.full((1, 3, 2, 2), 50.0), atol=20, rtol=0)
+
+
+@pytest.mark.parametrize("values", [{"mean": (0.5,)}, {"std": (0.5, 0.5)}, {"std": (1, 1, 0)}, {"std": (1, 1, -1)}])
+def test_normalisations_that_do_not_exist(values: dict[str, Any]) -> None:
+    (name,) = values
+    with pytest.raises(InputError, match=rf"model\.{name} is \[.*\]: give three numbers"):
+        Preprocess(4, **values)

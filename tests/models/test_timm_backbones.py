@@ -11,6 +11,7 @@ from carsfg.errors import InputError
 from carsfg.models.backbones import build_backbone
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
 from carsfg.models.timm_backbones import check_normalisation
+from carsfg.run_record import RunRecord
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.classifier import CarClassifier
 from tests.conftest import NAMES
@@ -106,5 +107,5 @@ def test_another_normalisation_is_said() -> None:
 
 def test_normalisation_of_weights_that_are_not_read(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"class_names": NAMES, "backbone": "timm:vit_tiny_patch16_224", "image_size": 32}
-    save_network(CarClassifier(**arguments, weights=None), tmp_path / "one.ckpt", {})
+    save_network(CarClassifier(**arguments, weights=None), tmp_path / "one.ckpt", RunRecord())
     CarClassifier(**arguments, init_from=str(tmp_path / "one.ckpt"))  # `weights` is DEFAULT, and never looked at

@@ -1,16 +1,16 @@
+import json
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
+from torch import Tensor
 
-from carsfg.callbacks.record_run import RecordRun
 from carsfg.errors import InputError
-from carsfg.tasks.checkpoints import read_checkpoint
-from tests.conftest import MakeCars, MakeTask, MakeTrainer
+from carsfg.tasks.base import CarsTask
+from carsfg.tasks.classifier import CarClassifier
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 
 class Rates(Callback):
@@ -67,7 +67,11 @@ def test_arguments_that_do_not_fit(make_task: MakeTask, kwargs: dict[str, Any], 
 @pytest.mark.parametrize(
     ("kwargs", "words"),
     [
-        ({"image_size": 0}, "model.image_size 0 must be 1 or more"),
+        ({"image_size": 0}, r"model.image_size 0 must be in 1\.\.2048"),
+        ({"image_size": 2049}, r"model.image_size 2049 must be in 1\.\.2048"),
+        ({"std": [0.0, 0.5, 0.5]}, r"model\.std is \[0\.0, 0\.5, 0\.5\]: give three numbers above 0"),
+        ({"mean": [0.5]}, r"model\.mean is \[0\.5\]: give three numbers"),
+        ({"mean": [0.5, 0.5, float("nan")]}, r"model\.mean is \[0\.5, 0\.5, nan\]: give three numbers"),
         ({"label_smoothing": 2.0}, r"model.label_smoothing 2.0 in 0\.\.1"),
         ({"dropout": 3.0}, r"model.dropout is 3.0: give a probability in 0\.\.1"),
         ({"class_names": ["Audi TT Coupe 2011"]}, "there is 1 class to learn: a network needs at least 2"),
@@ -192,6 +196,7 @@ def test_a_compiled_backbone_learns_the_same(
     plain, compiled = make_task(compile=False), make_task(compile=True)
     for task in (plain, compiled):
         make_trainer(max_steps=2, limit_val_batches=0).fit(task, make_cars())
+    # torch has no public way to ask whether a module is compiled
     assert compiled.backbone._compiled_call_impl is not None
     assert plain.backbone._compiled_call_impl is None
     assert list(compiled.state_dict()) == list(plain.state_dict())
@@ -212,18 +217,49 @@ def test_images_of_another_shape(shape: tuple[int, ...], make_task: MakeTask) ->
         make_task()(torch.zeros(shape, dtype=torch.uint8))
 
 
-def test_weights_saved_alone_are_those_of_a_whole_checkpoint(
-    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    saving = [
-        ModelCheckpoint(tmp_path, "whole", monitor="val/loss"),
-        ModelCheckpoint(tmp_path, "alone", save_weights_only=True),
-    ]
-    trainer = make_trainer(callbacks=[RecordRun(), EMAWeightAveraging(decay=0.5), *saving], enable_checkpointing=True)
-    trainer.fit(make_task(backbone="squeezenet1_1"), make_cars())
-    whole, alone = (read_checkpoint(tmp_path / f"{name}.ckpt") for name in ("whole", "alone"))
-    assert whole["carsfg"] == alone["carsfg"]
-    assert alone["carsfg"]["stamp"]["chosen_on"] == "holdout: val/loss"
-    assert all(torch.equal(value, alone["state_dict"][key]) for key, value in whole["state_dict"].items())
-    assert not torch.equal(whole["current_model_state"]["head.weight"], alone["state_dict"]["head.weight"])
-    assert not {"current_model_state", "averaging_state", "callbacks", "optimizer_states"} & alone.keys()
+def test_each_process_drops_other_units(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, seen = make_task(**SQUEEZE), []
+    for rank in (0, 1, 0):
+        monkeypatch.setattr(CarsTask, "global_rank", rank)
+        task.on_train_epoch_start()
+        seen.append(float(torch.rand(())))
+    assert seen[0] == seen[2] != seen[1]
+
+
+def test_the_description_is_plain_json_without_paths(make_task: MakeTask) -> None:
+    described = make_task(optimizer="SGD", mean=(0.5, 0.5, 0.5), optimizer_args={"momentum": 0.9}).describe()
+    assert described["class_path"] == "carsfg.tasks.classifier.CarClassifier"
+    assert (described["backbone"], described["optimizer_args"]) == ("resnet18", {"momentum": 0.9})
+    assert described["mean"] == [0.5, 0.5, 0.5]  # a list, as JSON gives it back
+    assert not {"class_names", "weights", "init_from", "compile"} & described.keys()
+    assert json.loads(json.dumps(described)) == described
+
+
+class BareLoss(CarClassifier):
+    """A user's task that returns the loss only."""
+
+    def loss(self, embedding: Tensor, labels: Tensor) -> Any:
+        return torch.nn.functional.cross_entropy(self.classify(embedding), labels)
+
+
+class DoubledLoss(CarClassifier):
+    """A user's task as the documentation of CarsTask describes it."""
+
+    def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        loss, logits, _ = super().loss(embedding, labels)
+        return 2 * loss, logits, {"half": loss}
+
+
+def fitted(cls: type[CarClassifier], make_cars: MakeCars, trainer: Trainer) -> dict[str, float]:
+    trainer.fit(cls("squeezenet1_1", None, image_size=32, class_names=NAMES), make_cars())
+    return {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+
+def test_a_loss_of_another_form_is_refused(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    with pytest.raises(InputError, match=r"BareLoss\.loss returns 'Tensor': return \(loss, logits, parts\)"):
+        fitted(BareLoss, make_cars, make_trainer(limit_train_batches=1, limit_val_batches=0))
+
+
+def test_a_loss_of_one_s_own(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    metrics = fitted(DoubledLoss, make_cars, make_trainer(limit_train_batches=1, limit_val_batches=0))
+    assert metrics["train/loss"] == pytest.approx(2 * metrics["train/half"])

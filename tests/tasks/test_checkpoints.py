@@ -140,8 +140,11 @@ def test_foreign_checkpoints(content: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c["carsfg"].update(task="CarOracle"), "holds a task 'CarOracle', this version knows CarClassifier"),
-        (lambda c: c["carsfg"].update(task=[]), "holds a task"),
+        (
+            lambda c: c["carsfg"].update(task="CarOracle", class_path=""),
+            "holds a task 'CarOracle', this version knows CarClassifier",
+        ),
+        (lambda c: c["carsfg"].update(task=[], class_path=""), "holds a task"),
         (lambda c: c["state_dict"].pop("head.bias"), "does not fit"),
         (lambda c: c["state_dict"].update({"head.bias": torch.zeros(5)}), "does not fit"),
         (lambda c: c["hyper_parameters"].update(colour="red"), "does not fit"),

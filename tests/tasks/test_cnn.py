@@ -1,5 +1,6 @@
 """CarCNN: the configs' networks learn, and behave as a task does."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 import carsfg
 from carsfg.configs import CONFIGS
 from carsfg.errors import InputError
+from carsfg.models.cnn import CustomCNN
+from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, MakeCars, MakeTrainer
 
@@ -81,3 +84,11 @@ def test_starts_from_a_checkpoint_or_from_weights(
 def test_no_such_weights() -> None:
     with pytest.raises(InputError, match=r"no weights file nowhere\.pt"):
         CarCNN(**SMALL, weights="nowhere.pt")
+
+
+def test_the_arguments_of_the_network_are_those_of_the_task() -> None:
+    """They are listed twice, for the command line: with equal types and defaults."""
+    task, network = (inspect.signature(one).parameters for one in (CarCNN, CustomCNN))
+    shared = {name: one for name, one in network.items() if name != "image_size"}  # which every task has
+    assert [task[name] for name in shared] == list(shared.values())
+    assert {*shared} - {"he_init"} == {*CarCNN.network_arguments} - {*CarsTask.network_arguments}

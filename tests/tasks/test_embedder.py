@@ -10,6 +10,7 @@ import torch
 import carsfg
 from carsfg.callbacks import MixupCutmix, ReuseFrozenBackbone
 from carsfg.errors import InputError
+from carsfg.models.pooling import GeneralizedMean
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
@@ -152,7 +153,7 @@ def test_losses_however_they_name_their_sizes(loss: str) -> None:
 def test_arguments_that_would_be_ignored() -> None:
     with pytest.raises(InputError, match=r"name one as model\.loss"):
         extractor(loss_lr=0.1)
-    with pytest.raises(InputError, match="backbone_args are for custom_cnn alone"):
+    with pytest.raises(InputError, match="backbone_args are for custom_cnn only"):
         extractor(backbone="resnet18")
     with pytest.raises(InputError, match="custom_cnn cannot be built of"):
         extractor(backbone_args={"foo": 1})
@@ -161,3 +162,28 @@ def test_arguments_that_would_be_ignored() -> None:
 def test_metric_losses_take_no_mixed_images(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     with pytest.raises(InputError, match="leave MixupCutmix out"):
         make_trainer(callbacks=[MixupCutmix()]).fit(extractor(loss="ProxyAnchorLoss"), make_cars())
+
+
+def test_a_head_of_another_projection_is_not_taken(
+    make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    """Its shape fits, but its weights mean nothing for embeddings of another projection."""
+    path = saved(extractor(), make_trainer(limit_train_batches=1), make_cars(), tmp_path / "first.ckpt")
+    task = EmbeddingExtractor(class_names=NAMES, image_size=32, init_from=path, projection=16)
+    head: torch.Tensor = torch.load(path, weights_only=True)["state_dict"]["head.weight"]
+    assert head.shape == task.head.weight.shape
+    assert not torch.equal(head, task.head.weight)
+    assert task.still_random == ["head.bias", "head.weight", "projection.bias", "projection.weight"]
+
+
+@pytest.mark.parametrize("backbone", ["convnext_tiny", "efficientnet_b0", "mobilenet_v3_small", "timm:convnext_atto"])
+def test_gem_refuses_networks_with_negative_maps(backbone: str) -> None:
+    words = f"feature maps of '{backbone}' have negative values, which model.pooling 'gem' cannot take"
+    with pytest.raises(InputError, match=words):
+        extractor(backbone=backbone, backbone_args=None, pooling="gem", projection=8)
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2", "timm:resnet18"])
+def test_gem_takes_networks_without_negative_maps(backbone: str) -> None:
+    task = extractor(backbone=backbone, backbone_args=None, pooling="gem", projection=8)
+    assert any(isinstance(module, GeneralizedMean) for module in task.backbone.modules())

@@ -19,7 +19,8 @@ def cnn(**kwargs: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "change", [{"lr": 0.5}, {"dropout": 0.5}, {"label_smoothing": 0.1}, {"class_names": NAMES[:3]}]
+    "change",
+    [{"lr": 0.5}, {"dropout": 0.5}, {"label_smoothing": 0.1}, {"class_names": NAMES[:3]}, {"optimizer": "SGD"}],
 )
 def test_what_changes_no_embedding(change: dict[str, Any]) -> None:
     assert cnn(**change) == cnn()
@@ -42,3 +43,29 @@ def test_a_pooling_that_is_not_said_is_the_average() -> None:
         arguments: dict[str, Any] = {"backbone": "resnet18", "weights": None, "pooling": pooling}
         prints[pooling] = fingerprint(EmbeddingExtractor(class_names=NAMES, **arguments))
     assert prints[None] == prints["average"] != prints["max"]
+
+
+@pytest.mark.parametrize("name", ["widths", "units", "stem", "interpolation"])
+def test_arguments_of_the_network_count_even_if_the_tensors_are_equal(name: str) -> None:
+    torch.manual_seed(0)
+    task = CarCNN(**NETWORK)
+    before = fingerprint(task)
+    task.hparams[name] = "another"
+    assert fingerprint(task) != before
+
+
+class Tuned(CarCNN):
+    """A user's task with two arguments, one of which changes embeddings."""
+
+    network_arguments = (*CarCNN.network_arguments, "power")
+
+    def __init__(self, power: float = 1.0, patience: int = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+
+def test_a_new_argument_counts_if_the_task_lists_it() -> None:
+    prints = []
+    for arguments in ({}, {"patience": 4}, {"power": 2.0}):
+        torch.manual_seed(0)
+        prints.append(fingerprint(Tuned(**arguments, **NETWORK)))
+    assert prints[0] == prints[1] != prints[2]

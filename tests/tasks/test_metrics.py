@@ -1,10 +1,13 @@
+import math
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import precision_recall_fscore_support
 from torch.optim.swa_utils import AveragedModel
+from torchmetrics import MeanMetric
 
-from carsfg.tasks.metrics import ClassificationMetrics
+from carsfg.tasks.metrics import ClassificationMetrics, WeightedMean
 
 NAMES = ["Audi TT Coupe 2011", "Audi A5 Coupe 2012", "BMW M3 Coupe 2012", "BMW X3 SUV 2012"]
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
@@ -105,3 +108,25 @@ def test_an_average_of_the_weights_leaves_the_metrics_alone() -> None:
     assert {figures(averaged)[level] for level in ("make", "body", "year")} == {0}
     assert list(metrics.buffers()) == []
     assert all(torch.equal(averaged.group_of_class[level], groups) for level, groups in metrics.group_of_class.items())
+
+
+def test_one_nan_makes_the_loss_nan() -> None:
+    metrics = ClassificationMetrics(NAMES)
+    metrics.update(LOGITS, LABELS)
+    metrics.update(torch.tensor([[float("nan"), 0, 0, 0]]), torch.tensor([0]))
+    metrics.update(LOGITS, LABELS)
+    assert math.isnan(figures(metrics)["loss"])
+    metrics.reset()
+    metrics.update(LOGITS, LABELS)
+    assert figures(metrics)["loss"] == pytest.approx(RIGHT["loss"])
+
+
+def test_the_weighted_mean_is_that_of_torchmetrics() -> None:
+    """To the last bit, for finite values."""
+    draw = torch.Generator().manual_seed(0)
+    ours, theirs = WeightedMean(), MeanMetric()
+    for weight in (64, 64, 17):
+        value = torch.rand((), generator=draw)
+        ours.update(value, weight)
+        theirs.update(value, weight=weight)
+    assert torch.equal(ours.compute(), theirs.compute())

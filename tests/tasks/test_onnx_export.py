@@ -66,7 +66,7 @@ def test_agrees_on_a_hundred_drawn_cars(name: str, cars: StanfordCars, tmp_path:
 
 
 def test_a_graph_that_disagrees_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "AGREE", -1.0)
+    monkeypatch.setattr(onnx_export, "MAX_DIFFERENCE", -1.0)
     with pytest.raises(InputError, match="the ONNX graph differs from the checkpoint by"):
         onnx_export.export_onnx(CarCNN(class_names=NAMES, widths=[4], image_size=16).eval(), tmp_path / "car.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -1,11 +1,18 @@
 """Schedules that last as long as the run does."""
 
+import json
+import math
 from typing import Any
 
 import pytest
+import torch
 from lightning import Callback, LightningModule, Trainer
 
+from carsfg.errors import InputError
+from carsfg.tasks.optimizers import make_scheduler
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
+
+SMALL: dict[str, Any] = {"backbone": "squeezenet1_1", "freeze": True, "optimizer": "SGD", "lr": 1.0}
 
 
 class Rates(Callback):
@@ -22,7 +29,7 @@ def rates(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, *
     """The rate of each of 4 epochs' 2 steps, with 1.0 as the task's own."""
     watch = Rates()
     trainer = make_trainer(max_epochs=4, limit_train_batches=2, limit_val_batches=0, callbacks=[watch])
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True, optimizer="SGD", lr=1.0, **kwargs), make_cars())
+    trainer.fit(make_task(**SMALL, **kwargs), make_cars())
     return watch.seen
 
 
@@ -53,3 +60,90 @@ def test_a_cosine_over_the_whole_run(
     """(1 + cos(pi t / T)) / 2."""
     cosine = {"scheduler": "CosineAnnealingLR", "scheduler_interval": interval}
     assert rates(make_task, make_cars, make_trainer, **cosine) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("max_epochs", "max_steps", "epochs"), [(100, 6, 3), (-1, 6, 3), (100, 5, 3), (3, 100, 3)])
+def test_a_cosine_by_epoch_ends_with_the_steps(
+    max_epochs: int, max_steps: int, epochs: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    watch = Rates()
+    trainer = make_trainer(
+        max_epochs=max_epochs, max_steps=max_steps, limit_train_batches=2, limit_val_batches=0, callbacks=[watch]
+    )
+    trainer.fit(make_task(**SMALL, scheduler="CosineAnnealingLR"), make_cars())
+    expected = [(1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in (0, 0, 1, 1, 2, 2)]
+    assert watch.seen == pytest.approx(expected[: min(max_steps, 6)])
+
+
+def test_one_cycle_that_ends_before_the_run(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    words = "OneCycleLR lasts 7 steps, the run 8: leave total_steps and epochs out"
+    with pytest.raises(InputError, match=words):
+        rates(make_task, make_cars, make_trainer, scheduler="OneCycleLR", scheduler_args={"total_steps": 7})
+    assert (
+        len(rates(make_task, make_cars, make_trainer, scheduler="OneCycleLR", scheduler_args={"total_steps": 8})) == 8
+    )
+
+
+def test_one_cycle_rises_to_the_rate_of_each_group() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": weights[:1], "lr": 0.01}, {"params": weights[1:], "lr": 1.0}])
+    hp = {"scheduler": "OneCycleLR", "scheduler_interval": "epoch", "lr": 0.01, "scheduler_args": {"total_steps": 9}}
+    made = make_scheduler(optimizer, hp, None)
+    assert [group["max_lr"] for group in optimizer.param_groups] == [0.01, 1.0]
+    assert made["interval"] == "step"
+
+
+def test_a_plateau_lowers_the_rate(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    watch = Rates()
+    trainer = make_trainer(max_epochs=4, limit_train_batches=1, callbacks=[watch])
+    plateau = {"monitor": "val/loss", "mode": "max", "threshold": 1e9, "patience": 0, "factor": 0.5}  # never better
+    task = make_task(**SMALL, scheduler="ReduceLROnPlateau", scheduler_args=plateau)
+    trainer.fit(task, make_cars())
+    assert watch.seen == pytest.approx([1, 1, 0.5, 0.25])
+    assert json.loads(json.dumps(dict(task.hparams)))["scheduler_args"] == plateau
+
+
+@pytest.mark.parametrize(
+    ("data", "monitor", "words"),
+    [
+        ({}, None, r"ReduceLROnPlateau needs a metric to watch: set monitor in model\.scheduler_args"),
+        ({"val": "test"}, "val/loss", "monitors 'val/loss', but choosing on test images is refused"),
+        ({"val": "none"}, "val/loss", "monitors 'val/loss', but there is nothing to validate on"),
+        ({"protocol": "seed_leaky"}, "val/top1", "monitors 'val/top1', but choosing on copies of training images"),
+    ],
+)
+def test_a_plateau_of_what_must_not_choose(
+    data: dict[str, Any],
+    monitor: str | None,
+    words: str,
+    make_task: MakeTask,
+    make_cars: MakeCars,
+    make_trainer: MakeTrainer,
+) -> None:
+    arguments = {} if monitor is None else {"monitor": monitor}
+    task = make_task(**SMALL, scheduler="ReduceLROnPlateau", scheduler_args=arguments)
+    with pytest.raises(InputError, match=words):
+        make_trainer().fit(task, make_cars(**data))
+
+
+def test_a_plateau_of_the_training_loss_is_no_choice_on_test_images(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task(**SMALL, scheduler="ReduceLROnPlateau", scheduler_args={"monitor": "train/loss"})
+    trainer = make_trainer(max_epochs=2, limit_train_batches=1)
+    trainer.fit(task, make_cars(val="test"))
+    assert trainer.lr_scheduler_configs[0].monitor == "train/loss"
+
+
+@pytest.mark.parametrize("name", ["Rprop", "LBFGS"])
+def test_optimizers_without_weight_decay(
+    name: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task(**{**SMALL, "optimizer": name, "lr": 0.01})
+    before = task.head.bias.detach().clone()
+    make_trainer(limit_train_batches=1, limit_val_batches=0).fit(task, make_cars())
+    assert not torch.equal(task.head.bias, before)
+    with pytest.raises(InputError, match=f"optimizer {name}: .*unexpected keyword argument 'weight_decay'"):
+        make_task(**{**SMALL, "optimizer": name, "weight_decay": 0.1}).configure_optimizers()

@@ -1,0 +1,118 @@
+"""The network of a task: from images to embeddings and logits."""
+
+from typing import ClassVar
+
+from lightning import LightningModule
+from torch import Tensor, nn
+
+from carsfg.errors import InputError
+from carsfg.models.backbones import check_backbone, weights_are_skipped
+from carsfg.models.preprocess import Preprocess
+from carsfg.models.timm_backbones import check_normalisation
+from carsfg.tasks.checkpoints import init_from
+
+Batch = dict[str, Tensor]
+
+
+class CarsNetwork(LightningModule):
+    """Preprocessing, backbone, projection and head; `CarsTask` trains and scores them."""
+
+    # hyper-parameters that change the embedding of an image; `fingerprint` hashes them
+    network_arguments: ClassVar[tuple[str, ...]] = ("image_size", "interpolation")
+    # maps preprocessed images (B, 3, S, S) to features (B, width)
+    backbone: nn.Module
+    # modules that do not learn: kept in eval mode, so that BatchNorm statistics do not move and nothing is dropped
+    frozen_modules: list[nn.Module]
+    # names of the tensors that `init_from` did not bring
+    still_random: list[str]
+    class_names: list[str]
+    preprocess: Preprocess
+
+    def assemble(
+        self, backbone: nn.Module, width: int, dropout: float, freeze: bool = False, embedding_width: int | None = None
+    ) -> None:
+        """Put the network together, and load the checkpoint of `init_from`.
+
+        Args:
+            backbone: maps preprocessed images (B, 3, S, S) to features (B, width).
+            width: number of features W per image.
+            dropout: probability of dropout between embedding and head.
+            freeze: do not train the backbone; its BatchNorm statistics do not move either.
+            embedding_width: D, if `project` changes the width; None: that of the features.
+
+        Raises:
+            InputError: `dropout` is not a probability, or `init_from`, normalisation or image size do not fit the
+                backbone.
+        """
+        if not 0 <= dropout <= 1:
+            raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
+        options = self.hparams
+        if not weights_are_skipped():  # otherwise the network has been checked, before its checkpoint was written
+            weights = None if options["init_from"] else options.get("weights")
+            check_normalisation(options.get("backbone", ""), weights, options["mean"], options["std"])
+            check_backbone(backbone, options["image_size"], options.get("backbone", "the network"), width)
+        self.backbone, self.dropout = backbone, nn.Dropout(dropout)
+        self.head = nn.Linear(embedding_width or width, len(self.class_names))
+        if freeze:
+            self.backbone.requires_grad_(False)
+            self.frozen_modules = [self.backbone]
+            self.train()
+        init_from(self, options["init_from"])  # type: ignore[arg-type]  # a network is always part of a CarsTask
+
+    def embed_images(self, images: Tensor) -> Tensor:
+        """Map preprocessed images to features (B, width), the output of the backbone.
+
+        Args:
+            images: float (B, 3, S, S).
+        """
+        return self.backbone(images)  # type: ignore[no-any-return]
+
+    def project(self, feature: Tensor) -> Tensor:
+        """Map features to embeddings (B, D); by default the features are the embeddings.
+
+        Args:
+            feature: float (B, width), the output of the backbone.
+        """
+        return feature
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        """Map embeddings to logits (B, C), with dropout in training.
+
+        Args:
+            embedding: float (B, D).
+        """
+        return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return the embeddings (B, D) of a batch.
+
+        Args:
+            batch: with `image` (B, 3, H, W), or `feature` (B, width) instead, the output of the backbone.
+        """
+        known = "feature" in batch
+        return self.project(batch["feature"] if known else self.embed_images(self.preprocess(batch["image"])))
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map images to `embedding` (B, D) and `logits` (B, C).
+
+        Args:
+            images: RGB (B, 3, H, W) of any size, uint8 or float in 0..255.
+
+        Raises:
+            InputError: the images have another shape.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise InputError(f"images must be (batch, 3, height, width), RGB in 0..255, not {tuple(images.shape)}")
+        embedding = self.embed({"image": images})
+        return {"embedding": embedding, "logits": self.classify(embedding)}
+
+    def train(self, mode: bool = True) -> "CarsNetwork":
+        """Set training mode, but leave frozen modules in eval mode.
+
+        Args:
+            mode: False for eval mode.
+        """
+        super().train(mode)
+        for module in self.frozen_modules:
+            module.eval()
+        return self
