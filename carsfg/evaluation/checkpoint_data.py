@@ -1,20 +1,22 @@
-"""A checkpoint beside the data it is to be scored on: what made it, and whether they fit each other."""
+"""A checkpoint beside the data it is scored on: whether they fit, and the embeddings of all images."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning import LightningDataModule
 
-from carsfg.data.crop_cache import twins
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.crop_cache import duplicates
+from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.splits import holdout
 from carsfg.errors import InputError
 from carsfg.evaluation.embed import embed
+from carsfg.evaluation.loaders import labelled_batches, testing_loader, training_loader
 from carsfg.evaluation.scores import Images
 from carsfg.tasks.base import CarsTask
-from carsfg.tasks.checkpoints import check_classes, load, read_checkpoint, read_stamp
+from carsfg.tasks.checkpoints import check_classes, read_checkpoint
 
 
 @dataclass
@@ -23,83 +25,102 @@ class Subject:
 
     Attributes:
         task: the network, in eval mode.
-        stamp: what made it, as `carsfg.callbacks.record_run` has it; empty where it was trained without.
-        data: set up, under the protocol it was trained under.
+        data: DataModule that was set up for a test.
+        duplicates: number of images with a byte-identical file elsewhere, by part of the data, once the images are
+            embedded; empty if the files are not known.
     """
 
     task: CarsTask
-    stamp: dict[str, Any]
-    data: StanfordCarsDataModule
+    data: LightningDataModule
+    duplicates: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: str | Path, device: str | torch.device = "cpu", **data: Any) -> "Subject":
-        """Load a checkpoint and open the data.
+    def prepare(cls, task: CarsTask, data: LightningDataModule, path: str | Path) -> "Subject":
+        """Set the data up, and check that the network fits it.
 
         Args:
-            path: the checkpoint.
-            device: where to put the network.
-            **data: arguments of `StanfordCarsDataModule`; protocol and sizes come from the checkpoint.
+            task: the network, in eval mode.
+            data: DataModule, not set up yet.
+            path: file of the checkpoint, for messages.
 
         Raises:
-            InputError: either cannot be read, the network knows other classes, or it is called zero-shot but began in
-                one that had learned the classes it is to be tested with.
+            InputError: the data is missing, the network knows other classes, or it is called zero-shot but began in a
+                checkpoint that had learned the classes it is tested with.
         """
-        task = load(path, device)
-        stamp = read_stamp(path)
-        try:
-            module = _open(task, stamp, data)
-        except InputError as error:
-            if stamp.get("data") != "drawn cars" or data.get("drawn") is not None:
-                raise
-            raise InputError(
-                f"{path} was trained on drawn cars: add --drawn (those of demo.yaml) or --drawn=CLASSES,TRAIN,TEST,SEED"
-            ) from error
-        if module.protocol == "zero_shot":
-            _check_start(task, module.class_names, path)
-        module.prepare_data()
-        module.setup("test")
-        return cls(task, stamp, module)
+        names = getattr(data, "class_names", None)
+        if names is not None:
+            check_classes(task.class_names, names)
+        if getattr(data, "protocol", None) == "zero_shot":
+            _check_start(task, list(names or []), path)
+        data.prepare_data()
+        data.setup("test")
+        return cls(task, data)
 
     @property
-    def begins_in_unknown(self) -> str | None:
-        """The name of the checkpoint its backbone began in, if that is not there any more to be looked into."""
+    def protocol(self) -> str:
+        """Protocol of the data; `official` for a DataModule without one."""
+        return str(getattr(self.data, "protocol", "official"))
+
+    @property
+    def unknown_start(self) -> str | None:
+        """Name of the checkpoint that the training started from, if the file does not exist any more."""
         start = self.task.hparams["init_from"]
         return Path(start).name if start is not None and not Path(start).is_file() else None
 
+    def describe_data(self) -> dict[str, Any]:
+        """Return what identifies the data, as plain values; only the name for a DataModule that does not tell more."""
+        describe = getattr(self.data, "describe", None)
+        return dict(describe()) if describe is not None else {"name": type(self.data).__name__}
+
     def images(self, bfloat16: bool = False, track: Any = iter) -> tuple[Images | None, Images]:
-        """Embed all images of train and test; of a zero-shot network those of the test half alone.
+        """Embed all images of train and test.
 
         Args:
-            bfloat16: compute in it where autocast does.
+            bfloat16: use bfloat16 autocast.
             track: wraps the loader, to show progress.
+
+        Returns:
+            Training images, or None if a zero-shot network is scored or the DataModule has none; test images.
         """
+        if not isinstance(self.data, CarsDataModule):
+            return self._loaded_images(bfloat16, track)
         data = self.data
         digests = [digest for cache in data.caches for digest in cache.digests]
         first = len(data.caches[0])
-        twin, held = torch.zeros(2, len(digests), dtype=torch.bool)
-        twin[[row for group in twins(digests) for row in group]] = True
+        duplicate, held = torch.zeros(2, len(digests), dtype=torch.bool)
+        duplicate[[row for group in duplicates(digests) for row in group]] = True
         held[:first] = torch.from_numpy(holdout(data.labels[:first], digests[:first], data.split_seed))
         if data.protocol == "zero_shot":
-            rows = data.splits.test
-            return None, Images(*embed(self.task, track(data.test_dataloader()[0]), bfloat16), twin[rows], held[rows])
-        everything = Images(*embed(self.task, track(data.every_image_dataloader()), bfloat16), twin, held)
+            rows, loader = data.splits.test, track(data.test_dataloader()[0])
+            self.duplicates = {"the second half": int(duplicate[rows].sum())}
+            return None, Images(*embed(self.task, loader, bfloat16), duplicate[rows], held[rows])
+        self.duplicates = {"cars_train": int(duplicate[:first].sum()), "cars_test": int(duplicate[first:].sum())}
+        everything = Images(*embed(self.task, track(data.every_image_dataloader()), bfloat16), duplicate, held)
         return everything.take(slice(first)), everything.take(slice(first, None))
 
+    def _loaded_images(self, bfloat16: bool, track: Any) -> tuple[Images | None, Images]:
+        """Embed what the loaders of a user's own DataModule give; which files are duplicates is not known."""
+        found: list[Images | None] = []
+        for loader in (training_loader(self.data), testing_loader(self.data)):
+            if loader is None:
+                found.append(None)
+                continue
+            embedded, predicted = embed(self.task, labelled_batches(track(loader), self.task.class_names), bfloat16)
+            labels = embedded.labels.numpy()
+            held = torch.from_numpy(holdout(labels, _distinct(len(labels)), seed=0))
+            found.append(Images(embedded, predicted, torch.zeros(len(labels), dtype=torch.bool), held))
+        train, test = found
+        if test is None:
+            raise InputError(f"{type(self.data).__name__} has no test_dataloader, so there is nothing to score")
+        return train, test
 
-def _open(task: CarsTask, stamp: Mapping[str, Any], data: dict[str, Any]) -> StanfordCarsDataModule:
-    """Open the data as the network was trained on it; its classes tell the protocol where nothing else does."""
-    size = stamp.get("image_size", task.hparams["image_size"])
-    settings: dict[str, Any] = {**data, "image_size": size, "val": stamp.get("val", "holdout")}
-    names = StanfordCarsDataModule(**settings).all_class_names
-    half = task.class_names == names[: len(names) // 2]
-    protocol = stamp.get("protocol", "zero_shot" if half else "official")
-    module = StanfordCarsDataModule(**settings, protocol=protocol)
-    check_classes(task.class_names, module.class_names)
-    return module
+
+def _distinct(count: int) -> Sequence[str]:
+    return [str(number) for number in range(count)]
 
 
 def _check_start(task: CarsTask, names: list[str], path: str | Path) -> None:
-    """Follow `init_from` as far as the checkpoints are there.
+    """Follow `init_from` as far as the checkpoints exist.
 
     Raises:
         InputError: one of them knows other classes.

@@ -1,4 +1,4 @@
-"""What the words of tables and pages mean, each in one place."""
+"""Terms of tables and pages: titles of metrics, protocols and definitions."""
 
 TITLES = {
     "head_top_1": "head top-1",
@@ -11,16 +11,18 @@ TITLES = {
     "map_at_r": "MAP@R",
     "map": "mAP",
 }
+# metrics of a ranking, in the order of all tables
+RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
 PROTOCOLS = {
-    "official": "cars_train is learned from, cars_test is scored",
-    "closed_train_gallery": "each image of cars_test is searched in all of cars_train",
-    "closed_loo": "each image of cars_test is searched among the others",
-    "zero_shot": "images of the second half of the classes, of both folders, searched among themselves",
+    "official": "training on the training images, scores on the test images",
+    "closed_train_gallery": "queries are the test images, the gallery is all training images",
+    "closed_loo": "leave one out: queries are the test images, the gallery of each is all other test images",
+    "zero_shot": "training on the first half of the classes; queries and gallery are the images of the second half",
 }
 RANKINGS = {
-    "top-k": "an image of the query's class is among the first k (Recall@k)",
+    "top-k": "share of queries with an image of their class among the first k (Recall@k)",
     "precision@10": "share of images of the query's class among the first 10",
-    "R-precision": "the same among the first R, where R images of its class can be found",
-    "MAP@R": "(1/R) sum of precision@i over the ranks i <= R that hold an image of its class",
-    "mAP": "the same over all ranks",
+    "R-precision": "share of images of the query's class among the first R; R: number of such images in the gallery",
+    "MAP@R": "(1/R) sum of precision@i over the ranks i <= R that hold an image of the query's class",
+    "mAP": "(1/R) sum of precision@i over all ranks i that hold an image of the query's class",
 }

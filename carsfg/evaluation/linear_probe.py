@@ -1,4 +1,4 @@
-"""The linear probe: how well straight lines tell classes apart in embeddings that stay as they are."""
+"""Linear probe: logistic regression on fixed embeddings."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # of which one is chosen, the strongest first
-FALLBACK = 0.1  # where there is nothing to choose on
+STRENGTHS = (1.0, 0.1, 0.01, 0.001)  # of the L2 penalty, candidates in descending order
+DEFAULT_STRENGTH = 0.1  # without images to choose on
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class LinearProbe:
 
     Attributes:
         mean: (D,), of the embeddings it was fitted to.
-        deviation: (D,), likewise; 1 where they do not differ.
+        deviation: (D,), standard deviation of those embeddings; 1 where it is 0.
         weight: (C, D).
-        bias: (C,).
+        bias: float (C,), added to the logits.
     """
 
     mean: Tensor
@@ -32,23 +32,24 @@ class LinearProbe:
     ) -> "LinearProbe":
         """Minimise mean cross-entropy + strength / 2 |weight|^2 by L-BFGS, in float32, on the embeddings' device.
 
-        That is scikit-learn's `LogisticRegression(C=1 / (N strength))` after `StandardScaler`. There is one minimum, so
-        nothing is left to chance.
+        For three classes or more that is scikit-learn's `LogisticRegression(C=1 / (N strength))` behind a
+        `StandardScaler`. For two classes scikit-learn has one weight vector where this has two, so that the same
+        strength is another penalty. There is one minimum, so the result does not depend on chance.
 
         Args:
             embeddings: float (N, D).
             labels: int64 (N,).
-            classes: C.
+            classes: number C of classes, labels are 0 to C - 1.
             strength: of the L2 penalty.
-            start: where to begin, which saves time; by default all weights are 0.
+            start: a probe to start from, which saves time; by default all weights are 0.
         """
         mean, deviation = embeddings.mean(0), embeddings.std(0, correction=0)
         deviation = torch.where(deviation > 0, deviation, 1.0)
         points = (embeddings - mean) / deviation
         weight = points.new_zeros(classes, points.shape[1]) if start is None else start.weight.clone()
         bias = points.new_zeros(classes) if start is None else start.bias.clone()
-        lines = [weight.requires_grad_(), bias.requires_grad_()]
-        solver = torch.optim.LBFGS(lines, max_iter=200, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
+        parameters = [weight.requires_grad_(), bias.requires_grad_()]
+        solver = torch.optim.LBFGS(parameters, max_iter=200, tolerance_grad=1e-5, line_search_fn="strong_wolfe")
 
         def loss() -> float:
             solver.zero_grad()
@@ -66,15 +67,15 @@ class LinearProbe:
 
 
 def choose_strength(embeddings: Tensor, labels: Tensor, held: Tensor, classes: int) -> float:
-    """Return the strength, of `STRENGTHS`, that tells most held-out images; of several, the strongest.
+    """Return the strength, of `STRENGTHS`, with the highest accuracy on held-out images; of several, the strongest.
 
     Args:
         embeddings: float (N, D).
         labels: int64 (N,).
-        held: bool (N,), the images to choose on; the others are fitted to.
-        classes: C.
+        held: bool (N,), the held-out images; the probe is fitted to the others.
+        classes: number C of classes, labels are 0 to C - 1.
     """
-    best, chosen, probe = -1.0, FALLBACK, None
+    best, chosen, probe = -1.0, DEFAULT_STRENGTH, None
     if held.all() or not held.any():
         return chosen
     for strength in STRENGTHS:

@@ -1,35 +1,40 @@
-"""What a network's embeddings are good for, under every protocol that applies, with intervals."""
+"""Scores of a network under every protocol that applies, with intervals."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from carsfg.evaluation.bootstrap import intervals
-from carsfg.evaluation.linear_probe import FALLBACK, LinearProbe, choose_strength
-from carsfg.retrieval.metrics import Metric, knn_labels
-from carsfg.retrieval.ranking import Embedded, search
+from carsfg.evaluation.bootstrap import intervals, joint_intervals
+from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, LinearProbe, choose_strength
+from carsfg.retrieval.metrics import knn_labels
+from carsfg.retrieval.ranking import EmbeddedImages, search
+from carsfg.retrieval.similarity import Metric
 
-TOP = (1, 5, 10)
-RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
-ALL, WITHOUT_TWINS = "all images", "without twins"
+TOP_K = (1, 5, 10)
+# retrieval scores, and the number of ranks they look at; 0: as many as there are relevant items, or all
+RANKED = {
+    "top_1": 1, "top_5": 5, "top_10": 10, "precision_10": 10, "r_precision": 0, "map_at_r": 0, "map": 0,
+}  # fmt: skip
+ALL, WITHOUT_DUPLICATES = "all images", "without duplicates"
 
 
 @dataclass
 class Images:
-    """What a network made of the N images of a folder.
+    """Embeddings and predictions of the N images of a folder.
 
     Attributes:
         embedded: embeddings (N, D), labels and indices.
-        predicted: int64 (N,), what its head takes them for.
-        twin: bool (N,), whether another file, in either folder, has the very same bytes.
-        held: bool (N,), those that the linear probe's strength is chosen on.
+        predicted: int64 (N,), labels that the head predicts.
+        duplicate: bool (N,), whether another file, in either folder, is byte-identical.
+        held_out: bool (N,), images that the penalty of the linear probe is chosen on.
     """
 
-    embedded: Embedded
+    embedded: EmbeddedImages
     predicted: Tensor
-    twin: Tensor
-    held: Tensor
+    duplicate: Tensor
+    held_out: Tensor
 
     def take(self, where: slice | Tensor) -> "Images":
         """Return some of the images.
@@ -38,33 +43,33 @@ class Images:
             where: a slice, int64 places or bool (N,).
         """
         whole = self.embedded
-        embedded = Embedded(whole.embeddings[where], whole.labels[where], whole.indices[where])
-        return Images(embedded, self.predicted[where], self.twin[where], self.held[where])
+        embedded = EmbeddedImages(whole.embeddings[where], whole.labels[where], whole.indices[where])
+        return Images(embedded, self.predicted[where], self.duplicate[where], self.held_out[where])
 
-    def without_twins(self) -> "Images":
-        """Return the images that have no twin anywhere."""
-        return self.take(~self.twin)
+    def without_duplicates(self) -> "Images":
+        """Return the images of which no other file is a duplicate."""
+        return self.take(~self.duplicate)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure: the mean over the queries, and its 95 % interval, as fractions.
+    """One score: the mean over the queries and its 95 % interval, 0..1.
 
     Attributes:
-        images: `ALL` or `WITHOUT_TWINS`.
+        images: `ALL` or `WITHOUT_DUPLICATES`.
         protocol: `official`, `closed_train_gallery`, `closed_loo` or `zero_shot`.
-        figure: its name, such as `map_at_r`.
-        value: not a number where no query has anything to find, nor are the next two then.
-        low: end of the interval.
-        high: likewise.
-        queries: how many it is the mean of.
-        gallery: how many images were learned from or searched in.
-        left_out: how many queries had nothing to find.
+        score: its name, such as `map_at_r`.
+        value: the mean; like `low` and `high` not a number if no query has relevant items.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        queries: number of queries in the mean.
+        gallery: number of images that were learned from or searched in.
+        left_out: number of queries without relevant items.
     """
 
     images: str
     protocol: str
-    figure: str
+    score: str
     value: float
     low: float
     high: float
@@ -78,56 +83,56 @@ def evaluate_closed(
 ) -> list[Row]:
     """Score a network that learned the test images' classes: by its head, by neighbours, by a probe and by retrieval.
 
-    All figures come a second time without twins, if there are any.
+    All scores come a second time without duplicates, if there are any.
 
     Args:
         train: all images of `cars_train`.
         test: all images of `cars_test`.
         metric: `cosine` or `euclidean`.
-        knn: how many neighbours vote.
+        knn: neighbours that vote.
         strength: of the linear probe's penalty; see `probe_strength`.
         device: where the linear probe is fitted.
     """
     rows = _closed(ALL, train, test, metric, knn, strength, device)
-    if (train.twin.any() or test.twin.any()) and not (train.twin.all() or test.twin.all()):
-        fewer = train.without_twins(), test.without_twins()
-        rows += _closed(WITHOUT_TWINS, *fewer, metric, knn, strength, device)
+    if (train.duplicate.any() or test.duplicate.any()) and not (train.duplicate.all() or test.duplicate.all()):
+        fewer = train.without_duplicates(), test.without_duplicates()
+        rows += _closed(WITHOUT_DUPLICATES, *fewer, metric, knn, strength, device)
     return rows
 
 
 def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
-    """Choose the strength of the linear probe's penalty on the hold-out of train; twins have no say.
+    """Choose the strength of the linear probe's penalty on the hold-out of train, without duplicates.
 
-    It is chosen once, so that figures with and without twins differ by the twins alone.
+    It is chosen once, so that scores with and without duplicates differ by the images alone.
 
     Args:
         train: all images of `cars_train`.
         device: where to fit.
     """
-    train = train.without_twins()
+    train = train.without_duplicates()
     if not len(train.predicted):
-        return FALLBACK
+        return DEFAULT_STRENGTH
     points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
-    return choose_strength(points, labels, train.held.to(device), int(labels.max()) + 1)
+    return choose_strength(points, labels, train.held_out.to(device), int(labels.max()) + 1)
 
 
 def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
-    """Score a network by retrieval among images of classes it never learned; again without twins, if there are any.
+    """Score a network by retrieval among images of new classes; again without duplicates, if there are any.
 
     Args:
         test: the images of those classes.
         metric: `cosine` or `euclidean`.
     """
     rows = _retrieval(ALL, "zero_shot", test, None, metric)[0]
-    if test.twin.any() and not test.twin.all():
-        rows += _retrieval(WITHOUT_TWINS, "zero_shot", test.without_twins(), None, metric)[0]
+    if test.duplicate.any() and not test.duplicate.all():
+        rows += _retrieval(WITHOUT_DUPLICATES, "zero_shot", test.without_duplicates(), None, metric)[0]
     return rows
 
 
 def _closed(
     images: str, train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device
 ) -> list[Row]:
-    """Compute all figures of one choice of images."""
+    """Compute all scores of one choice of images."""
     gallery, neighbours = _retrieval(images, "closed_train_gallery", test, train, metric, knn)
     truth = test.embedded.labels
     right = {
@@ -136,11 +141,13 @@ def _closed(
         "linear_probe": _probe(train, test, strength, device) == truth,
     }
     among_themselves, _ = _retrieval(images, "closed_loo", test, None, metric)
-    return [*_rows(images, "official", right, len(train.predicted), 0), *gallery, *among_themselves]
+    ends = intervals(_stack(right))
+    official = _rows(images, "official", right, ends, len(truth), len(train.predicted), 0)
+    return [*official, *gallery, *among_themselves]
 
 
 def _probe(train: Images, test: Images, strength: float, device: str | torch.device) -> Tensor:
-    """Return what a linear probe, fitted to all of train, takes the test images for, int64 (N,)."""
+    """Return the labels that a linear probe, fitted to all of train, predicts for the test images, int64 (N,)."""
     points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
     classes = int(torch.cat([train.embedded.labels, test.embedded.labels]).max()) + 1
     probe = LinearProbe.fit(points, labels, classes, strength)
@@ -150,18 +157,31 @@ def _probe(train: Images, test: Images, strength: float, device: str | torch.dev
 def _retrieval(
     images: str, protocol: str, queries: Images, gallery: Images | None, metric: Metric, knn: int = 1
 ) -> tuple[list[Row], Tensor]:
-    """Return the figures of a search, and the neighbours it found, at least `knn`, int64 (Q, K)."""
+    """Return the scores of a search, and the neighbours it found, at least `knn`, int64 (Q, K)."""
     where = None if gallery is None else gallery.embedded
-    found = search(queries.embedded, where, TOP, [knn], metric)
+    found = search(queries.embedded, where, TOP_K, [knn], metric)
     count = len(queries.predicted) - 1 if gallery is None else len(gallery.predicted)
     by_query = {name: found.by_query[name] for name in RANKED}
-    return _rows(images, protocol, by_query, count, int(found.figures["left_out"])), found.neighbours
+    if gallery is None:  # each image is a query and a gallery item
+        own, values = queries.embedded, _stack(by_query)
+        ends = joint_intervals(own.embeddings, own.labels, values, RANKED, metric)
+    else:
+        ends = intervals(_stack(by_query))
+    queried = len(by_query["map"])
+    rows = _rows(images, protocol, RANKED, ends, queried, count, int(found.metrics["left_out"]))
+    return rows, found.neighbours
 
 
-def _rows(images: str, protocol: str, by_query: dict[str, Tensor], gallery: int, left_out: int) -> list[Row]:
-    """Make one row of each figure, from its values (Q,)."""
-    values = torch.stack([value.double() for value in by_query.values()], 1)
+def _rows(
+    images: str, protocol: str, names: Iterable[str], ends: Tensor, queries: int, gallery: int, left_out: int
+) -> list[Row]:
+    """Make one row of each column of the means and intervals, (3, M)."""
     return [
-        Row(images, protocol, name, value, low, high, len(values), gallery, left_out)
-        for name, (value, low, high) in zip(by_query, intervals(values).T.tolist(), strict=True)
+        Row(images, protocol, name, value, low, high, queries, gallery, left_out)
+        for name, (value, low, high) in zip(names, ends.T.tolist(), strict=True)
     ]
+
+
+def _stack(by_query: Mapping[str, Tensor]) -> Tensor:
+    """Return the values of all queries by score, float64 (Q, M)."""
+    return torch.stack([value.double() for value in by_query.values()], 1)

@@ -1,6 +1,7 @@
-"""The table of `carsfg evaluate`: every figure with its interval, and below it what each of them means."""
+"""The table of `carsfg evaluate`: each score with its interval, and the definitions of all scores below."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 
 from carsfg.evaluation.glossary import PROTOCOLS, RANKINGS, TITLES
-from carsfg.evaluation.scores import WITHOUT_TWINS, Row
+from carsfg.evaluation.scores import WITHOUT_DUPLICATES, Row
 
 NO_ZERO_SHOT = "not shown: only for checkpoints trained on the first half of the classes"
 NEAREST = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
 def print_evaluation(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
-    """Print figures as `value [low, high]` in percent, protocol below protocol, their definitions, and what was scored.
+    """Print scores as `value [low, high]` in percent by protocol, then their definitions and how they were computed.
 
     Args:
-        rows: all figures.
-        facts: what was scored and how, as `carsfg evaluate --json` writes it.
+        rows: all scores.
+        facts: checkpoint, data and settings, as `carsfg evaluate --json` writes them.
     """
     console = Console(markup=False, highlight=False)
     title = f"{facts['task']} trained under {facts['protocol']}, scored on {facts['data']}"
@@ -33,21 +34,21 @@ def print_evaluation(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
 
 
 def _table(rows: Sequence[Row], title: str) -> Table:
-    """Lay out a column for each choice of images, and a row for each figure, under its protocol."""
+    """Make a column per choice of images, and a row per score under its protocol."""
     columns = list(dict.fromkeys(row.images for row in rows))
-    cells = {(row.images, row.protocol, row.figure): row for row in rows}
+    cells = {(row.images, row.protocol, row.score): row for row in rows}
     table = Table("in %", *columns, title=title, title_justify="left")
     for protocol in dict.fromkeys(row.protocol for row in rows):
-        figures = list(dict.fromkeys(row.figure for row in rows if row.protocol == protocol))
-        table.add_row(protocol, *(_extent(cells[column, protocol, figures[0]]) for column in columns), style="bold")
-        for figure in figures:
-            shown = [_cell(cells[column, protocol, figure]) for column in columns]
-            table.add_row(f"  {_title(figure)}", *shown, end_section=figure == figures[-1])
+        scores = list(dict.fromkeys(row.score for row in rows if row.protocol == protocol))
+        table.add_row(protocol, *(_extent(cells[column, protocol, scores[0]]) for column in columns), style="bold")
+        for score in scores:
+            shown = [_cell(cells[column, protocol, score]) for column in columns]
+            table.add_row(f"  {_title(score)}", *shown, end_section=score == scores[-1])
     return table
 
 
-def _title(figure: str) -> str:
-    return TITLES.get(figure) or figure.replace("knn_", "k-NN, k = ")
+def _title(score: str) -> str:
+    return TITLES.get(score) or score.replace("knn_", "k-NN, k = ")
 
 
 def _extent(row: Row) -> str:
@@ -62,7 +63,7 @@ def _cell(row: Row) -> str:
 
 
 def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
-    """Say what is in the table, and what is not, a line each."""
+    """Return the definition of each score in the table, by name."""
     shown, knn = {row.protocol for row in rows}, facts["knn"]
     interval = f"{100 * facts['interval']:.0f} % interval: percentile bootstrap, {facts['resamples']:,} resamples"
     definitions = {"value [low, high]": f"mean over queries, and {interval}"}
@@ -71,40 +72,46 @@ def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str
     if "official" in shown:
         strength = facts["probe_strength"]
         definitions |= {
-            "head top-1": "the network's own last layer has its largest logit for the right class",
-            _title(f"knn_{knn}"): f"the class of most of the {knn} nearest in cars_train is right; ties: lowest label",
-            "linear probe": f"logistic regression on standardised embeddings; L2 {strength:g}, by hold-out of train",
+            "head top-1": "share of images whose largest logit is that of their class",
+            _title(
+                f"knn_{knn}"
+            ): f"share of images with a right majority of the {knn} nearest training images; ties: lowest label",
+            "linear probe": f"logistic regression on standardised embeddings; L2 {strength:g}, chosen on a hold-out",
         }
-    nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; a query itself left out by index"
+    nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; the query itself is excluded by its index"
     return definitions | RANKINGS | {"nearest": nearest}
 
 
 def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
-    """Say what was left out, what made the network, and what scored it."""
-    stamp, begun, here = facts["stamp"], facts["began_in_unknown"], facts["split_hash"]
-    notes = {WITHOUT_TWINS: _twins(facts["twins"]), "nothing to find": _nothing_to_find(rows)}
+    """Return remarks on excluded images, on the training of the network, and on the settings of the evaluation."""
+    trained, begun, here = facts["trained"], facts["unknown_start"], facts["split_hash"]
+    notes = {WITHOUT_DUPLICATES: _duplicates(facts["duplicates"]), "no relevant image": _left_out(rows)}
     if facts["protocol"] == "zero_shot":
-        notes["no head"] = "nor k-NN nor linear probe: the network knows none of the classes it is tested with"
+        notes["no head"] = "no k-NN and no linear probe either: none of the tested classes were learned"
         if begun:
-            notes["beware"] = f"began in {begun}, which is not there: if that knew all classes, this is not zero-shot"
+            notes["warning"] = f"training began in {begun}, which is missing: not zero-shot if that knew all classes"
     if facts["protocol"] == "seed_leaky":
-        notes["seed_leaky"] = "its validation figures are of copies of training images; those above are honest"
-    if stamp.get("split_hash", here) != here:
-        notes["other files"] = f"the images or splits (hash {here}) are not those of training ({stamp['split_hash']})"
-    made = f"weights {stamp.get('weights')}, chosen on {stamp.get('chosen_on')}, seed {stamp.get('seed')}"
-    notes["trained"] = f"{made}, {stamp.get('max_epochs')} epochs, {stamp.get('precision')}" if stamp else "no stamp"
+        notes["seed_leaky"] = (
+            "its validation metrics are of copies of training images; the scores above are of test images"
+        )
+    if trained.get("split_hash", here) != here:
+        notes["other files"] = f"images or splits (hash {here}) differ from those of training ({trained['split_hash']})"
+    made = "weights {weights}, chosen on {chosen_on}, seed {seed}, {max_epochs} epochs, {precision}"
+    notes["trained"] = made.format_map(defaultdict(lambda: "unknown", trained)) if trained else "no run record"
     size = f"{facts['image_size']} pixels, {facts['precision']}, {facts['device']}"
     return notes | {"scored": f"{size}, {facts['checkpoint']}"}
 
 
-def _twins(counts: Mapping[str, int]) -> str:
+def _duplicates(counts: Mapping[str, int]) -> str:
+    if not counts:
+        return "the files are not known, so duplicates are not left out"
     if not sum(counts.values()):
         return "no two image files are byte-identical"
     listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
-    return f"{listed} left out of all: another file has their bytes"
+    return f"{listed} are left out: another file has the same bytes"
 
 
-def _nothing_to_find(rows: Sequence[Row]) -> str:
+def _left_out(rows: Sequence[Row]) -> str:
     counts = {(row.protocol, row.images): row.left_out for row in rows if row.left_out}
     listed = [f"{count} in {protocol}, {images}" for (protocol, images), count in counts.items()]
-    return f"queries left out: {'; '.join(listed)}" if listed else "no query"
+    return f"queries left out: {'; '.join(listed)}" if listed else "no query is left out"

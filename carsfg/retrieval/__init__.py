@@ -1,1 +1,1 @@
-"""Retrieval: metrics of rankings, the gallery that is searched, and the callback that computes them."""
+"""Retrieval: similarity scores, rankings and their metrics as pure functions, and FAISS indexes."""

@@ -1,4 +1,4 @@
-"""The nearest of what an index or a heap brings: by score, ties by gallery index, whatever it does with ties itself."""
+"""The k best by score, ties by gallery index, from an index or a heap that orders ties in any way."""
 
 from collections.abc import Callable
 
@@ -8,23 +8,23 @@ from torch import Tensor
 Fetch = Callable[[slice | Tensor, int], tuple[Tensor, Tensor]]
 
 
-def settle(fetch: Fetch, k: int, most: int) -> tuple[Tensor, Tensor]:
-    """Fetch one more than is wanted, and twice as many for the queries with a tie on the last place.
+def exact_top_k(fetch: Fetch, k: int, count: int) -> tuple[Tensor, Tensor]:
+    """Fetch one item more than k, and twice as many for the queries with a tie on the last place.
 
     Args:
-        fetch: gives scores and gallery indices (B, n) of some of the queries, their n best in any order; -1 where
-            there are no more.
-        k: how many are wanted, at most `most`.
-        most: how many there are.
+        fetch: gives scores and gallery indices (B, n) of some of the queries, their n best in any order; the index is
+            -1 where there are no more.
+        k: items to find per query, at most `count`.
+        count: items that can be found at most.
 
     Returns:
         Scores, float32 (Q, k), and gallery indices, int64 (Q, k), best first; where there are no more, -inf and -1.
     """
-    fetched = min(k + 1, most)
+    fetched = min(k + 1, count)
     scores, indices = _by_score_then_index(*fetch(slice(None), fetched))
     last, beyond = scores[:, k - 1], scores[:, -1]
-    while fetched < most and (cut := (last == beyond) & torch.isfinite(last)).any():
-        fetched = min(2 * fetched, most)
+    while fetched < count and (cut := (last == beyond) & torch.isfinite(last)).any():
+        fetched = min(2 * fetched, count)
         again = _by_score_then_index(*fetch(cut, fetched))
         scores[cut, :k], indices[cut, :k] = again[0][:, :k], again[1][:, :k]
         beyond[cut] = again[0][:, -1]
@@ -37,7 +37,7 @@ def pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
     Args:
         scores: float32 (Q, K).
         indices: int64 (Q, K).
-        k: at least K.
+        k: number of results wanted, at least the width K of `scores`.
     """
     missing, fill = k - scores.shape[1], torch.nn.functional.pad
     return fill(scores, (0, missing), value=-torch.inf), fill(indices, (0, missing), value=-1)

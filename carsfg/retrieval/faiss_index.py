@@ -1,5 +1,8 @@
 """FAISS: building, searching, reading and writing indexes. The only file that imports it."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,13 @@ import torch
 from torch import Tensor
 
 from carsfg.errors import InputError
-from carsfg.retrieval.exact_top_k import pad, settle
+from carsfg.retrieval.exact_top_k import exact_top_k, pad
 
 METRICS = {"cosine": faiss.METRIC_INNER_PRODUCT, "euclidean": faiss.METRIC_L2}
-TRAINED = 100_000  # embeddings that an approximate index learns its cells from
+TRAINING_VECTORS = 100_000  # that an approximate index learns its lists and codes from, at most
+CHECKED_VECTORS = 32  # that a new index is tried with
+NORM_TOLERANCE = 1e-3  # by which the transforms of an index may change the length of unit vectors
+MAX_COSINE = 1.5  # of a new index; coarse codes give cosines of up to 1.3
 
 
 def make_index(vectors: Tensor, factory: str, metric: str) -> Any:
@@ -20,23 +26,67 @@ def make_index(vectors: Tensor, factory: str, metric: str) -> Any:
 
     Args:
         vectors: of length 1 if they are compared by cosine.
-        factory: FAISS's description of the index.
+        factory: FAISS's description of the index, such as `Flat`.
         metric: `cosine` or `euclidean`.
 
     Raises:
-        InputError: FAISS cannot build such an index.
+        InputError: FAISS cannot build such an index, or its scores are not similarities or distances.
     """
     try:
+        if not factory.strip():
+            raise RuntimeError("it is empty, write Flat for an exact index")
         index = faiss.index_factory(vectors.shape[1], factory, METRICS[metric])
-        sample = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:TRAINED]
+        sample = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:TRAINING_VECTORS]
         index.train(vectors[sample.sort().values].numpy())
+        _check_kind(index, factory, metric, vectors)
         index.add(vectors.numpy())
-        if isinstance(index, faiss.IndexIVF):
-            index.make_direct_map()  # so that it can give vectors back
+        lists = faiss.try_extract_index_ivf(index)
+        if lists is not None:
+            lists.make_direct_map()  # so that it can give vectors back
+        _check_scores(index, metric, vectors)
     except (RuntimeError, AssertionError) as error:
-        said = str(error).strip().splitlines()[-1].rpartition("Error: ")[2]
-        raise InputError(f"no index {factory!r} of {len(vectors)} x {vectors.shape[1]} embeddings: {said}") from error
+        size = f"{len(vectors)} x {vectors.shape[1]} embeddings"
+        raise InputError(f"cannot build the index {factory!r} of {size}: {faiss_message(error)}") from error
     return index
+
+
+def _check_kind(index: Any, factory: str, metric: str, vectors: Tensor) -> None:
+    """Refuse a trained index whose scores would mean something else than the metric says.
+
+    Raises:
+        RuntimeError: its scores count bits, belong to the other metric, or are not cosines of the embeddings.
+    """
+    inner, transforms = index, []
+    if isinstance(index, faiss.IndexPreTransform):
+        inner = faiss.downcast_index(index.index)
+        chain: Any = index.chain  # a vector of C++, which its stubs call a list
+        transforms = [faiss.downcast_VectorTransform(chain.at(place)) for place in range(chain.size())]
+    if isinstance(inner, faiss.IndexLSH):
+        raise RuntimeError("LSH counts the bits that differ, which is not a distance; choose Flat, IVF, HNSW, SQ or PQ")
+    if index.metric_type != METRICS[metric] or inner.metric_type != METRICS[metric]:
+        raise RuntimeError(f"it cannot compare by {metric}; choose Flat, IVF, HNSW, SQ or PQ")
+    changed = some = vectors[:CHECKED_VECTORS].numpy()
+    for transform in transforms:
+        changed = transform.apply(np.ascontiguousarray(changed))
+    if metric == "cosine" and np.abs(np.linalg.norm(changed, axis=1) - np.linalg.norm(some, axis=1)).max() > (
+        NORM_TOLERANCE
+    ):
+        parts = factory.split(",")
+        better = ",".join([*parts[: len(transforms)], "L2norm", *parts[len(transforms) :]])
+        raise RuntimeError(f"its transform changes the length of vectors, so that scores are not cosines; use {better}")
+
+
+def _check_scores(index: Any, metric: str, vectors: Tensor) -> None:
+    """Refuse an index that has not learned its codes, as some kinds do from too few vectors.
+
+    Raises:
+        RuntimeError: its scores are far beyond those that are possible.
+    """
+    some = vectors[:CHECKED_VECTORS]
+    scores, places = search_index(index, some, 1)
+    most = MAX_COSINE if metric == "cosine" else 16 * float(vectors.square().sum(1).max()) + 1e-30
+    if not (scores[places >= 0].abs() <= most).all():
+        raise RuntimeError(f"its scores reach {float(scores[places >= 0].abs().max()):.0e}; it needs more embeddings")
 
 
 def search_index(index: Any, vectors: Tensor, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -45,18 +95,23 @@ def search_index(index: Any, vectors: Tensor, k: int, among: Tensor | None = Non
     Args:
         index: as `make_index` makes it.
         vectors: float32 (Q, D).
-        k: how many.
+        k: items to find per query.
         among: bool (N,), the items to search; an approximate index looks as far as it otherwise does.
 
     Raises:
-        InputError: such an index cannot search among some.
+        InputError: this kind of index cannot search some of its items only.
     """
     # pytorch-metric-learning imports faiss.contrib.torch_utils, whose own `search` knows no `params`
     search = getattr(index, "search_numpy", index.search)
     try:
         distances, found = search(vectors.numpy(), k, params=None if among is None else _parameters(index, among))
     except RuntimeError as error:
-        raise InputError(f"this gallery's index cannot search like that: {faiss_said(error)}") from error
+        if among is None:
+            raise InputError(f"the gallery's index cannot be searched: {faiss_message(error)}") from error
+        kind = type(index).__name__
+        raise InputError(
+            f"the gallery's index ({kind}) cannot search some of its images only: index them with Flat, IVF or HNSW"
+        ) from error
     return torch.from_numpy(distances), torch.from_numpy(found)
 
 
@@ -70,28 +125,31 @@ def _parameters(index: Any, among: Tensor) -> Any:
     return kinds.SearchParameters(sel=some)
 
 
-def vector_of(index: Any, place: int) -> Tensor | None:
+def reconstruct(index: Any, place: int) -> Tensor | None:
     """Return a vector, float32 (D,), as the index keeps it; None where it cannot give it back.
 
     Args:
         index: as `make_index` makes it.
         place: of the vector, 0..N-1.
     """
+    lists = None if isinstance(index, faiss.IndexRefine) else faiss.try_extract_index_ivf(index)
+    if isinstance(faiss.downcast_index(lists) if lists else None, faiss.IndexIVFFastScan):
+        return None  # FAISS 1.11 to 1.15 read beyond their blocks, which may end the process
     try:
         return torch.from_numpy(index.reconstruct(place, np.empty(index.d, np.float32)))
     except RuntimeError:
         return None
 
 
-def look_at(index: Any, effort: int) -> None:
-    """Set how much of an approximate index is looked at: `nprobe` lists, or `efSearch` nodes of a graph.
+def set_effort(index: Any, effort: int) -> None:
+    """Set how much of an approximate index is searched: `nprobe` lists, or `efSearch` nodes of a graph.
 
     Args:
         index: as `make_index` makes it; it is changed.
-        effort: how many lists or nodes.
+        effort: lists or nodes.
 
     Raises:
-        InputError: the index has no such thing: it is exact, or of a kind that carsfg does not know.
+        InputError: the index has no such setting: it is exact, or of a kind that carsfg does not know.
     """
     for name in ("nprobe", "efSearch"):
         try:
@@ -99,35 +157,51 @@ def look_at(index: Any, effort: int) -> None:
             return
         except RuntimeError:
             continue
-    raise InputError("how far to look can be set for IVF and HNSW indexes alone")
+    raise InputError("the effort of a search can be set for IVF and HNSW indexes only")
 
 
 def write_index(index: Any, path: Path) -> None:
-    """Write an index; raises what `faiss_said` can explain.
+    """Write an index; raises what `faiss_message` can explain.
 
     Args:
         index: as `make_index` makes it.
         path: the file to write.
     """
-    faiss.write_index(index, str(path))
+    path.touch()
+    with _readable_name(path, "r+b") as name:
+        faiss.write_index(index, name)
 
 
 def read_index(path: Path, mmap: bool) -> Any:
-    """Read an index, or map it from its file; raises what `faiss_said` can explain.
+    """Read an index, or map it from its file; raises what `faiss_message` can explain.
 
     Args:
         path: the file that `write_index` wrote.
         mmap: leave the index on disk.
     """
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+    with _readable_name(path, "rb") as name:
+        return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+
+
+@contextmanager
+def _readable_name(path: Path, mode: str) -> Iterator[str]:
+    """Give a name of an existing file that FAISS can open: it knows no names that are not UTF-8."""
+    name = str(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # on Linux and macOS alone, where an open file has a second name
+        with path.open(mode) as file:
+            yield f"/dev/fd/{file.fileno()}"
+    else:
+        yield name
 
 
 def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Find the k highest of given scores by FAISS's heaps, ties by gallery index; see `metrics.score_chunks`.
+    """Find the k highest of given scores by FAISS's heaps, ties by gallery index; see `similarity.score_chunks`.
 
     Args:
-        scores: float32 (Q, G); what has -inf is not found.
-        k: how many.
+        scores: float32 (Q, G); an item with the score -inf is not found.
+        k: items to find per query.
 
     Returns:
         Scores, float32 (Q, k), and gallery indices, int64 (Q, k); where there are no more, -inf and -1.
@@ -136,6 +210,7 @@ def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     def fetch(rows: slice | Tensor, count: int) -> tuple[Tensor, Tensor]:
         some = scores[rows].contiguous()
         found, indices = torch.empty(len(some), count), torch.empty(len(some), count, dtype=torch.int64)
+        # heaps and pointers as in FAISS's own ResultHeap, which would need a copy of all G indices for each query
         heaps = faiss.float_minheap_array_t()
         heaps.nh, heaps.k = found.shape
         heaps.val, heaps.ids = faiss.swig_ptr(found.numpy()), faiss.swig_ptr(indices.numpy())
@@ -144,13 +219,20 @@ def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         heaps.reorder()
         return found, indices
 
-    return pad(*settle(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
+    return pad(*exact_top_k(fetch, min(k, scores.shape[1]), scores.shape[1]), k)
 
 
-def faiss_said(error: Exception) -> str:
-    """Return what is wrong, without the C++ around it.
+def faiss_message(error: Exception) -> str:
+    """Return the message of an error without the C++ signature and the place in the source around it.
 
     Args:
-        error: what FAISS raised.
+        error: raised by FAISS, or any other.
     """
-    return str(error).strip().splitlines()[-1].rpartition("Error: ")[2].rpartition("failed: ")[2]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    text = re.sub(r"^.*\.(?:cpp|h|cu):\d+: ", "", lines[-1])
+    condition = re.match(r"Error: '(.*)' failed:? ?(.*)$", text)
+    if condition is None:
+        return text.removeprefix("Error: ")
+    if "METRIC_L2" in condition[1] and not condition[2]:
+        return "it compares by Euclidean distance only; choose Flat, IVF, HNSW, SQ or PQ"
+    return condition[2] or f"FAISS needs {condition[1]}"

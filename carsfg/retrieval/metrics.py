@@ -2,19 +2,14 @@
 
 A query has R relevant gallery items, those of its class. Gallery items are ranked by score, ties by gallery index; a
 query that lies in the gallery itself is left out by its index, never by its distance. rel(i) is 1 where the item at
-rank i is relevant, and P(i) the share of relevant items among the first i. Queries with R = 0 have no figure.
+rank i is relevant, and P(i) the share of relevant items among the first i. Queries with R = 0 have no score.
 """
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-
-Metric = Literal["cosine", "euclidean"]
-CHUNK_BYTES = 256 * 2**20  # of scores, sorted scores and keys that are held at a time
 
 
 def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor | None = None) -> Tensor:
@@ -46,7 +41,7 @@ def top_k(hits: Tensor, k: int) -> Tensor:
 
     Args:
         hits: bool (Q, K).
-        k: how many count.
+        k: ranks to look at.
     """
     return hits[:, :k].any(1).float()
 
@@ -56,7 +51,7 @@ def precision_at_k(hits: Tensor, k: int) -> Tensor:
 
     Args:
         hits: bool (Q, K).
-        k: how many count.
+        k: ranks to look at.
     """
     return hits[:, :k].sum(1) / k
 
@@ -83,37 +78,13 @@ def map_at_r(hits: Tensor, relevant: Tensor) -> Tensor:
     return (first * first.cumsum(1) / ranks).sum(1) / relevant
 
 
-def score_chunks(
-    queries: Tensor, gallery: Tensor, itself: Tensor | None = None, metric: Metric = "cosine"
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield rows of the queries, int64 (B,), and their scores with all of the gallery, float32 (B, G).
-
-    A score is the cosine similarity, or q.g - |g|^2 / 2, which is highest where the Euclidean distance is least. That
-    of a query with itself is -inf: it is not in the ranking. Scores, and what `average_precision_of_scores` makes of
-    them, take at most 256 MiB, or 24 G bytes if that is more, beside the inputs.
-
-    Args:
-        queries: float32 (Q, D), as `prepare` gives them.
-        gallery: float32 (G, D), likewise.
-        itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
-        metric: `cosine` or `euclidean`.
-    """
-    offset = gallery.square().sum(1) / 2 if metric == "euclidean" else None
-    step = max(1, CHUNK_BYTES // (24 * len(gallery)))
-    for rows in torch.split(torch.arange(len(queries)), step):
-        scores = queries[rows] @ gallery.T
-        if offset is not None:
-            scores -= offset
-        yield rows, scores if itself is None else scores.scatter_(1, itself[rows, None], -torch.inf)
-
-
 def average_precision_of_scores(scores: Tensor, query_labels: Tensor, gallery_labels: Tensor) -> Tensor:
     """Return AP over the whole ranking, (1/R) sum over i of P(i) rel(i), float64 (Q,); not a number where R = 0.
 
     The rank of each relevant item is one more than the count of items above it, looked up in the sorted scores.
 
     Args:
-        scores: float32 (Q, G), the higher the nearer; what has -inf is not in the ranking.
+        scores: float32 (Q, G), higher is nearer; an item with -inf is not in the ranking.
         query_labels: int64 (Q,).
         gallery_labels: int64 (G,).
     """
@@ -163,29 +134,19 @@ def _order_keys(scores: Tensor) -> Tensor:
 def knn_labels(neighbours: Tensor, gallery_labels: Tensor, k: int) -> Tensor:
     """Return the label that most of the first k neighbours have, int64 (Q,); of several, the smallest.
 
-    Source: `sklearn.neighbors.KNeighborsClassifier`, uniform weights.
+    -1 where there is no neighbour. Source: `sklearn.neighbors.KNeighborsClassifier`, uniform weights.
 
     Args:
         neighbours: int64 (Q, K), gallery indices, nearest first; -1 stands for none.
         gallery_labels: int64 (G,).
-        k: how many vote.
+        k: neighbours that vote.
     """
     first = neighbours[:, :k]
     classes = int(gallery_labels.max()) + 1
     votes = torch.zeros(len(first), classes, dtype=torch.int64)
     votes.scatter_add_(1, gallery_labels[first], (first >= 0).long())
-    return (votes * classes - torch.arange(classes)).argmax(1)  # no two are equal, so that nothing is left to chance
-
-
-def prepare(embeddings: Tensor, metric: Metric) -> Tensor:
-    """Return float32 embeddings on the CPU, of length 1 if they are compared by cosine.
-
-    Args:
-        embeddings: (N, D), of any kind of float, on any device.
-        metric: `cosine` or `euclidean`.
-    """
-    embeddings = embeddings.detach().float().cpu()
-    return torch.nn.functional.normalize(embeddings, dim=1) if metric == "cosine" else embeddings
+    winners = (votes * classes - torch.arange(classes)).argmax(1)  # no two are equal: argmax may return any of those
+    return torch.where((first >= 0).any(1), winners, -1)
 
 
 def _first_r(hits: Tensor, relevant: Tensor) -> Tensor:

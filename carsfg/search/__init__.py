@@ -1,1 +1,1 @@
-"""Galleries and search with a photo."""
+"""Galleries: building, storing and calibrating them, and search with a photo."""

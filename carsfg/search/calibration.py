@@ -1,8 +1,8 @@
-"""Whether a photo shows a car like those in a gallery, by how near the nearest of them is.
+"""Whether a photo shows a car like those in a gallery, by the score of its nearest image.
 
-The score is a conformal p-value: p = (1 + count of known cars that lie no nearer to their nearest) / (n + 1).
-Of further photos of known cars a share of at most p scores below p, if they are like those it was calibrated with;
-where these were trained on, they lie nearer to each other than others do, and p is too small.
+The p-value is conformal: p = (1 + number of calibration cars that are no nearer to their nearest image) / (n + 1).
+Of further photos of known classes a share of at most p is below p, if they are like those of the calibration. Where the
+calibration images are training images, they are nearer to each other than new photos are, and p is too small.
 Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; the nearest neighbour's similarity
 as the score: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", 2022.
 """
@@ -15,29 +15,50 @@ from torch import Tensor
 
 from carsfg.search.gallery import Gallery
 
-UNKNOWN = 0.05  # below this p, a photo is said to show no car of the gallery's
-DIGITS = 6  # of a score that say something: in float32 the cosine of equal images is 1 to within some 1e-7
-MOST = 2000  # known cars that are kept: enough for steps of 0.05 %
+MIN_KNOWN_P = 0.05  # a photo with a smaller p-value is said not to show a car like those in the gallery
+SCORE_DIGITS = 6  # digits of a score that mean something: in float32 the cosine of equal images is 1 to within 1e-7
+MAX_CALIBRATION_IMAGES = 2000  # scores that are kept: p-values in steps of 0.05 %
+MIN_CALIBRATION_IMAGES = 1000  # if so many are left without duplicates, no more are searched
+MAX_SEARCHED_IMAGES = 10 * MAX_CALIBRATION_IMAGES
+SAME_DISTANCE = 1e-3  # of the embeddings' length; by cosine 1 - score is half its square, which float32 cannot resolve
 
 
 def calibrate(gallery: Gallery, embeddings: Tensor, itself: bool) -> list[float]:
-    """Return ascending scores of known cars with what is nearest to them.
+    """Return the scores of cars of known classes with their nearest image, ascending.
+
+    The gallery's own images are searched among the others; those whose nearest has the same embedding are left out, for
+    a duplicate is nearer than any new photo would be.
 
     Args:
-        gallery: what they are searched in.
-        embeddings: float (N, D) of known cars; at most 2,000 of them are drawn.
-        itself: they are the gallery's own, in its order: each is searched among the others.
+        gallery: index in which the nearest images are found.
+        embeddings: float (N, D) of cars of known classes; at most 2,000 of them are drawn.
+        itself: they are the gallery's own images, in its order.
     """
-    some = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))[:MOST]
-    scores, _ = gallery.search(embeddings[some], 1, some if itself else None)
-    return sorted(round(one, DIGITS) for one in scores.flatten().tolist() if one > -torch.inf)
+    order = torch.randperm(len(embeddings), generator=torch.Generator().manual_seed(0))
+    kept: list[float] = []
+    for some in torch.split(order[:MAX_SEARCHED_IMAGES], MAX_CALIBRATION_IMAGES):
+        scores, places = gallery.search(embeddings[some], 1, some if itself else None)
+        found = places[:, 0] >= 0
+        if itself:
+            found &= ~_is_same(embeddings[some], embeddings[places[:, 0]])
+        kept += scores[found, 0].tolist()
+        if len(kept) >= MIN_CALIBRATION_IMAGES:
+            break
+    return sorted(round(score, SCORE_DIGITS) for score in kept[:MAX_CALIBRATION_IMAGES])
 
 
-def known_p(score: float, known: Sequence[float]) -> float:
-    """Return the p-value of a photo whose nearest image has this score; `known` is ascending.
+def _is_same(one: Tensor, other: Tensor) -> Tensor:
+    """Whether embeddings (N, D) are those of the same image, bool (N,), up to rounding in a batch."""
+    distance = (one.float() - other.float()).norm(dim=1)
+    same: Tensor = distance <= SAME_DISTANCE * one.float().norm(dim=1)
+    return same
+
+
+def p_value(score: float, calibration: Sequence[float]) -> float:
+    """Return the p-value of a photo as one of a known car, 0..1.
 
     Args:
-        score: as `Gallery.search` gives it.
-        known: as `calibrate` gives them.
+        score: of the photo's nearest image, as `Gallery.search` gives it.
+        calibration: as `calibrate` gives it.
     """
-    return (1 + bisect_right(known, round(score, DIGITS))) / (len(known) + 1)
+    return (1 + bisect_right(calibration, round(score, SCORE_DIGITS))) / (len(calibration) + 1)

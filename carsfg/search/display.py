@@ -1,4 +1,4 @@
-"""What a visual search found: as lines in a terminal, and as a picture."""
+"""Answers of a visual search as lines in a terminal, and as a figure."""
 
 import os
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ from carsfg.plots.neighbours import SIDE, Found, Pixels, neighbour_figure
 from carsfg.search.engine import Answer, Share
 from carsfg.search.thumbnails import Thumbnails
 
-LEAST = 0.005  # shares below are not shown: they would read 0 %
+MIN_SHARE = 0.005  # smaller shares are not shown: they would read 0 %
 
 
 def print_answer(name: str, answer: Answer) -> None:
-    """Print the matches, the vote, the head's classes and whether it is a known car.
+    """Print the matches, the vote, the classes of the head and whether the car is known.
 
     Args:
-        name: of the photo.
-        answer: what was found for it.
+        name: file name shown above the results.
+        answer: matches, vote and classes to print.
     """
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console.width = 10_000  # a file has no edge to break paths at
-    console.print(_plain(name), style="bold")
+        console.width = 10_000  # in a file, paths are not wrapped
+    console.print(printable(name), style="bold")
     table = Table.grid(padding=(0, 2, 0, 0))
     for match in answer.matches:
         kind = " / ".join(str(part) for part in (match.make, match.body, match.year) if part)
-        where = "\n" + _plain(match.path) if match.path else ""
-        table.add_row(str(match.rank), f"{match.similarity:.3f}", _plain(match.name) + where, _plain(kind))
+        where = "\n" + printable(match.path) if match.path else ""
+        table.add_row(str(match.rank), f"{match.similarity:.3f}", printable(match.name) + where, printable(kind))
     console.print(table)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
@@ -43,10 +43,10 @@ def print_answer(name: str, answer: Answer) -> None:
 
 
 def known_sentence(answer: Answer) -> str:
-    """Say how usual it is for a known car to lie so far from its nearest.
+    """Say which share of known cars has no nearer image.
 
     Args:
-        answer: of a gallery that was calibrated.
+        answer: with a p-value, from a calibrated gallery.
     """
     assert answer.known is not None  # noqa: S101
     if answer.is_known:
@@ -57,12 +57,12 @@ def known_sentence(answer: Answer) -> str:
 def answer_figure(
     rows: Sequence[tuple[str, Image.Image, Answer]], thumbnails: Thumbnails, truths: Sequence[str] | None = None
 ) -> Figure:
-    """Draw each photo beside the images found for it, each with its class and similarity.
+    """Draw each photo beside its matches, each with class and similarity.
 
     Args:
-        rows: name, RGB picture and answer of each photo.
-        thumbnails: of the gallery.
-        truths: the class of each photo, where it is known: what was found is then marked as right or wrong.
+        rows: name, RGB image and answer of each photo.
+        thumbnails: small JPEG pictures, one per gallery image.
+        truths: the classes of the photos, to mark matches as right or wrong; None if they are unknown.
     """
     known: Sequence[str | None] = truths or [None] * len(rows)
     found = [_found(*row, thumbnails, truth) for row, truth in zip(rows, known, strict=True)]
@@ -72,24 +72,28 @@ def answer_figure(
 def _found(name: str, image: Image.Image, answer: Answer, thumbnails: Thumbnails, truth: str | None) -> Found:
     note = "" if answer.known is None else f"known car?\n{'likely' if answer.is_known else 'unlikely'}"
     images = [_square(thumbnails[match.place]) for match in answer.matches]
-    names = [f"{match.similarity:.3f}  {_plain(match.name)}" for match in answer.matches]
+    names = [f"{match.similarity:.3f}  {printable(match.name)}" for match in answer.matches]
     found = np.stack(images) if images else np.empty((0, SIDE, SIDE, 3), np.uint8)
     right = None if truth is None else [match.name == truth for match in answer.matches]
-    return Found(_square(image), _plain(name), np.nan, found, names, right, note)
+    return Found(_square(image), printable(name), np.nan, found, names, right, note)
 
 
 def _square(image: Image.Image) -> Pixels:
-    """Fit an image into a white square; Pillow's own `pad` may make a thin one 0 pixels wide."""
+    """Fit an image into a white square; `ImageOps.pad` may make a thin image 0 pixels wide."""
     width, height = (max(1, round(side * SIDE / max(image.size))) for side in image.size)
     square = Image.new("RGB", (SIDE, SIDE), "white")
     square.paste(image.convert("RGB").resize((width, height)), ((SIDE - width) // 2, (SIDE - height) // 2))
     return np.asarray(square)
 
 
-def _plain(name: str) -> str:
-    """Show what of a file's name is no text as question marks."""
+def printable(name: str) -> str:
+    """Return a file name with replacement characters in place of bytes that are not UTF-8.
+
+    Args:
+        name: as `os.fsdecode` gives it.
+    """
     return os.fsencode(name).decode(errors="replace")
 
 
 def _shares(shares: Sequence[Share]) -> str:
-    return ", ".join(f"{_plain(one.name)} {100 * one.share:.0f} %" for one in shares if one.share >= LEAST)
+    return ", ".join(f"{printable(one.name)} {100 * one.share:.0f} %" for one in shares if one.share >= MIN_SHARE)

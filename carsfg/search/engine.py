@@ -1,4 +1,4 @@
-"""From a photo to the most similar cars of a gallery."""
+"""Visual search: from a photo to the most similar cars of a gallery."""
 
 import time
 from collections import Counter
@@ -11,16 +11,18 @@ from PIL import Image
 
 from carsfg.data.class_names import parse
 from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, crop_photo, read_photo
+from carsfg.data.image_io import Box, crop_photo, read_image
 from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
-from carsfg.search.calibration import UNKNOWN, known_p
-from carsfg.search.gallery import NETWORK, Gallery
+from carsfg.run_record import RunRecord
+from carsfg.search.calibration import MIN_KNOWN_P, p_value
+from carsfg.search.gallery import Gallery
+from carsfg.search.storage import NETWORK
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import load
 from carsfg.tasks.fingerprint import fingerprint
 
-CLASSES = 5  # of the head's, the most probable
+MAX_CLASSES = 5  # of the head, the most probable ones
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Match:
     """An image of the gallery.
 
     Attributes:
-        rank: from 1.
-        name: its class.
-        make: of the class, as are `body` and `year`; see `carsfg.data.class_names`.
-        body: likewise.
-        year: likewise; None where the name says none.
-        similarity: the cosine, or the Euclidean distance below zero.
-        path: below the folder that was indexed; empty where the gallery has no paths.
-        place: in the gallery.
+        rank: position among the results, 1 for the most similar image.
+        name: car model, such as `BMW M3 Sedan 2012`.
+        make: of the car, see `carsfg.data.class_names`.
+        body: body type of the car.
+        year: of the car; None where the class name has none.
+        similarity: the cosine, or the negative Euclidean distance.
+        path: relative to the folder that was indexed; empty if the gallery has no paths.
+        place: in the gallery, 0..N-1.
     """
 
     rank: int
@@ -50,7 +52,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Share:
-    """A class, and its share of the vote or its probability, 0..1."""
+    """A class name with its share of the vote or its probability, 0..1."""
 
     name: str
     share: float
@@ -58,15 +60,15 @@ class Share:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was found for a photo.
+    """Result of a search with a photo.
 
     Attributes:
         matches: the nearest images, nearest first.
-        vote: the classes of those, by how many of them there are; as the k-NN vote counts them.
-        classes: the five classes that the network's head holds most probable.
-        known: p-value of the photo as one of a known car, see `carsfg.search.calibration`; None where the gallery was
-            not calibrated.
-        seconds: that `decode`, `embed` and `search` took.
+        vote: the classes of the matches with their shares, the most frequent first; see `metrics.knn_labels`.
+        classes: the five most probable classes by the network's head.
+        known: p-value of the photo as one of a known car, see `carsfg.search.calibration`; None if the gallery is not
+            calibrated.
+        seconds: durations of `decode`, `embed` and `search`.
     """
 
     matches: list[Match]
@@ -77,12 +79,12 @@ class Answer:
 
     @property
     def is_known(self) -> bool | None:
-        """Whether it is a car like the gallery's: not one photo in twenty of those has a `known` below 0.05."""
-        return None if self.known is None else self.known >= UNKNOWN
+        """Whether `known` is at least 0.05, as for 95 % of photos of known cars; None without a calibration."""
+        return None if self.known is None else self.known >= MIN_KNOWN_P
 
 
 class VisualSearch:
-    """Answers photos: `VisualSearch(task, gallery).search("photo.jpg")`.
+    """Search with photos: `VisualSearch(task, gallery).search("photo.jpg")`.
 
     Args:
         task: the network that embedded the gallery, as `carsfg.load` gives it.
@@ -96,9 +98,8 @@ class VisualSearch:
         gallery.check_network(fingerprint(task))
         self.task, self.gallery = task, gallery
         self.cars = [parse(name) for name in gallery.class_names]
-        self.size = int(gallery.stamp.get("image_size", task.hparams["image_size"]))
-        half = str(gallery.stamp.get("precision", "")).startswith("bf16")
-        self.bfloat16 = half and computes_in_bfloat16(task.device.type)
+        self.size = input_size(gallery.record, task)
+        self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
 
     @classmethod
     def open(
@@ -108,39 +109,42 @@ class VisualSearch:
         device: str | torch.device = "cpu",
         mmap: bool = False,
     ) -> "VisualSearch":
-        """Read a gallery, and the network that lies in it.
+        """Read a gallery and its network.
 
         Args:
-            folder: the gallery's.
-            checkpoint: the network, if not that in the gallery.
-            device: where to put the network.
-            mmap: leave the index on disk.
+            folder: directory that `carsfg index` wrote.
+            checkpoint: of the network; by default the one that was saved with the gallery.
+            device: where photos are embedded, such as `cpu` or `cuda`.
+            mmap: leave the gallery's index and arrays on disk.
 
         Raises:
-            InputError: either cannot be read, or they do not belong together.
+            InputError: gallery or network cannot be read, or another network made the gallery.
         """
         gallery, network = Gallery.load(folder, mmap), Path(checkpoint or Path(folder) / NETWORK)
         if checkpoint is None and not network.is_file():
-            raise InputError(f"there is no network in the gallery {folder}: name its checkpoint")
+            raise InputError(f"the gallery {folder} holds no network: name its checkpoint")
         return cls(load(network, device), gallery)
 
     def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
-        """Return which images of the gallery, bool (N,), are of such cars; None: any.
+        """Return which images of the gallery, bool (N,), show cars of a make, body type and year; None: of any.
+
+        Upper and lower case are the same.
 
         Args:
             make: such as `Aston Martin`; see `carsfg.data.class_names`.
-            body: such as `Sedan`; likewise.
-            year: such as 2012.
+            body: body type, such as `Sedan`.
+            year: only cars of this model year, such as 2012.
 
         Raises:
-            InputError: there is no such car in the gallery.
+            InputError: the gallery holds no such car.
         """
         wanted = {"make": make, "body": body, "year": year}
-        fits = [all(one in (None, getattr(car, part)) for part, one in wanted.items()) for car in self.cars]
+        given = {part: str(one).casefold() for part, one in wanted.items() if one is not None}
+        fits = [all(str(getattr(car, part)).casefold() == one for part, one in given.items()) for car in self.cars]
         chosen = torch.tensor(fits, dtype=torch.bool)[self.gallery.labels] if fits else torch.zeros(0, dtype=torch.bool)
         if not chosen.any():
             said = ", ".join(f"{part} {one}" for part, one in wanted.items() if one is not None)
-            raise InputError(f"there is no car of {said} in the gallery")
+            raise InputError(f"the gallery holds no car of {said}")
         return chosen
 
     def search(
@@ -153,19 +157,43 @@ class VisualSearch:
         """Find the most similar images of the gallery.
 
         Args:
-            photo: a file's path or bytes, or an upright RGB image.
-            k: how many to find, and to let vote.
-            box: the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            photo: path or bytes of a file, or an upright RGB image.
+            k: images to find, which also vote.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
             among: bool (N,), images of the gallery to search; all by default.
 
         Raises:
-            InputError: the photo cannot be used, the box leaves it, or k is less than 1.
+            InputError: the photo cannot be decoded, the box leaves it, or k is less than 1.
+        """
+        return self.search_with_picture(photo, k, box, among)[0]
+
+    def search_with_picture(
+        self,
+        photo: str | Path | bytes | Image.Image,
+        k: int = 10,
+        box: Box | None = None,
+        among: torch.Tensor | None = None,
+    ) -> tuple[Answer, Image.Image]:
+        """Find the most similar images of the gallery, and return the decoded photo as well, to draw it.
+
+        Args:
+            photo: path, bytes or RGB picture, as in `search`.
+            k: images to find, which also vote.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            among: bool (N,), images of the gallery to search; all by default.
+
+        Returns:
+            The answer, and the part of the photo inside the box, RGB.
+
+        Raises:
+            InputError: the photo cannot be decoded, the box leaves it, or k is less than 1.
         """
         if k < 1:
             raise InputError(f"k is {k}: ask for 1 image or more")
         begun = time.perf_counter()
-        image = photo if isinstance(photo, Image.Image) else read_photo(photo)
-        pixels = to_square(crop_photo(image, box), self.size)
+        image = photo if isinstance(photo, Image.Image) else read_image(photo)
+        picture = crop_photo(image, box)
+        pixels = to_square(picture, self.size)
         decoded = time.perf_counter()
         embedding, probabilities = self._embed(pixels)
         embedded = time.perf_counter()
@@ -176,17 +204,18 @@ class VisualSearch:
             for rank, (score, place) in enumerate(zip(scores[0].tolist(), places[0].tolist(), strict=True), 1)
             if place >= 0
         ]
-        top = probabilities.topk(min(CLASSES, len(probabilities)))
-        return Answer(
+        top = probabilities.topk(min(MAX_CLASSES, len(probabilities)))
+        answer = Answer(
             matches=matches,
             vote=self._vote(matches),
             classes=[
                 Share(self.task.class_names[label], share)
                 for share, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
-            known=self._known(embedding) if self.gallery.known else None,
+            known=self._known(embedding) if self.gallery.calibration else None,
             seconds={"decode": decoded - begun, "embed": embedded - decoded, "search": searched - embedded},
         )
+        return answer, picture
 
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -197,20 +226,20 @@ class VisualSearch:
         return out["embedding"].float().cpu(), out["logits"][0].float().softmax(0).cpu()
 
     def _known(self, embedding: torch.Tensor) -> float:
-        """Compare with all of the gallery, whatever is searched."""
-        return known_p(float(self.gallery.search(embedding, 1)[0]), self.gallery.known)
+        """Return the p-value by the nearest of all images, whichever are searched."""
+        return p_value(float(self.gallery.search(embedding, 1)[0]), self.gallery.calibration)
 
     def _match(self, rank: int, similarity: float, place: int) -> Match:
         gallery = self.gallery
         label = int(gallery.labels[place])
-        path = gallery.paths[place] if gallery.paths else ""
+        path = gallery.paths[place] if len(gallery.paths) else ""
         if not self.cars:
             return Match(rank, str(label), "", "", None, similarity, path, place)
         car = self.cars[label]
         return Match(rank, gallery.class_names[label], car.make, car.body, car.year, similarity, path, place)
 
     def _vote(self, matches: list[Match]) -> list[Share]:
-        """Count the matches of each class; of equals the smallest label comes first, as in `metrics.knn_labels`."""
+        """Count the matches per class; ties go to the smallest label, as in `metrics.knn_labels`."""
         labels = [int(self.gallery.labels[match.place]) for match in matches]
         names = dict(zip(labels, (match.name for match in matches), strict=True))
         counts = sorted(Counter(labels).items(), key=lambda one: (-one[1], one[0]))
@@ -218,9 +247,19 @@ class VisualSearch:
 
 
 def as_dict(answer: Answer) -> dict[str, Any]:
-    """Return an answer as JSON has it.
+    """Return an answer as plain values for JSON.
 
     Args:
-        answer: what `VisualSearch.search` found.
+        answer: of `VisualSearch.search`.
     """
     return {**asdict(answer), "is_known": answer.is_known}
+
+
+def input_size(record: RunRecord, task: CarsTask) -> int:
+    """Return the side of the square images that a network was trained on, in pixels; it resizes them to its own size.
+
+    Args:
+        record: of the run that trained it.
+        task: network that embeds the photos.
+    """
+    return int(record.data.get("image_size") or record.task.get("image_size") or task.hparams["image_size"])

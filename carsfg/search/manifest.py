@@ -1,71 +1,157 @@
-"""What a gallery's folder says beside its index: a JSON file, which is not trusted."""
+"""The manifest of a gallery's folder, a small JSON file, and the arrays beside it; none of them is trusted."""
 
-import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from carsfg.errors import InputError
+from carsfg.files import checksum
+from carsfg.run_record import RunRecord
 
-FORMAT = 2
-FILE = "gallery.json"
+FORMAT = 3
+MANIFEST = "gallery.json"
 METRICS = ("cosine", "euclidean")
-MOST_SIDE = 4096  # of the images that a network takes, in pixels
+MAX_IMAGE_SIDE = 4096  # of the images that a network takes, in pixels
 
 
-def read_facts(folder: Path) -> dict[str, Any]:
-    """Read a gallery's facts.
+@dataclass(frozen=True)
+class Manifest:
+    """Facts of a gallery.
+
+    Attributes:
+        metric: `cosine` or `euclidean`.
+        count: N, the number of images.
+        width: D of the embeddings.
+        class_names: in label order.
+        record: what made the embeddings, `RunRecord.to_dict()`.
+        fingerprint: of the network, see `carsfg.tasks.fingerprint`; empty if unknown.
+        files: size in bytes and checksum of each file beside the manifest.
+        format: version of the layout of the folder.
+    """
+
+    metric: str
+    count: int
+    width: int
+    class_names: list[str]
+    record: dict[str, Any]
+    fingerprint: str
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def write(self, folder: Path) -> None:
+        """Measure all files of a folder, and write the manifest last.
+
+        Args:
+            folder: directory that holds `gallery.json`.
+        """
+        files = {
+            path.name: {"bytes": path.stat().st_size, "checksum": checksum(path)} for path in sorted(folder.iterdir())
+        }
+        text = json.dumps({**asdict(self), "files": files}, indent=1)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read the manifest of a gallery.
+
+        Args:
+            folder: directory that holds `gallery.json`.
+
+        Raises:
+            InputError: there is no gallery, it is damaged, or another version of carsfg wrote it.
+        """
+        try:
+            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"no gallery in {folder}: `carsfg index` and `carsfg predict` write them") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"cannot read the gallery in {folder}: {MANIFEST} is damaged ({error})") from error
+        if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+            found = facts.get("format") if isinstance(facts, dict) else None
+            raise InputError(
+                f"the gallery in {folder} has format {found!r}, this version of carsfg reads {FORMAT}: index again"
+            )
+        if not _is_sound(facts):
+            raise InputError(f"the gallery in {folder} is damaged: {MANIFEST} is inconsistent, index again")
+        return cls(**{name: facts[name] for name in cls.__dataclass_fields__})
+
+    def check_files(self, folder: Path, verify: bool) -> None:
+        """Compare the files of a gallery with the manifest.
+
+        Args:
+            folder: directory that holds `gallery.json`.
+            verify: compare checksums, for which all files are read; otherwise sizes.
+
+        Raises:
+            InputError: a file is missing or is not the one it was saved with.
+            OSError: a file cannot be read.
+        """
+        for name, facts in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise InputError(f"the gallery in {folder} is damaged: {name} is missing, index again")
+            if path.stat().st_size != facts["bytes"] or (verify and checksum(path) != facts["checksum"]):
+                raise InputError(f"the gallery in {folder} is damaged: {name} has changed since it was saved")
+
+    def read_array(self, folder: Path, name: str, kind: Any, count: int | None, mmap: bool) -> npt.NDArray[Any]:
+        """Read an array of one dimension.
+
+        Args:
+            folder: directory that holds `gallery.json`.
+            name: file name inside the directory.
+            kind: its NumPy dtype.
+            count: its length; None if any will do.
+            mmap: leave it on disk, where pages are copied if they are written to.
+
+        Raises:
+            InputError: the file is missing, or holds another kind of array.
+            OSError, ValueError: it cannot be read.
+        """
+        if name not in self.files:
+            raise InputError(f"the gallery in {folder} is damaged: {name} is missing, index again")
+        # mapped in any case: that compares the length in the file's header with its size before memory is allocated
+        array = np.load(folder / name, mmap_mode="c", allow_pickle=False)
+        if array.ndim != 1 or array.dtype != kind or count not in (None, len(array)):
+            raise InputError(f"the gallery in {folder} is damaged: {name} does not fit {MANIFEST}, index again")
+        return array if mmap else np.array(array)
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Write arrays to `.npy` files.
 
     Args:
-        folder: the gallery's.
-
-    Raises:
-        InputError: there is no gallery, it is damaged, or another version of carsfg wrote it.
+        folder: directory that holds `gallery.json`.
+        arrays: by the names of their files.
     """
-    try:
-        facts = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no gallery in {folder}: `carsfg index` and `carsfg predict` write them") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"cannot read the gallery in {folder}: {FILE} is damaged ({error})") from error
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
-        raise InputError(f"the gallery in {folder} is not of format {FORMAT}: build it anew")
-    if not _are_sound(facts):
-        raise InputError(f"the gallery in {folder} is damaged: {FILE} does not hold together")
-    return facts
+    for name, array in arrays.items():
+        np.save(folder / name, array, allow_pickle=False)
 
 
-def checksum(path: Path) -> str:
-    """Hash a file, as 32 hexadecimal digits.
-
-    Args:
-        path: the file.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:32]
-
-
-def _are_sound(facts: dict[str, Any]) -> bool:
-    """Whether what a file says is of the right kinds, and fits together."""
-    names = ("labels", "paths", "class_names", "known")
-    if not all(isinstance(facts.get(name), list) for name in names) or not isinstance(facts.get("stamp"), dict):
+def _is_sound(facts: dict[str, Any]) -> bool:
+    """Whether all values of a manifest are of the right types and in range."""
+    names, files, record = (facts.get(name) for name in ("class_names", "files", "record"))
+    if not (isinstance(names, list) and isinstance(files, dict) and isinstance(record, dict)):
         return False
-    labels, paths, classes, known = (facts[name] for name in names)
-    numbers = all(type(label) is int and 0 <= label < (len(classes) or 2**31) for label in labels)
-    words = all(isinstance(word, str) for word in [*paths, *classes])
-    inside = not any(".." in word.split("/") for word in paths) if words else False
-    counts = len(labels) == facts.get("count") and len(paths) in (0, len(labels))
-    scores = all(type(one) in (int, float) and abs(one) < 1e30 for one in known) and known == sorted(known)
-    size = facts["stamp"].get("image_size", 1)
-    fits = type(size) is int and 0 < size <= MOST_SIDE and facts.get("metric") in METRICS
-    return numbers and inside and counts and scores and fits and _pictures_are_sound(facts)
+    numbers = all(type(facts.get(name)) is int and facts[name] > 0 for name in ("count", "width"))
+    words = all(isinstance(word, str) for word in [*names, facts.get("fingerprint"), facts.get("metric")])
+    sums = all(Path(name).name == name and _is_file(one) for name, one in files.items())
+    return numbers and words and sums and facts["metric"] in METRICS and _sizes_are_sound(record)
 
 
-def _pictures_are_sound(facts: dict[str, Any]) -> bool:
-    offsets = facts.get("thumbnails")
-    if offsets is None:
-        return True
-    return isinstance(offsets, list) and len(offsets) == facts["count"] + 1 and all(type(one) is int for one in offsets)
+def _is_file(facts: Any) -> bool:
+    return isinstance(facts, dict) and type(facts.get("bytes")) is int and isinstance(facts.get("checksum"), str)
+
+
+def _sizes_are_sound(record: dict[str, Any]) -> bool:
+    """Whether the image sizes in a record are numbers of pixels that do not fill the memory."""
+    try:
+        made = RunRecord.from_dict(record)
+    except InputError:
+        return False
+    sizes = [block["image_size"] for block in (made.task, made.data) if block.get("image_size") is not None]
+    return all(type(size) is int and 0 < size <= MAX_IMAGE_SIDE for size in sizes)

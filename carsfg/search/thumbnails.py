@@ -1,98 +1,70 @@
-"""Small pictures of a gallery's images, so that what is found can be shown wherever the images themselves are."""
+"""Small pictures of a gallery's images, to show matches where the images themselves are not at hand."""
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from carsfg.data.image_io import DECODE_ERRORS
 from carsfg.errors import InputError
+from carsfg.search.packed import PackedBytes
 
-SIDE, QUALITY = 224, 80  # pixels of the longer side, and of JPEG: about 11 KB each
+SIDE_PIXELS = 224  # of the longer side
+JPEG_QUALITY = 80  # about 11 KB per picture
 
 
 class Thumbnails:
-    """JPEGs that lie one after the other.
+    """Pictures as JPEG files.
 
     Args:
-        data: uint8 (B,), all of them; from a file it is memory-mapped.
-        offsets: where each of the N begins, and where the last one ends: N + 1 numbers.
-
-    Raises:
-        ValueError: the numbers do not belong to the data.
+        packed: the files, in the gallery's order.
     """
 
-    def __init__(self, data: npt.NDArray[np.uint8], offsets: Sequence[int]) -> None:
-        self.data, self.offsets = data, list(offsets)
-        fits = self.offsets and self.offsets[0] == 0 and self.offsets[-1] == len(data)
-        if not fits or (np.diff(self.offsets) < 0).any():
-            raise ValueError("its pictures are not where they should be")
+    def __init__(self, packed: PackedBytes) -> None:
+        self.packed = packed
 
     @classmethod
-    def of(cls, jpegs: Sequence[bytes]) -> "Thumbnails":
-        """Put files, as `encode` makes them, together.
+    def of(cls, jpegs: Iterable[bytes]) -> "Thumbnails":
+        """Join files.
 
         Args:
-            jpegs: one an image, in the gallery's order.
+            jpegs: as `encode` makes them, one per image, in the gallery's order.
         """
-        offsets = np.cumsum([0, *map(len, jpegs)]).tolist()
-        return cls(np.frombuffer(b"".join(jpegs), np.uint8), offsets)
-
-    @classmethod
-    def open(cls, path: Path, offsets: Sequence[int]) -> "Thumbnails":
-        """Map the file that `save` wrote.
-
-        Args:
-            path: the file.
-            offsets: of the thumbnails that were saved.
-
-        Raises:
-            OSError, ValueError: it cannot be read, or the numbers do not belong to it.
-        """
-        return cls(np.memmap(path, np.uint8, "r"), offsets)
-
-    def save(self, path: Path) -> None:
-        """Write them all to a file.
-
-        Args:
-            path: the file to write.
-        """
-        self.data.tofile(path)
+        return cls(PackedBytes.pack(jpegs))
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.packed)
 
-    def jpeg(self, index: int) -> bytes:
-        """Return the file of one.
+    def jpeg(self, place: int) -> bytes:
+        """Return the file of a picture.
 
         Args:
-            index: its place in the gallery.
+            place: of the image in the gallery.
         """
-        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes()
+        return self.packed[place]
 
-    def __getitem__(self, index: int) -> Image.Image:
-        """Decode one, as RGB of at most 224 x 224 pixels.
+    def __getitem__(self, place: int) -> Image.Image:
+        """Decode a picture, as RGB of at most 224 x 224 pixels.
 
         Raises:
             InputError: it is damaged.
         """
         try:
-            return Image.open(io.BytesIO(self.jpeg(index)), formats=("JPEG",)).convert("RGB")
+            return Image.open(io.BytesIO(self.jpeg(place)), formats=("JPEG",)).convert("RGB")
         except DECODE_ERRORS as error:
-            raise InputError(f"the gallery's thumbnails.bin is damaged ({error}): build it anew") from error
+            raise InputError(
+                f"the picture of image {place} in the gallery's thumbnails.npy is damaged ({error}): index again"
+            ) from error
 
 
 def encode(image: Image.Image) -> bytes:
-    """Shrink an RGB image, keeping its shape, and encode it as JPEG.
+    """Shrink an RGB image, keeping its aspect ratio, and encode it as JPEG.
 
     Args:
         image: of any size.
     """
     small = image.copy()
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((SIDE_PIXELS, SIDE_PIXELS))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY)
+    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()

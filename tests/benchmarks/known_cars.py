@@ -17,7 +17,7 @@ import numpy as np
 import scipy.io
 import torch
 from numpy.random import Generator
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
@@ -25,9 +25,9 @@ from carsfg.data.image_folder import Photos
 from carsfg.data.sources.annotations import annotation_file, find_folder, find_images
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.search.build import embed_photos
-from carsfg.search.calibration import UNKNOWN, calibrate, known_p
+from carsfg.search.calibration import MIN_KNOWN_P, calibrate, p_value
 from carsfg.search.gallery import Gallery
-from carsfg.synthetic.scene import draw_backdrop
+from carsfg.synthetic.scene import CHOICES, SUPERSAMPLING, apply_light, draw_background
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import load
 
@@ -80,7 +80,7 @@ def score(task: CarsTask, root: Path, half: Path, crop: bool) -> str:
     for name, (points, rest) in calibrations.items():
         alarms = {"known cars": rest, **unknown}
         said = ", ".join(f"{kind} {_share(points, scores):.1%}" for kind, scores in alarms.items())
-        lines.append(f"calibrated on {name}, said to be unknown (p < {UNKNOWN}): {said}")
+        lines.append(f"calibrated on {name}, said to be unknown (p < {MIN_KNOWN_P}): {said}")
     return "\n".join(lines)
 
 
@@ -91,6 +91,15 @@ def embed_made(embed: Callable[[Photos], Tensor], draw: Callable[[Generator], Im
         for number in range(MADE):
             draw(rng).save(Path(folder) / f"{number:04}.png")
         return embed(Photos.find(folder))
+
+
+def draw_backdrop(rng: Generator) -> Image.Image:
+    """Draw an RGB image without a car, of the same size, background and light as the drawn cars."""
+    width, height = int(rng.integers(180, 281)), int(rng.integers(140, 181))
+    canvas = Image.new("RGB", (width * SUPERSAMPLING, height * SUPERSAMPLING))
+    foot = int(canvas.height * rng.uniform(0.6, 0.95))
+    draw_background(ImageDraw.Draw(canvas), rng, canvas.size, foot, rng.random(CHOICES))
+    return apply_light(canvas.reduce(SUPERSAMPLING), rng)
 
 
 def _noise(rng: Generator) -> Image.Image:
@@ -104,7 +113,7 @@ def _nearest(gallery: Gallery, embeddings: Tensor) -> Tensor:
 
 
 def _share(points: list[float], scores: Tensor) -> float:
-    return float(np.mean([known_p(one, points) < UNKNOWN for one in scores.tolist()]))
+    return float(np.mean([p_value(one, points) < MIN_KNOWN_P for one in scores.tolist()]))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 GPU = {  # what waits for a report from a machine with one
     "augmented float batches, GPU": ("Pillow decode + transforms.v2 on each of the same crops", "20x"),
-    "`fit` step, ResNet-18 at 224, batch 32, GPU": ("a bare PyTorch loop, data in memory", "at most 1.05 of its time"),
+    "`fit` step, ResNet-18 at 224, batch 32, GPU": ("a bare PyTorch loop, data in memory", "at most 1.05x its time"),
 }
 
 
@@ -26,7 +26,7 @@ def _measured(info: dict[str, Any]) -> str:
     """Say what was measured: a ratio, or what the benchmark itself has put into words."""
     if "said" in info:
         return str(info["said"])
-    return f"{info['ratio']:.2f} of its time" if "of its time" in info["mark"] else f"{info['ratio']:.1f}x"
+    return f"{info['ratio']:.2f}x its time" if "x its time" in info["mark"] else f"{info['ratio']:.1f}x"
 
 
 if __name__ == "__main__":

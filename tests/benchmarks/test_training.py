@@ -11,7 +11,7 @@ from lightning import Callback, Trainer
 from torch import nn
 
 from carsfg.callbacks import ReuseFrozenBackbone
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.synthetic.dataset import DrawnCars
 from carsfg.tasks.classifier import CarClassifier
 from tests.benchmarks.conftest import Pair
@@ -53,7 +53,7 @@ def test_a_step_costs_what_a_bare_loop_costs(root: Path, benchmark: Any) -> None
         ratios.append(watch.seconds / bare_loop())
     device, mark = ("GPU", "1.05") if torch.cuda.is_available() else ("CPU", "1.10")
     info = {"work": f"`fit` step, ResNet-18 at 224, batch 32, {device}", "rival": "a bare PyTorch loop, data in memory"}
-    benchmark.extra_info.update(info, mark=f"at most {mark} of its time", ratio=sorted(ratios)[1], device=device)
+    benchmark.extra_info.update(info, mark=f"at most {mark}x its time", ratio=sorted(ratios)[1], device=device)
     benchmark.pedantic(lambda: None)
 
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from carsfg.run_record import RunRecord
 from carsfg.search.build import choose_factory, tune
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
@@ -44,9 +45,9 @@ def test_one_photo(kind: str, benchmark: Any) -> None:
     ).eval()
     task = task.to(memory_format=torch.channels_last)
     width = task.head.in_features
-    stamp = {"fingerprint": fingerprint(task), "precision": "bf16"}
+    made: dict[str, Any] = {"record": RunRecord(trainer={"precision": "bf16-mixed"}), "fingerprint": fingerprint(task)}
     labels = torch.arange(GALLERY) % len(NAMES)
-    gallery = Gallery.build(torch.randn(GALLERY, width), labels, class_names=NAMES, stamp=stamp)
+    gallery = Gallery.build(torch.randn(GALLERY, width), labels, class_names=NAMES, **made)
     search, data = VisualSearch(task, gallery), photo()
     taken = [search.search(data).seconds for _ in range(30)]
     parts = {part: 1000 * median(one[part] for one in taken) for part in ("decode", "embed", "search")}

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from carsfg.evaluation.linear_probe import FALLBACK, STRENGTHS, LinearProbe, choose_strength
+from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LinearProbe, choose_strength
 
 
 def clouds(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -63,4 +63,4 @@ def test_of_equally_good_strengths_the_strongest() -> None:
 
 @pytest.mark.parametrize("held", [torch.zeros(30, dtype=torch.bool), torch.ones(30, dtype=torch.bool)])
 def test_nothing_to_choose_on(held: Tensor) -> None:
-    assert choose_strength(*clouds(30), held, 5) == FALLBACK
+    assert choose_strength(*clouds(30), held, 5) == DEFAULT_STRENGTH

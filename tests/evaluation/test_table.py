@@ -1,11 +1,11 @@
-"""The table of `carsfg evaluate`: nothing is cut, and everything is said below it."""
+"""The table of `carsfg evaluate`: nothing is cut, and every score is defined below it."""
 
 import math
 from typing import Any
 
 import pytest
 
-from carsfg.evaluation.scores import ALL, WITHOUT_TWINS, Row
+from carsfg.evaluation.scores import ALL, WITHOUT_DUPLICATES, Row
 from carsfg.evaluation.table import print_evaluation
 
 FACTS: dict[str, Any] = {
@@ -14,8 +14,8 @@ FACTS: dict[str, Any] = {
     "protocol": "official",
     "data": "Stanford Cars",
     "split_hash": "0123456789ab",
-    "stamp": {"weights": "DEFAULT", "chosen_on": "last epoch", "seed": 3, "max_epochs": 10, "precision": "32-true"},
-    "began_in_unknown": None,
+    "trained": {"weights": "DEFAULT", "chosen_on": "last epoch", "seed": 3, "max_epochs": 10, "precision": "32-true"},
+    "unknown_start": None,
     "image_size": 224,
     "metric": "cosine",
     "knn": 10,
@@ -24,7 +24,7 @@ FACTS: dict[str, Any] = {
     "probe_strength": 0.01,
     "device": "CPU (x86_64, 2 threads)",
     "precision": "bf16",
-    "twins": {"cars_train": 35, "cars_test": 41},
+    "duplicates": {"cars_train": 35, "cars_test": 41},
 }
 
 
@@ -36,9 +36,9 @@ ROWS = [
     row("official", "head_top_1"),
     row("official", "knn_10", 0.05),
     row("closed_loo", "map_at_r", math.nan, left_out=4),
-    row("official", "head_top_1", 1.0, WITHOUT_TWINS),
-    row("official", "knn_10", 0.05, WITHOUT_TWINS),
-    row("closed_loo", "map_at_r", 0.3, WITHOUT_TWINS, left_out=2),
+    row("official", "head_top_1", 1.0, WITHOUT_DUPLICATES),
+    row("official", "knn_10", 0.05, WITHOUT_DUPLICATES),
+    row("closed_loo", "map_at_r", 0.3, WITHOUT_DUPLICATES, left_out=2),
 ]
 
 
@@ -68,12 +68,12 @@ def test_figures_and_definitions(
     for words in (
         "value [low, high] mean over queries, and 95 % interval: percentile bootstrap, 1,000 resamples",
         "zero_shot not shown: only for checkpoints trained on the first half of the classes",
-        "k-NN, k = 10 the class of most of the 10 nearest in cars_train is right",
+        "k-NN, k = 10 share of images with a right majority of the 10 nearest training images",
         "MAP@R (1/R) sum of precision@i",
-        "L2 0.01, by hold-out of train",
-        "by cosine similarity, ties by gallery index; a query itself left out by index",
-        "without twins 35 of cars_train, 41 of cars_test left out of all",
-        "nothing to find queries left out: 4 in closed_loo, all images; 2 in closed_loo, without twins",
+        "L2 0.01, chosen on a hold-out",
+        "by cosine similarity, ties by gallery index; the query itself is excluded by its index",
+        "without duplicates 35 of cars_train, 41 of cars_test are left out: another file has the same bytes",
+        "no relevant image queries left out: 4 in closed_loo, all images; 2 in closed_loo, without duplicates",
         "trained weights DEFAULT, chosen on last epoch, seed 3, 10 epochs, 32-true",
         "scored 224 pixels, bf16, CPU (x86_64, 2 threads)",
     ):
@@ -85,10 +85,14 @@ def test_figures_and_definitions(
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"twins": {"cars_train": 0, "cars_test": 0}}, "no two image files are byte-identical"),
-        ({"protocol": "seed_leaky"}, "its validation figures are of copies of training images"),
-        ({"stamp": {}}, "trained no stamp"),
-        ({"stamp": {"split_hash": "ba9876543210"}}, "(hash 0123456789ab) are not those of training (ba9876543210)"),
+        ({"duplicates": {"cars_train": 0, "cars_test": 0}}, "no two image files are byte-identical"),
+        ({"protocol": "seed_leaky"}, "its validation metrics are of copies of training images"),
+        ({"trained": {}}, "trained no run record"),
+        ({"trained": {"seed": 3}}, "trained weights unknown, chosen on unknown, seed 3, unknown epochs, unknown"),
+        (
+            {"trained": FACTS["trained"] | {"split_hash": "ba9876543210"}},
+            "(hash 0123456789ab) differ from those of training (ba9876543210)",
+        ),
         ({"metric": "euclidean"}, "nearest by Euclidean distance"),
     ],
 )
@@ -101,10 +105,10 @@ def test_remarks(
 
 def test_zero_shot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    facts = {"protocol": "zero_shot", "probe_strength": None, "began_in_unknown": "best.ckpt", "twins": {"both": 2}}
+    facts = {"protocol": "zero_shot", "probe_strength": None, "unknown_start": "best.ckpt", "duplicates": {"both": 2}}
     cells, below = printed(capsys, [row("zero_shot", "top_1")], **facts)
     assert cells == [["zero_shot", "8,041 in 8,144"], ["top-1", "82.10 [81.10, 82.90]"]]
-    assert "no head nor k-NN nor linear probe" in below
-    assert "began in best.ckpt, which is not there" in below
+    assert "no head no k-NN and no linear probe either" in below
+    assert "training began in best.ckpt, which is missing" in below
     assert "not shown" not in below
     assert "logistic" not in below

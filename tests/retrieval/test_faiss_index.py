@@ -1,5 +1,6 @@
 """FAISS behind one file: the nearest, approximate indexes, and what others do to its classes."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from carsfg.errors import InputError
-from carsfg.retrieval.faiss_index import look_at, nearest
-from carsfg.retrieval.metrics import score_chunks
+from carsfg.retrieval.faiss_index import faiss_message, make_index, nearest, set_effort
+from carsfg.retrieval.similarity import Metric, score_chunks
 from carsfg.search.gallery import Gallery
 from tests.search.test_gallery import gallery
 
@@ -50,7 +52,7 @@ def test_an_approximate_index_looks_further(factory: str, first: str, metric: An
     built = Gallery.build(points, labels, metric=metric, factory=factory)
     right = []
     for effort in (1, 4, 1000):
-        look_at(built.index, effort)
+        set_effort(built.index, effort)
         right.append(float((built.search(points, 10)[1] == exact).float().mean()))
     assert right[0] < right[1] < right[2]
     assert right[2] > 0.98
@@ -62,8 +64,114 @@ def test_an_approximate_index_looks_further(factory: str, first: str, metric: An
 
 @pytest.mark.parametrize("factory", ["Flat", "SQ8"])
 def test_an_exact_index_cannot_look_further(factory: str) -> None:
-    with pytest.raises(InputError, match="how far to look can be set for IVF and HNSW indexes alone"):
-        look_at(gallery(factory=factory).index, 4)
+    with pytest.raises(InputError, match="the effort of a search can be set for IVF and HNSW indexes only"):
+        set_effort(gallery(factory=factory).index, 4)
+
+
+def photos(count: int = 64, width: int = 16) -> Tensor:
+    """Embeddings around a mean that is not 0."""
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(0)) + 0.5
+
+
+def build(factory: str, metric: Metric = "cosine", **kwargs: Any) -> Gallery:
+    points = photos(**kwargs)
+    return Gallery.build(points, torch.zeros(len(points), dtype=torch.int64), metric=metric, factory=factory)
+
+
+@pytest.mark.parametrize(
+    ("factory", "metric", "words"),
+    [
+        ("Flatt", "cosine", "'Flatt' of 64 x 16 embeddings: could not parse index string Flatt"),
+        ("Flat,Flat", "cosine", "could not parse index string Flat,Flat"),
+        ("", "cosine", "it is empty, write Flat for an exact index"),
+        (" ", "cosine", "it is empty"),
+        ("IDMap,Flat", "cosine", "add does not make sense with IndexIDMap"),
+        ("PQ3", "cosine", "The dimension of the vector .d. should be a multiple"),
+        ("LSH", "cosine", "it compares by Euclidean distance only"),
+        ("LSH", "euclidean", "LSH counts the bits that differ"),
+        ("ITQ8,LSH", "euclidean", "LSH counts the bits that differ"),
+        ("HNSW4,PQ4x4", "cosine", "it cannot compare by cosine"),
+        ("PCA8,Flat", "cosine", "scores are not cosines; use PCA8,L2norm,Flat$"),
+        ("PCA8,IVF4,Flat", "cosine", "scores are not cosines; use PCA8,L2norm,IVF4,Flat$"),
+        ("RR8,Flat", "cosine", "scores are not cosines; use RR8,L2norm,Flat$"),
+    ],
+)
+def test_factories_that_are_refused(factory: str, metric: Metric, words: str) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        build(factory, metric)
+    assert not re.search(r"\.cpp|::|\n", str(error.value))  # no C++
+
+
+@pytest.mark.parametrize(
+    ("factory", "metric"),
+    [
+        ("PCA8,L2norm,Flat", "cosine"),
+        ("RR16,Flat", "cosine"),
+        ("L2norm,Flat", "cosine"),
+        ("PCA8,Flat", "euclidean"),
+    ],
+)
+def test_images_of_the_gallery_find_themselves_through_transforms(factory: str, metric: Metric) -> None:
+    scores, places = build(factory, metric).search(photos(), 1)
+    assert places[:, 0].tolist() == list(range(64))
+    assert scores[:, 0].tolist() == pytest.approx([float(metric == "cosine")] * 64, abs=0.01)
+
+
+@pytest.mark.parametrize("factory", ["SQ4", "SQ8", "PQ4x4", "IVF2,RaBitQ"])
+def test_a_cosine_is_never_above_1(factory: str) -> None:
+    gallery = build(factory)
+    raw, _ = gallery.index.search(torch.nn.functional.normalize(photos()).numpy(), 1)
+    if factory != "PQ4x4":
+        assert raw.max() > 1.001
+    assert gallery.search(photos(), 3)[0].max() <= 1
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_an_index_that_has_not_learned_its_codes(metric: Metric, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some kinds give scores of 1e31 where there were too few images to learn from."""
+
+    def broken(_: Any, vectors: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        return torch.full((len(vectors), k), 1e31), torch.zeros(len(vectors), k, dtype=torch.int64)
+
+    monkeypatch.setattr("carsfg.retrieval.faiss_index.search_index", broken)
+    with pytest.raises(InputError, match=r"its scores reach 1e\+31; it needs more embeddings"):
+        make_index(photos(), "Flat", metric)
+
+
+def test_giving_a_vector_back_never_ends_the_process(tmp_path: Path) -> None:
+    """FAISS itself reads beyond the blocks of an inverted fast-scan index, which ended the server of the app."""
+    can = {"IVF2,PQ4x4fs": False, "PCA8,L2norm,IVF2,PQ4x4fs": False, "IVF2,PQ4x4fs,RFlat": True, "PQ4x4fs": True}
+    can["PCA8,L2norm,IVF2,Flat"] = True
+    code = f"""
+from carsfg.search.gallery import Gallery
+from tests.retrieval.test_faiss_index import build
+for factory in {list(can)!r}:
+    gallery = build(factory, count=32, width=16)
+    gallery.save({str(tmp_path / "cars")!r})
+    for one in (gallery, Gallery.load({str(tmp_path / "cars")!r})):
+        print(factory, [one.vector(place) is not None for place in (0, 31)])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "".join(2 * f"{name} [{one}, {one}]\n" for name, one in can.items()), done.stderr
+
+
+def test_searching_some_images_only_with_an_index_that_cannot() -> None:
+    with pytest.raises(InputError, match=r"index .IndexPQ. cannot search some of its images only: index"):
+        build("PQ4x4").search(photos(), 1, among=torch.arange(64) < 5)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("Error in void f(int) at /project/faiss/a.cpp:12: could not parse", "could not parse"),
+        ("Error in void f(int) at /a.cpp:12: Error: 'nx >= k' failed: Too few (4)", "Too few (4)"),
+        ("Error in void f(int) at /a.h:1: Error: 'x > 0' failed", "FAISS needs x > 0"),
+        ("No space left on device", "No space left on device"),
+        ("", "RuntimeError"),
+    ],
+)
+def test_messages_without_the_source(raised: str, said: str) -> None:
+    assert faiss_message(RuntimeError(raised)) == said
 
 
 @pytest.mark.slow

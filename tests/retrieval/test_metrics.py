@@ -8,7 +8,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from carsfg.retrieval import metrics
+from carsfg.retrieval import metrics, similarity
+from carsfg.retrieval.similarity import Metric, prepare, score_chunks
 from carsfg.search.gallery import Gallery
 
 # one query of class 7; the gallery, nearest first, is of these classes: R = 3
@@ -18,10 +19,10 @@ R = torch.tensor([3])
 
 
 def average_precision(
-    q: Tensor, g: Tensor, ql: Tensor, gl: Tensor, itself: Tensor | None = None, metric: metrics.Metric = "cosine"
+    q: Tensor, g: Tensor, ql: Tensor, gl: Tensor, itself: Tensor | None = None, metric: Metric = "cosine"
 ) -> Tensor:
     """AP of embeddings."""
-    chunks = metrics.score_chunks(metrics.prepare(q, metric), metrics.prepare(g, metric), itself, metric)
+    chunks = score_chunks(prepare(q, metric), prepare(g, metric), itself, metric)
     return torch.cat([metrics.average_precision_of_scores(scores, ql[rows], gl) for rows, scores in chunks])
 
 
@@ -131,7 +132,7 @@ def test_ap_is_scikit_learn_s() -> None:
     for metric, seed in (("cosine", 0), ("euclidean", 1), ("cosine", 2), ("euclidean", 3)):
         q, g, ql, gl = random_case(seed, queries=1300)
         ours = average_precision(q, g, ql, gl, metric=metric)  # type: ignore[arg-type]
-        a, b = metrics.prepare(q, metric).double(), metrics.prepare(g, metric).double()  # type: ignore[arg-type]
+        a, b = prepare(q, metric).double(), prepare(g, metric).double()  # type: ignore[arg-type]
         scores = a @ b.T if metric == "cosine" else -torch.cdist(a, b)
         clear = scores.sort(1).values.diff().min(1).values > 1e-6 * scores.abs().max()
         for own, label, row in zip(ours[clear], ql[clear], scores[clear], strict=True):
@@ -161,7 +162,7 @@ def test_figures_are_pytorch_metric_learning_s(alone: bool) -> None:
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("k", [1, 3, 7, 10])
-def test_the_vote_is_scikit_learn_s(metric: metrics.Metric, k: int) -> None:
+def test_the_vote_is_scikit_learn_s(metric: Metric, k: int) -> None:
     q, g, _, gl = random_case(3, queries=2000)
     neighbours = Gallery.build(g, gl, metric=metric).search(q, k)[1]
     theirs = KNeighborsClassifier(k, metric=metric, algorithm="brute").fit(g.numpy(), gl.numpy()).predict(q.numpy())
@@ -182,7 +183,7 @@ def test_faiss_and_the_full_ranking_agree() -> None:
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     q, g, ql, gl = whole_numbers(5)
     whole = average_precision(q, g, ql, gl, metric="euclidean")
-    monkeypatch.setattr(metrics, "CHUNK_BYTES", 24 * len(g) * 3)
+    monkeypatch.setattr(similarity, "CHUNK_BYTES", 24 * len(g) * 3)
     assert torch.equal(average_precision(q, g, ql, gl, metric="euclidean"), whole)
 
 

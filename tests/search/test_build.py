@@ -11,8 +11,8 @@ from torch import Tensor
 
 from carsfg.data.image_folder import Photos, to_square
 from carsfg.errors import InputError
-from carsfg.retrieval.faiss_index import look_at
-from carsfg.retrieval.metrics import Metric
+from carsfg.retrieval.faiss_index import set_effort
+from carsfg.retrieval.similarity import Metric
 from carsfg.search.build import choose_factory, embed_photos, tune
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import encode
@@ -49,7 +49,7 @@ def test_what_is_made_of_a_folder(task: CarCNN, folder: Path) -> None:
     assert found.jpegs == [encode(image) for image in images]
     assert len(found.complaints) == 2
     assert "4.png cannot be decoded" in found.complaints[0]
-    assert "8.png is no image" in found.complaints[1]
+    assert "8.png is not an image" in found.complaints[1]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
@@ -75,7 +75,7 @@ def test_bfloat16(task: CarCNN, folder: Path) -> None:
 def test_a_folder_with_nothing_readable(task: CarCNN, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_text("no image")
-    with pytest.raises(InputError, match=r"none of the 2 images in .* can be read: .*a\.jpg is no image"):
+    with pytest.raises(InputError, match=r"none of the 2 images in .* can be decoded: .*a\.jpg is not an image"):
         embed_photos(task, Photos.find(tmp_path), 32, progress=False)
 
 
@@ -107,7 +107,7 @@ def recall(gallery: Gallery, embeddings: Tensor) -> float:
 @pytest.mark.parametrize("factory", ["IVF32,Flat", "HNSW4"])
 def test_an_approximate_index_looks_further_until_it_finds_enough(factory: str, metric: Metric) -> None:
     gallery = built(factory, metric)
-    look_at(gallery.index, 1)
+    set_effort(gallery.index, 1)
     assert recall(gallery, points()) < 0.7
     said = tune(gallery, points())
     assert said >= 0.97

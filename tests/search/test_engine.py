@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor
 from carsfg.data.image_folder import to_square
 from carsfg.errors import InputError
 from carsfg.retrieval.metrics import knn_labels
-from carsfg.search.calibration import known_p
+from carsfg.run_record import RunRecord
+from carsfg.search.calibration import p_value
 from carsfg.search.engine import Answer, Share, VisualSearch, as_dict
 from carsfg.search.gallery import Gallery
 from carsfg.tasks.checkpoints import save_network
@@ -58,10 +60,10 @@ def make_gallery() -> MakeGallery:
     def make(known: tuple[float, ...] = (), **kwargs: Any) -> Gallery:
         labels = torch.arange(SCENES) % len(NAMES)
         paths = [f"cars/{place}.png" for place in range(SCENES)]
-        stamp = {"image_size": 32, "precision": "32", "fingerprint": fingerprint(network())}
-        given = {"labels": labels, "paths": paths, "class_names": NAMES, "stamp": stamp, **kwargs}
+        made = {"record": RunRecord(data={"image_size": 32}), "fingerprint": fingerprint(network())}
+        given = {"labels": labels, "paths": paths, "class_names": NAMES, **made, **kwargs}
         gallery = Gallery.build(embeddings, **given)
-        gallery.known = list(known)
+        gallery.calibration = list(known)
         return gallery
 
     return make
@@ -154,6 +156,28 @@ def test_a_box_is_all_that_counts(search: VisualSearch) -> None:
     assert whole.similarity < 0.9999
 
 
+@pytest.mark.parametrize(
+    ("record", "size"),
+    [
+        (RunRecord(), 32),
+        (RunRecord(task={"image_size": 48}), 48),
+        (RunRecord(task={"image_size": 48}, data={"image_size": 64}), 64),
+        (RunRecord(task={"image_size": 48}, data={"image_size": None}), 48),
+    ],
+)
+def test_photos_have_the_size_of_the_training_images(record: RunRecord, size: int, make_gallery: MakeGallery) -> None:
+    """The stored size, from which the network resizes to its own; without a record, the network's own."""
+    assert VisualSearch(network(), make_gallery(record=record)).size == size
+
+
+def test_the_photo_comes_back_decoded(search: VisualSearch) -> None:
+    wide = Image.new("RGB", (300, 200), "white")
+    wide.paste(scene(5), (100, 50))
+    answer, picture = search.search_with_picture(png(wide), k=1, box=(100, 50, 160, 98))
+    assert answer.matches[0].place == 5
+    assert np.array_equal(np.asarray(picture), np.asarray(scene(5)))
+
+
 def test_whether_the_car_is_known(make_gallery: MakeGallery, search: VisualSearch) -> None:
     assert (search.search(scene(0)).known, search.search(scene(0)).is_known) == (None, None)
     known = (*[0.1] * 10, *[1.1] * 10)  # nothing is as near as 1.1
@@ -163,7 +187,7 @@ def test_whether_the_car_is_known(make_gallery: MakeGallery, search: VisualSearc
     answer = VisualSearch(network(), make_gallery((1.1,) * 20)).search(scene(0))
     assert answer.known == pytest.approx(1 / 21)
     assert not answer.is_known
-    assert known_p(answer.matches[0].similarity, [1.1] * 20) == answer.known
+    assert p_value(answer.matches[0].similarity, [1.1] * 20) == answer.known
     assert Answer([], [], [], 0.05, {}).is_known
 
 
@@ -198,19 +222,19 @@ def test_saved_and_opened(make_gallery: MakeGallery, search: VisualSearch, tmp_p
 
 def test_a_gallery_without_its_network(make_gallery: MakeGallery, search: VisualSearch, tmp_path: Path) -> None:
     make_gallery().save(tmp_path / "cars")
-    with pytest.raises(InputError, match=r"there is no network in the gallery .*cars: name its checkpoint"):
+    with pytest.raises(InputError, match=r"the gallery .*cars holds no network: name its checkpoint"):
         VisualSearch.open(tmp_path / "cars")
-    save_network(network(), tmp_path / "own.ckpt", {})
+    save_network(network(), tmp_path / "own.ckpt", RunRecord())
     opened = VisualSearch.open(tmp_path / "cars", tmp_path / "own.ckpt")
     assert opened.search(scene(50)).matches == search.search(scene(50)).matches
 
 
 def test_another_network_is_refused(make_gallery: MakeGallery, tmp_path: Path) -> None:
-    words = "the gallery was made by another network .*: search with the checkpoint it was made with, or build it anew"
+    words = "the gallery was made by another network .*: search with the checkpoint it was made with, or index again"
     with pytest.raises(InputError, match=words):
         VisualSearch(network(1), make_gallery())
     make_gallery().save(tmp_path / "cars", network())
-    save_network(network(1), tmp_path / "other.ckpt", {})
+    save_network(network(1), tmp_path / "other.ckpt", RunRecord())
     with pytest.raises(InputError, match=words):
         VisualSearch.open(tmp_path / "cars", tmp_path / "other.ckpt")
 
@@ -222,13 +246,13 @@ def test_a_damaged_network(make_gallery: MakeGallery, tmp_path: Path) -> None:
         VisualSearch.open(tmp_path / "cars")
 
 
-@pytest.mark.parametrize("size", ["large", None, 0, -3, [32], 10**9])
-def test_a_stamp_that_is_damaged(size: Any, make_gallery: MakeGallery, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", ["large", 0, -3, [32], 10**9, True])
+@pytest.mark.parametrize("block", ["task", "data"])
+def test_a_record_with_an_impossible_size(block: str, size: Any, make_gallery: MakeGallery, tmp_path: Path) -> None:
     """Files are not trusted: a side of 10**9 pixels would fill the memory."""
-    gallery = make_gallery()
-    gallery.stamp["image_size"] = size
-    gallery.save(tmp_path / "cars", network())
-    with pytest.raises(InputError, match=r"does not hold together|image_size"):
+    record = replace(RunRecord(), **{block: {"image_size": size}})  # type: ignore[arg-type]
+    make_gallery(record=record).save(tmp_path / "cars", network())
+    with pytest.raises(InputError, match=r"gallery\.json is inconsistent"):
         VisualSearch.open(tmp_path / "cars")
 
 
@@ -236,7 +260,7 @@ def test_a_list_in_which_there_is_nothing() -> None:
     """An approximate index may look at empty lists alone: nothing is found, which is as far as can be."""
     embeddings = embed([scene(0)] * 8 + [scene(1)])
     gallery = Gallery.build(embeddings, torch.zeros(9, dtype=torch.int64), class_names=NAMES, factory="IVF6,Flat")
-    gallery.known = [0.5] * 3
+    gallery.calibration = [0.5] * 3
     search = VisualSearch(network(), gallery)
     answers = [search.search(scene(seed)) for seed in range(50)]
     (answer, *_) = (one for one in answers if not one.matches)
@@ -247,7 +271,7 @@ def test_a_list_in_which_there_is_nothing() -> None:
     ("photo", "wanted", "words"),
     [
         ("nowhere.jpg", {}, r"cannot read nowhere\.jpg"),
-        (b"<svg/>", {}, "the photo is no image"),
+        (b"<svg/>", {}, "the photo is not an image"),
         (png(scene(0))[:300], {}, "the photo cannot be decoded"),
         (png(scene(0)), {"box": (0, 0, 61, 48)}, "the box 0,0,61,48 leaves the photo of 60 x 48 pixels"),
         (png(scene(0)), {"k": 0}, "k is 0: ask for 1 image or more"),

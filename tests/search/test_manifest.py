@@ -4,41 +4,65 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from carsfg.errors import InputError
+from carsfg.run_record import RunRecord
 from carsfg.search.gallery import Gallery
-from tests.search.test_gallery import gallery, pictured
+from tests.search.test_gallery import gallery, network, pictured
+
+NAMES = [
+    "gallery.json", "index.faiss", "labels.npy", "calibration.npy", "paths.npy", "paths_offsets.npy", "thumbnails.npy",
+    "thumbnails_offsets.npy", "network.ckpt",
+]  # fmt: skip
 
 
+def change_manifest(folder: Path, **facts: Any) -> None:
+    path = folder / "gallery.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+
+
+def change_array(folder: Path, name: str, array: Any) -> None:
+    """Write another array, whose size the manifest knows."""
+    np.save(folder / name, array, allow_pickle=True)
+    files = json.loads((folder / "gallery.json").read_text())["files"]
+    files[name] = {"bytes": (folder / name).stat().st_size, "checksum": ""}
+    change_manifest(folder, files=files)
+
+
+@pytest.mark.parametrize("mmap", [False, True])
 @pytest.mark.parametrize("change", ["cut", "longer", "empty", "gone"])
-def test_pictures_that_are_damaged(change: str, tmp_path: Path) -> None:
-    pictured().save(tmp_path / "cars")
-    file = tmp_path / "cars/thumbnails.bin"
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_another_size(name: str, change: str, mmap: bool, tmp_path: Path) -> None:
+    pictured().save(tmp_path / "cars", network())
+    file = tmp_path / "cars" / name
     data = file.read_bytes()
     if change == "gone":
         file.unlink()
     else:
-        file.write_bytes({"cut": data[:-1], "longer": data + b"x", "empty": b""}[change])
-    with pytest.raises(InputError, match=r"cannot read the gallery in .*cars: \S"):
-        Gallery.load(tmp_path / "cars")
+        file.write_bytes({"cut": data[:-9], "longer": data + b"x", "empty": b""}[change])
+    with pytest.raises(InputError, match=r"damaged|no gallery in"):
+        Gallery.load(tmp_path / "cars", mmap)
 
 
-@pytest.mark.parametrize(
-    "offsets", [[], [0], [0] * 6, [0, 1, 2, 3, 4, 5], [0, 5, 4, 3, 2, 1], "all", {}, [0.0] * 6, [None] * 6, 7]
-)
-def test_offsets_that_are_damaged(offsets: Any, tmp_path: Path) -> None:
-    pictured().save(tmp_path / "cars")
-    facts = tmp_path / "cars/gallery.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), "thumbnails": offsets}))
-    with pytest.raises(InputError, match=r"does not hold together|are not where they should be"):
-        Gallery.load(tmp_path / "cars")
+@pytest.mark.parametrize("name", NAMES[1:])
+def test_verifying_finds_a_changed_byte_in_every_file(name: str, tmp_path: Path) -> None:
+    pictured().save(tmp_path / "cars", network())
+    assert len(Gallery.load(tmp_path / "cars", verify=True)) == 5
+    file = tmp_path / "cars" / name
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=rf"is damaged: {name} has changed since it was saved"):
+        Gallery.load(tmp_path / "cars", verify=True)
 
 
-def test_pictures_that_belong_to_more_images(tmp_path: Path) -> None:
-    pictured(range(6)).save(tmp_path / "cars")
-    with pytest.raises(InputError, match="does not hold together"):
-        Gallery.load(tmp_path / "cars")
+def test_without_verifying_the_index_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery larger than memory is open at once."""
+    gallery().save(tmp_path / "cars")
+    monkeypatch.setattr("carsfg.search.manifest.checksum", lambda _: pytest.fail("a file was read"))
+    assert len(Gallery.load(tmp_path / "cars", mmap=True)) == 5
 
 
 def test_no_gallery_there(tmp_path: Path) -> None:
@@ -46,50 +70,92 @@ def test_no_gallery_there(tmp_path: Path) -> None:
         Gallery.load(tmp_path)
 
 
+INCONSISTENT = "gallery.json is inconsistent, index again"
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 1}, "is not of format 2: build it anew"),
-        ({"checksum": "0" * 32}, r"index\.faiss is not the one it was saved with"),
-        ({"width": 3}, "its index and its list of images do not match"),
-        ({"metric": "euclidean"}, "its index and its list of images do not match"),
-        ({"labels": [0, 1]}, "does not hold together"),
-        ({"labels": [0, 1, 2, 0, 3]}, "does not hold together"),
-        ({"labels": [0, 1, 2, 0, -1]}, "does not hold together"),
-        ({"labels": [0, 1, 2, 0, 0.7]}, "does not hold together"),
-        ({"labels": [[0], [1], [2], [0], [1]]}, "does not hold together"),
-        ({"labels": "many"}, "does not hold together"),
-        ({"metric": "hamming"}, "does not hold together"),
-        ({"metric": ["cosine"]}, "does not hold together"),
-        ({"paths": ["a", "b", "c", "d", "../../e"]}, "does not hold together"),
-        ({"paths": [1, 2, 3, 4, 5]}, "does not hold together"),
-        ({"paths": None}, "does not hold together"),
-        ({"class_names": {}}, "does not hold together"),
-        ({"stamp": None}, "does not hold together"),
-        ({"known": [0.5, 0.25]}, "does not hold together"),
-        ({"known": ["0.5"]}, "does not hold together"),
-        ({"known": [None, 1]}, "does not hold together"),
-        ({"known": [[0.5]]}, "does not hold together"),
-        ({"known": [float("nan")]}, "does not hold together"),
-        ({"known": [0.5, float("inf")]}, "does not hold together"),
-        ({"known": [10**400]}, "does not hold together"),
-        ({"known": [False, True]}, "does not hold together"),
-        ({"known": None}, "does not hold together"),
-        ({"known": 0.5}, "does not hold together"),
+        ({"format": 2}, "has format 2, this version of carsfg reads 3: index again"),
+        ({"format": "3"}, "has format '3', this version"),
+        ({"width": 3}, "index.faiss does not fit gallery.json"),
+        ({"count": 4}, "labels.npy does not fit gallery.json"),
+        ({"metric": "euclidean"}, "index.faiss does not fit gallery.json"),
+        ({"metric": "hamming"}, INCONSISTENT),
+        ({"metric": ["cosine"]}, INCONSISTENT),
+        ({"count": 0}, INCONSISTENT),
+        ({"count": "5"}, INCONSISTENT),
+        ({"count": True}, INCONSISTENT),
+        ({"class_names": {}}, INCONSISTENT),
+        ({"class_names": [1, 2, 3]}, INCONSISTENT),
+        ({"class_names": ["a", "b"]}, "labels beyond the 2 classes"),
+        ({"record": None}, INCONSISTENT),
+        ({"record": {"task": 3}}, INCONSISTENT),
+        ({"record": {"callbacks": {"a": 3}}}, INCONSISTENT),
+        ({"fingerprint": None}, INCONSISTENT),
+        ({"files": None}, INCONSISTENT),
+        ({"files": {"labels.npy": 3}}, INCONSISTENT),
+        ({"files": {"../labels.npy": {"bytes": 3, "checksum": ""}}}, INCONSISTENT),
+        ({"files": {}}, "labels.npy is missing"),
     ],
 )
 def test_facts_that_do_not_fit(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     gallery().save(tmp_path / "cars")
-    facts = tmp_path / "cars/gallery.json"
-    facts.write_text(json.dumps({**json.loads(facts.read_text()), **change}))
+    change_manifest(tmp_path / "cars", **change)
     with pytest.raises(InputError, match=words):
         Gallery.load(tmp_path / "cars")
 
 
-@pytest.mark.parametrize("file", ["gallery.json", "index.faiss"])
-def test_truncated_files(file: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("mmap", [False, True])
+@pytest.mark.parametrize(
+    ("name", "array", "words"),
+    [
+        ("labels.npy", [0, 1], "does not fit gallery.json"),
+        ("labels.npy", [0, 1, 2, 0, 3], "labels beyond the 3 classes"),
+        ("labels.npy", [0, 1, 2, 0, -1], "labels beyond the 3 classes"),
+        ("labels.npy", [0, 1, 2, 0, 0.7], "does not fit gallery.json"),
+        ("labels.npy", [[0], [1], [2], [0], [1]], "does not fit gallery.json"),
+        ("labels.npy", np.array(["a", {}], object), "cannot read the gallery"),
+        ("calibration.npy", [0.5, 0.25], "ascending scores"),
+        ("calibration.npy", [0.5, np.nan], "ascending scores"),
+        ("calibration.npy", [0.5, np.inf], "ascending scores"),
+        ("calibration.npy", ["0.5"], "does not fit gallery.json"),
+        ("paths_offsets.npy", [0] * 6, "offsets do not fit"),
+        ("paths_offsets.npy", [0, 5, 10, 15, 20], "does not fit gallery.json"),
+        ("thumbnails_offsets.npy", [0, 1, 2, 3, 4, 5], "offsets do not fit"),
+        ("thumbnails_offsets.npy", [0, 2**62, 3, 4, 5, 6], "offsets do not fit"),
+        ("thumbnails.npy", [0.5, 1.0], "does not fit gallery.json"),
+    ],
+)
+def test_arrays_that_do_not_fit(name: str, array: Any, words: str, mmap: bool, tmp_path: Path) -> None:
+    pictured().save(tmp_path / "cars")
+    change_array(tmp_path / "cars", name, array)
+    with pytest.raises(InputError, match=words):
+        Gallery.load(tmp_path / "cars", mmap)
+
+
+def test_a_header_that_asks_for_all_memory(tmp_path: Path) -> None:
+    """The length is compared with the file's before anything is allocated."""
     gallery().save(tmp_path / "cars")
-    path = tmp_path / "cars" / file
-    path.write_bytes(path.read_bytes()[:30])
-    with pytest.raises(InputError, match="damaged"):
+    path = tmp_path / "cars/labels.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": (2**50,)})
+    files = json.loads((tmp_path / "cars/gallery.json").read_text())["files"]
+    files["labels.npy"]["bytes"] = path.stat().st_size
+    change_manifest(tmp_path / "cars", files=files, count=2**50)
+    with pytest.raises(InputError, match="cannot read the gallery"):
         Gallery.load(tmp_path / "cars")
+
+
+def test_paths_that_leave_the_folder(tmp_path: Path) -> None:
+    gallery(paths=["a", "b", "c", "d", "../../e"]).save(tmp_path / "cars")
+    loaded = Gallery.load(tmp_path / "cars")
+    assert loaded.paths[0] == "a"
+    with pytest.raises(InputError, match="leaves its folder"):
+        loaded.paths[4]
+
+
+def test_the_record_comes_back_whole(tmp_path: Path) -> None:
+    record = RunRecord("mine", {"lr": 0.1}, {"name": "my cars"}, {"a.B": {"k": 1}}, {"precision": "bf16-mixed"}, seed=3)
+    gallery(record=record).save(tmp_path / "cars")
+    assert Gallery.load(tmp_path / "cars").record == record

@@ -1,12 +1,12 @@
-"""Small pictures: their shape, their file, and numbers that do not belong to it."""
+"""Small pictures: their shape, their file, and damage."""
 
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from carsfg.errors import InputError
 from carsfg.search.thumbnails import Thumbnails, encode
 
 COLOURS = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
@@ -37,30 +37,7 @@ def test_each_comes_back() -> None:
         assert pictures.jpeg(place) == encode(Image.new("RGB", (30 + place, 20), colour))
 
 
-def test_saved_and_mapped(tmp_path: Path) -> None:
-    three().save(tmp_path / "some.bin")
-    opened = Thumbnails.open(tmp_path / "some.bin", three().offsets)
-    assert [opened.jpeg(place) for place in range(3)] == [three().jpeg(place) for place in range(3)]
-    assert isinstance(opened.data, np.memmap)
-    opened.save(tmp_path / "again.bin")
-    assert (tmp_path / "again.bin").read_bytes() == (tmp_path / "some.bin").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "offsets",
-    [[], [0], [0, 9], [1, 10], [0, 11], [0, 6, 5, 10], [0, -1, 10], [0, 99, 10], [0, 2**63, 10], [0, 2**70, 10]],
-)
-def test_numbers_that_do_not_belong_to_the_data(offsets: list[int]) -> None:
-    with pytest.raises(ValueError, match="its pictures are not where they should be"):
-        Thumbnails(np.zeros(10, np.uint8), offsets)
-
-
-def test_files_that_cannot_be_mapped(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        Thumbnails.open(tmp_path / "none.bin", [0, 10])
-    (tmp_path / "cut.bin").write_bytes(bytes(9))
-    with pytest.raises(ValueError, match="its pictures are not where they should be"):
-        Thumbnails.open(tmp_path / "cut.bin", [0, 10])
-    (tmp_path / "empty.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match="empty"):
-        Thumbnails.open(tmp_path / "empty.bin", [0, 10])
+def test_a_damaged_picture() -> None:
+    jpegs = [encode(Image.new("RGB", (30, 20))), b"\xff\xd8 nothing"]
+    with pytest.raises(InputError, match=r"the picture of image 1 in the gallery's thumbnails\.npy is damaged"):
+        Thumbnails.of(jpegs)[1]
