@@ -1,6 +1,7 @@
 """Keep a finished run as a reference run: `python -m tests.reference RUN NAME`, such as `NAME` tl_exp1/resnet50.
 
-Left out are checkpoints, hosts, folders of the machine and photographs; pictures of a search stay for drawn cars alone.
+Checkpoints, host names, folders of the machine and photographs are left out; figures of neighbours are kept for drawn
+cars only.
 """
 
 import io
@@ -15,25 +16,27 @@ from tensorboard.backend.event_processing.event_file_loader import RawEventFileL
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from carsfg.run_record import DRAWN_CARS, RunRecord
+
 REFERENCE = Path(__file__).parents[1] / "lightning_logs/reference"
 EVENTS = "events.out.tfevents.0.reference"  # TensorBoard's own names hold the host's
-COPIED = ("hparams.yaml", "metrics.csv", "confusions.csv", "per_class.csv")
+COPIED = ("run_record.json", "metrics.csv", "confusions.csv", "per_class.csv")
 
 
 def keep(run: Path, target: Path) -> None:
-    """Write a reference run; what is there already is replaced."""
+    """Write a reference run; an earlier one of the same name is replaced."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for name in COPIED:
         if (run / name).exists():
             shutil.copy(run / name, target / name)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    config["data"]["root"] = "data"
+    config["data"]["init_args"]["root"] = "data"
     arguments = config["model"]["init_args"]
     for key in ("weights", "init_from"):
         arguments[key] = Path(arguments[key]).name if arguments.get(key) else None
     (target / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    drawn = yaml.safe_load((run / "hparams.yaml").read_text())["data"] == "drawn cars"
+    drawn = RunRecord.read(run).data_name == DRAWN_CARS
     with (target / EVENTS).open("wb") as file:
         writer = RecordWriter(file)
         for event in events(run):
@@ -45,7 +48,7 @@ def keep(run: Path, target: Path) -> None:
 
 
 def events(run: Path) -> Iterator[Event]:
-    """Yield what a run's event files hold, file after file; they say once which version they are of."""
+    """Yield the events of a run, file after file, with one file version only."""
     for place, path in enumerate(sorted(run.glob("events.out.tfevents.*"))):
         for raw in RawEventFileLoader(str(path)).Load():
             event = Event.FromString(raw)
@@ -54,7 +57,7 @@ def events(run: Path) -> Iterator[Event]:
 
 
 def _prune(event: Event, drawn: bool) -> None:
-    """Drop photographs, of drawn cars the pictures of validation, and keep all others in fewer colours."""
+    """Drop photographs, and for drawn cars the figures of validation; keep other figures in fewer colours."""
     kept = []
     for value in event.summary.value:
         if value.HasField("image"):

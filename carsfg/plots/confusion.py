@@ -1,4 +1,4 @@
-"""Figures, drawn without any window and without matplotlib's global state."""
+"""Confusion matrices, drawn without a window and without matplotlib's global state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from carsfg.data.class_names import parse
 
-FEW = 40  # classes up to which each is named on the axes; beyond, makes are
+MAX_NAMED = 40  # classes; with more, the axes show makes instead of classes
 
 
 def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> Figure:
-    """Draw a confusion matrix, classes sorted by make and name, above the pairs most often confused.
+    """Draw a confusion matrix, classes sorted by make and name, above a list of the most frequent confusions.
 
     Args:
         counts: int64 (C, C), images by true class (rows) and predicted class (columns).
-        class_names: the C names.
-        split: for the title.
+        class_names: C labels of both axes, in label order.
+        split: `val` or `test`, shown above the matrix.
 
     Returns:
         A figure of 1150 x 1500 pixels: as wide as TensorBoard shows without scrolling.
@@ -49,7 +49,7 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
     for start in starts[1:]:
         axes.axhline(start - 0.5, color="0.75", linewidth=0.5)
         axes.axvline(start - 0.5, color="0.75", linewidth=0.5)
-    if len(names) <= FEW:
+    if len(names) <= MAX_NAMED:
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8, parse_math=False)
         axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
         return
@@ -68,7 +68,7 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
 
 
 def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """Push sorted places apart, each as little as it takes, until neighbours have a gap between them."""
+    """Move sorted places apart, each as little as possible, until neighbours have a minimum distance."""
     pushed = np.array(places, np.float64)
     for _ in range(10_000):
         push = np.maximum(gap - np.diff(pushed), 0) / 2

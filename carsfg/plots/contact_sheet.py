@@ -1,4 +1,4 @@
-"""A contact sheet: some images of some classes, to look at before anything is trained."""
+"""A contact sheet: a few images of a few classes, to check the data by eye before training."""
 
 from matplotlib.figure import Figure
 
@@ -11,7 +11,7 @@ def contact_sheet(dataset: StanfordCars) -> Figure:
     """Draw up to 6 crops of up to 8 classes, evenly spread over all, each row under its class name.
 
     Args:
-        dataset: the images, cropped as it says.
+        dataset: its images are shown as `dataset.load` returns them.
     """
     count = len(dataset.class_names)
     shown = sorted({row * count // min(ROWS, count) for row in range(min(ROWS, count))})

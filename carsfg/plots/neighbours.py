@@ -1,4 +1,4 @@
-"""What a search found, as pictures: each query beside its nearest images."""
+"""Figures of retrieval: each query with its nearest images."""
 
 import math
 import textwrap
@@ -24,16 +24,16 @@ LINE, LINES = 20, 3  # letters a line and lines of a name: enough for every name
 
 @dataclass(frozen=True)
 class Found:
-    """A query and what was found for it.
+    """A query and its nearest images.
 
     Attributes:
         image: the query, uint8 (S, S, 3).
-        name: its class.
-        average_precision: of the search; not a number where there was nothing to find.
+        name: class shown below the picture.
+        average_precision: of the whole ranking; NaN if no image is relevant.
         images: the K nearest, nearest first, uint8 (K, S, S, 3).
         names: their K classes.
-        right: for each of the K whether it is of the query's class; None where nobody knows.
-        note: what to write on the query's left, instead of its average precision.
+        right: for each of the K whether it is of the query's class; None if the class of the query is unknown.
+        note: text at the left of the query, instead of its average precision.
     """
 
     image: Pixels
@@ -46,13 +46,13 @@ class Found:
 
 
 def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
-    """Draw each query and, beside it, what was found: right ones framed in green, wrong ones dashed in red.
+    """Draw each query with its nearest images: right ones framed in green, wrong ones dashed in red.
 
-    A tick or a cross says the same without colours. Where nobody knows what is right, there are neither.
+    A tick or a cross repeats this without colour. If the class of the query is unknown, there are neither.
 
     Args:
-        rows: the queries; they may have found different numbers of images.
-        title: one line.
+        rows: the queries; their numbers of images may differ.
+        title: text above all rows.
 
     Returns:
         A figure of 1654 x 1396 pixels for 6 queries of 8 neighbours.
@@ -92,7 +92,7 @@ def _draw_row(axes: Axes, y: float, row: Found) -> None:
 
 
 def _score(row: Found) -> str:
-    """Say what the search is worth: over the whole ranking, and in what is shown."""
+    """Return the average precision and the number of right images among those shown."""
     if row.note is not None or row.right is None:
         return row.note or ""
     if math.isnan(row.average_precision):

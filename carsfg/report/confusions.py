@@ -1,4 +1,4 @@
-"""What a network's mistakes are like: which pairs, how severe, and how often by make, body type and year."""
+"""Confusions of a network: pairs of classes, their severity, and accuracy by make, body type and year."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,14 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes, and how many images of the first were taken for the second."""
+    """Two classes, and the number of images of the first that were predicted as the second.
+
+    Attributes:
+        truth: the first class.
+        predicted: the second class.
+        images: number that was confused.
+        of: number of images of the first class.
+    """
 
     truth: str
     predicted: str
@@ -26,7 +33,7 @@ class Pair:
 
 
 def per_class(confusions: Confusions) -> dict[str, tuple[int, int]]:
-    """Return of each class how many of its images were right, and how many there are.
+    """Return (number of right images, number of images) of each class.
 
     Args:
         confusions: images by true and predicted class.
@@ -39,11 +46,11 @@ def per_class(confusions: Confusions) -> dict[str, tuple[int, int]]:
 
 
 def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
-    """Return the pairs most often confused, most images first.
+    """Return the most frequent confusions, most images first.
 
     Args:
         confusions: images by true and predicted class.
-        most: pairs, at most.
+        most: maximum number of pairs.
     """
     counts = per_class(confusions)
     wrong = [Pair(*pair, images, counts[pair[0]][1]) for pair, images in confusions.items() if pair[0] != pair[1]]
@@ -51,7 +58,7 @@ def confused_pairs(confusions: Confusions, most: int = 15) -> list[Pair]:
 
 
 def severity(confusions: Confusions) -> dict[str, int]:
-    """Count images by how far the predicted car is from the true one, from right to nothing in common.
+    """Count images by what the predicted class has in common with the true one, in the order of `KINDS`.
 
     Args:
         confusions: images by true and predicted class.
@@ -62,10 +69,10 @@ def severity(confusions: Confusions) -> dict[str, int]:
     return counts
 
 
-def twin_pairs(confusions: Confusions) -> list[Pair]:
-    """Return pairs of one make and model that differ in year or body alone, most images first.
+def same_model_pairs(confusions: Confusions) -> list[Pair]:
+    """Return pairs of one make and model that differ in year or body only, most images first.
 
-    A pair stands for both directions: its images are those of either taken for the other, of all of both.
+    A pair has both directions: `images` counts the confusions of either class, `of` the images of both.
 
     Args:
         confusions: images by true and predicted class.
@@ -80,7 +87,7 @@ def twin_pairs(confusions: Confusions) -> list[Pair]:
 
 
 def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int]]:
-    """Return the accuracy of the predicted class, and how many images, by `make`, `body` or `year` of the true one.
+    """Return (accuracy of the predicted class, number of images) by an attribute of the true class.
 
     Args:
         confusions: images by true and predicted class.

@@ -1,147 +1,208 @@
-"""Repetitions of one experiment: their mean figures, their curves and their mistakes."""
+"""Groups: the repetitions of one recipe, with their mean metrics, curves and confusions."""
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from carsfg.report.differences import describe_unlike
+from carsfg.report.paper import SHIPPED, VOTES, is_comparable
 from carsfg.report.runs import Confusions, Run
-
-NOT_MIXED_BY = ("seed", "hardware", "versions")  # runs that differ in these alone are repetitions of each other
-REAL = "Stanford Cars"
-VOTE_OF = {"ir_exp1": 3, "ir_exp2": 10, "ir_exp3": 7}  # neighbours that vote, as the report has it
-PARTS = ("tl_", "ir_", "cnn_")  # of the report, in its order
+from carsfg.run_record import RunRecord
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one experiment whose stamps differ in seed, hardware or versions alone.
+    """Runs with equal recipe hashes, one per seed.
 
     Attributes:
-        runs: one or more.
-        label: what tells it from other groups, such as `tl_exp1, resnet50 frozen, 224 px`.
+        runs: one or more; exactly one if a part of the test images was scored only.
+        label: unique among the groups, such as `tl_exp1, resnet50 frozen, 224 px`.
     """
 
     runs: tuple[Run, ...]
     label: str
 
     @property
-    def experiment(self) -> str:
-        """The config's name, such as `tl_exp3`."""
-        return self.runs[0].experiment
+    def record(self) -> RunRecord:
+        """What made all of the runs; seed, hardware and versions are those of the first."""
+        return self.runs[0].record
 
     @property
-    def stamp(self) -> dict[str, Any]:
-        """What made all of the runs, and seed, hardware and versions of the first."""
-        return self.runs[0].stamp
+    def experiment(self) -> str:
+        """Name of the experiment, such as `tl_exp3`."""
+        return self.record.experiment or self.runs[0].name
 
     @property
     def is_leaky(self) -> bool:
         """Whether validation was on copies of training images."""
-        return self.stamp.get("protocol") == "seed_leaky"
+        return self.record.protocol == "seed_leaky"
 
     @property
-    def is_real(self) -> bool:
-        """Whether the images are those of Stanford Cars, so that the paper's figures may stand beside."""
-        return self.stamp.get("data") == REAL
+    def is_tested(self) -> bool:
+        """Whether all runs were tested."""
+        return all(run.is_tested for run in self.runs)
+
+    @property
+    def scored_part(self) -> str:
+        """Which part of the test images was scored, such as `8 of 16 images`; empty for all of them."""
+        return self.runs[0].scored_part
+
+    @property
+    def is_for_the_paper(self) -> bool:
+        """Whether the runs belong to the paper's tables: experiments of carsfg, on all test images of Stanford Cars."""
+        return self.experiment in SHIPPED and self.is_tested and is_comparable(self.record)
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether retrieval is the purpose of the runs, and not the classification by the head."""
+        return str(self.record.task.get("class_path", "")).endswith("EmbeddingExtractor")
 
     @property
     def confusions(self) -> Confusions:
-        """Images by true and predicted class, of all runs together."""
+        """Number of images by (true class, predicted class), summed over the runs."""
         total: Counter[tuple[str, str]] = Counter()
         for run in self.runs:
             total.update(run.confusions)
         return dict(total)
 
-    def made_by(self, key: str) -> str:
-        """List what the runs differ in.
+    @property
+    def seeds(self) -> str:
+        """Seeds of all runs, such as `0, 1, 2`."""
+        return ", ".join(map(str, sorted({run.record.seed for run in self.runs})))
+
+    def differing(self, key: str) -> str:
+        """List the values in which the runs differ.
 
         Args:
             key: `seed`, `hardware` or `versions`.
         """
-        return "; ".join(sorted({str(run.stamp.get(key, "unknown")) for run in self.runs}))
+        return "; ".join(sorted({str(getattr(run.record, key)) for run in self.runs}))
 
     def mean(self, key: str) -> tuple[float, float] | None:
-        """Return the mean of a test figure and, of several runs, its standard deviation (else not a number).
+        """Return the mean and the standard deviation (NaN for one run) of the last values; None without any.
 
         Args:
             key: such as `test/top1`.
         """
-        values = [run.test[key] for run in self.runs if key in run.test]
-        if not values:
-            return None
-        mean = sum(values) / len(values)
-        if len(values) < 2:
-            return mean, math.nan
-        return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        return _mean([run.last[key] for run in self.runs if key in run.last])
 
-    def curve(self, key: str) -> list[tuple[int, float, float, float]]:
-        """Return (epoch, mean, least, most) for each epoch that all runs have logged, epochs from 1.
+    def validation(self, key: str) -> tuple[float, float] | None:
+        """Return the mean and the standard deviation of a validation metric in the epoch whose weights were kept.
+
+        That is the epoch in which the monitored metric was best, or else the last one.
 
         Args:
             key: such as `val/top1`.
         """
-        logged = [dict(run.curves.get(key, [])) for run in self.runs]
+        monitored = self.record.chosen_on.rpartition(": ")[2]
+        best = min if monitored.endswith("loss") else max
+        found = []
+        for run in self.runs:
+            curve, chosen = dict(run.curves.get(key, [])), _numbers(run, monitored)
+            if curve:
+                epoch = best(chosen, key=lambda point: point[1])[0] if chosen else max(curve)
+                found.append(curve.get(epoch, curve[max(curve)]))
+        return _mean(found)
+
+    def curve(self, key: str) -> list[tuple[int, float, float, float]]:
+        """Return (epoch, mean, minimum, maximum) for each epoch that all runs have logged, epochs from 1.
+
+        Values that are not a number are left out.
+
+        Args:
+            key: such as `val/top1`.
+        """
+        logged = [dict(_numbers(run, key)) for run in self.runs]
         epochs = sorted(set(logged[0]).intersection(*logged[1:]))
         values = {epoch: [points[epoch] for points in logged] for epoch in epochs}
         return [(epoch, sum(own) / len(own), min(own), max(own)) for epoch, own in values.items()]
 
 
 def group(runs: Iterable[Run]) -> list[Group]:
-    """Put repetitions together, one run a seed, in the order of the report's parts; drawn cars come last.
+    """Group repetitions, sorted in the order of the paper; other data than Stanford Cars come last.
 
     Args:
         runs: in any order.
     """
     alike: dict[str, list[Run]] = {}
     for run in runs:
-        made = {key: value for key, value in run.stamp.items() if key not in NOT_MIXED_BY}
-        own = sorted(made.items(), key=str) or run.name  # without a stamp nobody knows what is alike
-        alike.setdefault(repr((run.experiment, own)), []).append(run)
-    labels = Counter(_label(same[0]) for same in alike.values())
-    groups = [
-        Group(tuple(_one_a_seed(same)), _label(same[0]) + (f" ({same[0].name})" if labels[_label(same[0])] > 1 else ""))
-        for same in alike.values()
-    ]
-    return sorted(groups, key=lambda one: (not one.is_real, _part(one.experiment), one.experiment, one.label))
+        alike.setdefault(run.record.recipe_hash, []).append(run)
+    parted = [runs for same in alike.values() for runs in _repetitions(same)]
+    labels = _labels([runs[0] for runs in parted])
+    groups = [Group(tuple(runs), label) for runs, label in zip(parted, labels, strict=True)]
+    return sorted(
+        groups, key=lambda one: (not one.record.is_stanford_cars, _place(one.experiment), one.experiment, one.label)
+    )
 
 
 def vote_of(one: Group) -> int | None:
-    """Return for how many neighbours to show a group's vote: the report's k, or else the largest that was scored.
+    """Return the k of the k-NN classification to show: the paper's, or else the largest that was scored.
 
     Args:
-        one: any group; None where nothing voted.
+        one: any group; None if it has no such metric.
     """
     starts = "test/retrieval/knn_"
-    ks = [int(key.removeprefix(starts)) for key in one.runs[0].test if key.startswith(starts) and key[-1].isdigit()]
-    wanted = VOTE_OF.get(one.experiment)
+    ks = [int(key.removeprefix(starts)) for key in one.runs[0].last if key.startswith(starts) and key[-1].isdigit()]
+    wanted = VOTES.get(one.experiment)
     return wanted if wanted in ks else max(ks, default=None)
 
 
-def network(made: Mapping[str, Any]) -> str:
-    """Name a run's network, such as `resnet50 frozen`.
-
-    Args:
-        made: its hyper-parameters.
-    """
-    name = str(made.get("backbone") or "custom CNN")
-    return f"{name} frozen" if made.get("freeze") else name
-
-
-def _label(run: Run) -> str:
-    data = run.stamp.get("data", "unknown data")
-    size = f"{run.stamp.get('image_size')} px"
-    return ", ".join([run.experiment, network(run.stamp), size, *([] if data == REAL else [str(data)])])
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Name experiment, network and image size, and for equal names the settings that differ, or else the run."""
+    names = [_name(run) for run in runs]
+    alike = {name: [run.record for run, other in zip(runs, names, strict=True) if other == name] for name in names}
+    labels = [
+        ", ".join(part for part in (name, describe_unlike(run.record, alike[name]), run.scored_part) if part)
+        for run, name in zip(runs, names, strict=True)
+    ]
+    count = Counter(labels)
+    return [f"{label} ({run.name})" if count[label] > 1 else label for run, label in zip(runs, labels, strict=True)]
 
 
-def _one_a_seed(runs: list[Run]) -> list[Run]:
-    """Leave out what was merely tested again, or copied: it would pass for another repetition."""
-    by_seed: dict[str, Run] = {}
-    for run in sorted(runs, key=lambda one: len(one.curves)):  # those that were trained come last, and stay
-        by_seed[str(run.stamp.get("seed"))] = run
-    return [run for run in runs if run in by_seed.values()]
+def _name(run: Run) -> str:
+    record = run.record
+    data = [] if record.is_stanford_cars else [record.data_name]
+    return ", ".join([record.experiment or run.name, record.network, f"{record.image_size} px", *data])
 
 
-def _part(experiment: str) -> int:
-    return next((place for place, prefix in enumerate(PARTS) if experiment.startswith(prefix)), len(PARTS))
+def _repetitions(runs: list[Run]) -> list[list[Run]]:
+    """Return runs of one recipe to average, one per seed; each partial test of a seed without a whole one is alone."""
+    by_seed: dict[int, list[Run]] = {}
+    for run in sorted(runs, key=_worth):
+        by_seed.setdefault(run.record.seed, []).append(run)
+    chosen = [_with_curves(same) for same in by_seed.values()]
+    chosen.sort(key=lambda run: run.name)
+    whole = [[run for run in chosen if run.is_tested is tested and not run.is_partial] for tested in (True, False)]
+    return [same for same in whole if same] + [[run] for run in chosen if run.is_partial]
+
+
+def _worth(run: Run) -> tuple[bool, bool, int]:
+    """Rank runs of one seed: a whole test before a partial one, then a training before a test of its checkpoint."""
+    return run.is_tested and not run.is_partial, not run.is_partial, len(run.curves)
+
+
+def _with_curves(runs: Sequence[Run]) -> Run:
+    """Return the best of the runs of one seed; a test of a checkpoint takes the curves of the training before it."""
+    best, trained = runs[-1], max(runs, key=lambda run: len(run.curves))
+    if len(trained.curves) <= len(best.curves) or best.is_partial:
+        return best
+    return replace(best, curves=trained.curves, last=trained.last | best.last)
+
+
+def _numbers(run: Run, key: str) -> list[tuple[int, float]]:
+    return [point for point in run.curves.get(key, []) if not math.isnan(point[1])]
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float] | None:
+    values = [value for value in values if not math.isnan(value)]  # such as retrieval without a relevant image
+    if not values:
+        return None
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, math.nan
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def _place(experiment: str) -> int:
+    return SHIPPED.index(experiment) if experiment in SHIPPED else len(SHIPPED)

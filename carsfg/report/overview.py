@@ -1,10 +1,10 @@
-"""The page's first picture: the accuracy of all runs, the paper's beside it."""
+"""The first figure of the page: a bar for the accuracy of each group, the paper's beside it."""
 
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 
 from carsfg.report.groups import Group, vote_of
-from carsfg.report.paper import PAPER, RETRIEVAL
+from carsfg.report.paper import PaperRow, RetrievalRow, paper_row, retrieval_row
 
 LEGEND = {
     "ours": "ours, test images",
@@ -14,40 +14,61 @@ LEGEND = {
 }
 
 
-def overview(groups: Sequence[Group]) -> str:
-    """Return a bar for each set-up's accuracy, and a tick where the paper's is.
+@dataclass(frozen=True)
+class Bar:
+    """Accuracies of a group in percent, None for those that it lacks.
+
+    Attributes:
+        label: of the group, and what was scored if it is not the head.
+        ours: on the test images.
+        leak: on copies of training images.
+        paper: the paper's number.
+        is_paper_leaked: whether that is a number of copies.
+    """
+
+    label: str
+    ours: float | None
+    leak: float | None
+    paper: float | None
+    is_paper_leaked: bool
+
+    @property
+    def text(self) -> str:
+        """The numbers in words, without ours."""
+        copies = " on copies" if self.is_paper_leaked else ""
+        parts = [
+            "" if self.leak is None else f"{self.leak:.2f} % on copies",
+            "" if self.paper is None else f"paper {self.paper:.2f} %{copies}",
+        ]
+        return " · ".join(part for part in parts if part)
+
+
+def overview(groups: Sequence[Group]) -> dict[str, list[Bar]]:
+    """Return the bars of all tested groups, by the name of the data set.
 
     Args:
-        groups: all tested runs, as `carsfg.report.groups.group` puts them together.
+        groups: all runs, as `carsfg.report.groups.group` returns them.
     """
-    legend = "".join(f"<span><i class='{kind}'></i>{what}</span>" for kind, what in LEGEND.items())
-    real, drawn = ("".join(_row(one) for one in groups if one.is_real is kind) for kind in (True, False))
-    bars = f"<div class='bars'>{real}</div>" if real else ""
-    if drawn:
-        bars += (
-            f"<h3>On other images: not to be compared with those of Stanford Cars</h3><div class='bars'>{drawn}</div>"
-        )
-    return f"<p class='legend'>{legend}</p>{bars}"
+    bars: dict[str, list[Bar]] = {}
+    for one in groups:
+        if one.is_tested:
+            bars.setdefault(one.record.data_name, []).append(_bar(one))
+    return bars
 
 
-def _row(one: Group) -> str:
-    retrieves, k = one.experiment.startswith("ir_"), vote_of(one)
+def _bar(one: Group) -> Bar:
+    k = vote_of(one)
     ours, what = one.mean("test/top1"), ""
-    if retrieves and k:
-        ours, what = one.mean(f"test/retrieval/knn_{k}"), f", vote of {k}"
-    elif ours is None:  # the head knows none of the classes
-        ours, what = one.mean("test/retrieval/top_1"), ", nearest image"
-    paper = (RETRIEVAL if retrieves else PAPER).get(one.experiment) if one.is_real and "nearest" not in what else None
-    leaked = one.mean("val/top1") if one.is_leaky else None
-    bars, words = "", []
-    if leaked is not None:
-        bars += f"<i class='leak' style='width:{100 * leaked[0]:.2f}%'></i>"
-        words.append(f"{100 * leaked[0]:.2f} % on copies")
-    if ours is not None:
-        bars += f"<i class='ours' style='width:{100 * ours[0]:.2f}%'></i>"
-        words.insert(0, f"<b>{100 * ours[0]:.2f} %</b>")
-    if paper is not None:
-        leaky = getattr(paper, "leaked", False)
-        bars += f"<i class='paper{' leaked' if leaky else ''}' style='left:{paper.top1:.2f}%'></i>"
-        words.append(f"paper {paper.top1:.2f} %{' on copies' if leaky else ''}")
-    return f"<span>{escape(one.label)}{what}</span><span class='track'>{bars}</span><span>{' · '.join(words)}</span>"
+    paper: PaperRow | RetrievalRow | None = paper_row(one.record)
+    if one.retrieves and k:
+        ours, what, paper = one.mean(f"test/retrieval/knn_{k}"), f", vote of {k}", retrieval_row(one.record)
+    elif ours is None:  # the test images are of classes that the head does not know
+        ours, what, paper = one.mean("test/retrieval/top_1"), ", nearest image", None
+    leak = one.validation("val/top1") if one.is_leaky else None
+    return Bar(
+        label=one.label + what,
+        ours=None if ours is None else 100 * ours[0],
+        leak=None if leak is None else 100 * leak[0],
+        paper=None if paper is None else paper.top1,
+        is_paper_leaked=getattr(paper, "leaked", False),
+    )

@@ -1,102 +1,99 @@
-"""The report as one page that needs nothing but itself."""
+"""The report as one HTML page that needs no other file, and its tables as Markdown."""
 
 import base64
 import io
+import json
 from collections.abc import Mapping, Sequence
-from html import escape
-from pathlib import Path
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from PIL import Image
 
 from carsfg.evaluation.glossary import PROTOCOLS, RANKINGS
-from carsfg.report.curves import Drawing, figures
+from carsfg.report.all_runs import all_runs, retrieval_list
+from carsfg.report.confusion_view import confusion_views, pictures
+from carsfg.report.curves import figures
 from carsfg.report.groups import Group
-from carsfg.report.overview import overview
-from carsfg.report.page_confusions import mistakes
-from carsfg.report.paper_tables import rankings, summaries
-from carsfg.report.table import Summary
+from carsfg.report.overview import LEGEND, overview
+from carsfg.report.paper_tables import paper_tables
+from carsfg.report.table import TextTable
 
-STYLE = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-SECTIONS = {"overview": "At a glance", "tables": "Tables", "figures": "Figures", "mistakes": "Mistakes", "runs": "Runs"}
-MADE_BY = (
-    "weights", "protocol", "val", "image_size", "augment", "batch_size", "optimizer", "lr", "max_epochs", "precision",
-    "seed", "split_hash", "versions",
-)  # fmt: skip
+SECTIONS = {
+    "overview": "At a glance", "runs": "All runs", "tables": "Tables", "figures": "Figures",
+    "confusions": "Confusions", "records": "Run records",
+}  # fmt: skip
 TERMS = {
     **PROTOCOLS,
-    "seed_leaky": "validated on augmented copies of training images, whose other copies are trained on",
-    "F1, precision": "means over the classes, weighted by their images",
-    "last epoch": "the weights of the last epoch are scored: nothing was chosen among epochs",
+    "seed_leaky": "validation on augmented copies of training images; training uses other copies of the same images",
+    "F1, precision": "class-weighted means",
+    "last epoch": "the weights of the last epoch are scored; no epoch was chosen",
     **RANKINGS,
 }
 
 
 def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | None = None) -> str:
-    """Return the page: all runs at a glance, tables, figures, mistakes, and what made each run.
+    """Return the page: all runs, the paper's tables, figures, confusions, and the record of each run.
 
     Args:
-        groups: all tested runs, as `carsfg.report.groups.group` puts them together.
-        examples: an image of each class, for the pairs most often confused.
+        groups: all runs, as `carsfg.report.groups.group` returns them.
+        examples: an image per class, for the pairs that are confused most often.
     """
-    tables = [*summaries(groups), rankings(groups)]
-    parts = {
-        "overview": overview(groups),
-        "tables": "".join(f"<h3>{escape(table.title)}</h3>{table.html()}" for table in tables if table.rows) + _terms(),
-        "figures": "".join(map(_drawing, figures(groups))) or "<p>There are no runs of the report's experiments.</p>",
-        "mistakes": mistakes(groups, examples or {}),
-        "runs": _runs(groups).html(),
-    }
-    links = "".join(f"<a href='#{name}'>{title}</a>" for name, title in SECTIONS.items())
-    body = "".join(
-        f"<section aria-labelledby='{name}'><h2 id='{name}'>{title}</h2>{parts[name]}</section>"
-        for name, title in SECTIONS.items()
-    )
-    count = sum(len(one.runs) for one in groups)
-    return (
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>carsfg report</title>"
-        f"<meta name='viewport' content='width=device-width, initial-scale=1'><style>{STYLE}</style></head><body>"
-        f"<header><h1>carsfg report</h1><p>{count} tested {'run' if count == 1 else 'runs'}, beside the course "
-        "report whose experiments they repeat and go on from: O. Almog and A. Edri, <cite>Basics of Deep Learning, "
-        f"final project</cite>, Colman, 2025 (“the paper” below).</p><nav aria-label='Sections'>{links}</nav></header>"
-        f"<main>{body}</main></body></html>\n"
-    )
+    views = confusion_views(groups)
+    shown = pictures(views, examples or {})
+    return _environment().get_template("report.html").render(
+        sections=SECTIONS,
+        count=sum(len(one.runs) for one in groups),
+        legend=LEGEND,
+        overview=overview(groups),
+        runs=all_runs(groups),
+        tables=[table for table in (*paper_tables(groups), retrieval_list(groups)) if _is_shown(table)],
+        terms=TERMS,
+        drawings=[(one.title, [(_svg(figure), words) for figure, words in one.panels]) for one in figures(groups)],
+        views=views,
+        best=max(views, key=lambda view: view.right, default=None),
+        pictures=shown,
+        places={name: place for place, name in enumerate(shown)},
+        records=[(one.label, [(run.name, _record(run.record.flat())) for run in one.runs]) for one in groups],
+    )  # fmt: skip
 
 
 def build_markdown(groups: Sequence[Group]) -> str:
     """Return the tables as a Markdown file.
 
     Args:
-        groups: all tested runs.
+        groups: all runs.
     """
-    tables = [table for table in (*summaries(groups), rankings(groups), _runs(groups)) if table.rows]
-    return "# carsfg report\n\n" + "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables) + "\n"
+    tables = [all_runs(groups), *paper_tables(groups), retrieval_list(groups)]
+    parts = [f"## {table.title}\n\n{table.markdown()}" for table in tables if _is_shown(table)]
+    return "# carsfg report\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _runs(groups: Sequence[Group]) -> Summary:
-    """List what made each run, as it is stamped."""
-    rows = [
-        [run.name, *(str(run.stamp.get(key, "")) for key in MADE_BY)] for one in groups for run in one.runs
-    ]  # fmt: skip
-    note = "Runs that differ in seed, hardware or versions alone are repetitions, and are averaged; no others are."
-    return Summary("Runs", ["run", *(key.replace("_", " ") for key in MADE_BY)], rows, [note])
+def _is_shown(table: TextTable) -> bool:
+    """Whether a table has a run; the paper's tables list experiments without one, too."""
+    return any(sum(map(bool, row)) > 3 for row in table.rows)
 
 
-def _terms() -> str:
-    lines = "".join(f"<dt>{escape(term)}</dt><dd>{escape(meaning)}</dd>" for term, meaning in TERMS.items())
-    return f"<details><summary>What the terms mean</summary><dl>{lines}</dl></details>"
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("carsfg.report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters["unbroken"] = _unbroken
+    return found
 
 
-def _drawing(drawing: Drawing) -> str:
-    panels = "".join(
-        f"<img alt='{escape(words, quote=True)}' src='{_svg(figure)}'>" for figure, words in drawing.panels
-    )
-    return f"<figure><figcaption>{escape(drawing.title)}</figcaption><div class='panels'>{panels}</div></figure>"
+def _unbroken(cell: str) -> str:
+    """Keep a number and its unit on one line."""
+    return cell.replace(" %", "\u00a0%").replace(" px", "\u00a0px").replace("± ", "±\u00a0")
+
+
+def _record(flat: Mapping[str, object]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in sorted(flat.items())}
 
 
 def _svg(figure: Figure) -> str:
     buffer = io.BytesIO()
-    with rc_context({"svg.hashsalt": "carsfg"}):  # names in the file are the same for the same runs
+    with rc_context({"svg.hashsalt": "carsfg"}):  # equal runs give equal files
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()

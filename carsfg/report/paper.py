@@ -1,24 +1,37 @@
-"""The figures of the report this package reproduces, and what they mean."""
+"""The metrics of the paper whose experiments this package repeats, and the protocols behind them.
+
+The paper: O. Almog and A. Edri, Basics of Deep Learning, final project, Colman, 2025.
+"""
 
 from dataclasses import dataclass
 
-IMAGE_SIZE = 224  # pixels, in all of the report's experiments
+from carsfg.run_record import RunRecord
+
+IMAGE_SIZE = 224  # pixels, in all experiments of the paper
+# tables of the paper, each with the experiments that carsfg ships for it: the paper's first, then ours
+TABLES = {
+    "Table 2": ("tl_exp1", "tl_exp3", "tl_densenet121", "tl_exp2"),
+    "Table 4": ("ir_exp1", "ir_exp2", "ir_exp3", "ir_best"),
+    "Table 7": ("cnn_exp1", "cnn_exp2", "cnn_exp3", "cnn_seed_leaky", "cnn_best"),
+}
+SHIPPED = [experiment for experiments in TABLES.values() for experiment in experiments]
+VOTES = {"ir_exp1": 3, "ir_exp2": 10, "ir_exp3": 7}  # number of neighbours that vote in the paper's Table 4
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """A row of the report's Tables 2 and 7.
+    """A row of the paper's Tables 2 and 7.
 
     Attributes:
-        title: the row's name there.
-        loss: cross-entropy, in nats.
-        f1_weighted: in percent, as are the next three.
-        recall_weighted: equals accuracy, being the class-weighted mean.
-        precision_weighted: class-weighted mean.
-        top1: accuracy.
-        meaning: what was really measured, as far as it differs from the official test protocol.
-        leaked: whether the images it was scored on were in training, too.
-        backbone: the network, as carsfg names it; empty where it is the report's own.
+        title: name of the row in the paper.
+        loss: cross-entropy in nats.
+        f1_weighted: mean over the classes, weighted by their images, in percent, as are the next three.
+        recall_weighted: equals accuracy by definition.
+        precision_weighted: mean over the classes, weighted by their images.
+        top1: percentage of correctly classified images.
+        meaning: how the images were scored, where it differs from the official protocol.
+        leaked: whether copies of training images were scored.
+        backbone: name of the network in carsfg; empty for the paper's own CNNs.
     """
 
     title: str
@@ -30,6 +43,11 @@ class PaperRow:
     meaning: str
     leaked: bool = False
     backbone: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """Protocol under which a run is scored as the paper's was."""
+        return "seed_leaky" if self.leaked else "official"
 
 
 PAPER = {
@@ -64,17 +82,17 @@ PAPER["cnn_seed_leaky"] = PAPER["cnn_exp3"]
 
 @dataclass(frozen=True)
 class RetrievalRow:
-    """A row of the report's Table 4.
+    """A row of the paper's Table 4.
 
     Attributes:
-        title: the row's name there.
-        f1_weighted: of the k-NN vote, in percent, as are the next three.
-        recall_weighted: equals accuracy.
-        top1: accuracy.
-        precision_weighted: class-weighted mean.
+        title: name of the row in the paper.
+        f1_weighted: of the k-NN classification, weighted by the images per class, in percent, as are the next three.
+        recall_weighted: equals accuracy by definition.
+        top1: percentage of correctly classified images.
+        precision_weighted: mean over the classes, weighted by their images.
         fit_s: seconds to fit the k-NN.
-        predict_s: seconds to predict.
-        backbone: the network, as carsfg names it.
+        predict_s: duration of the search and vote for all queries.
+        backbone: name of the network in carsfg.
     """
 
     title: str
@@ -93,3 +111,37 @@ RETRIEVAL = {
     "ir_exp3": RetrievalRow("DenseNet121 - Cosine (k=7)", 73.49, 73.41, 73.41, 75.33, 0.0047, 1.0178, "densenet121"),
 }
 RETRIEVAL_MEANING = "scikit-learn's k-NN in the training images, on 4,021 of the test images"
+
+
+def paper_row(record: RunRecord) -> PaperRow | None:
+    """Return the paper's row for an experiment on all test images of the real Stanford Cars, or None.
+
+    The protocol must be the paper's, or the official one: a row that is `leaked` is to be marked so beside the latter.
+
+    Args:
+        record: what made the compared result.
+    """
+    row = PAPER.get(record.experiment)
+    wanted = row is not None and record.protocol in ("official", row.protocol)
+    return row if wanted and is_comparable(record) else None
+
+
+def retrieval_row(record: RunRecord) -> RetrievalRow | None:
+    """Return the paper's row for a retrieval in the training images of the real Stanford Cars, or None.
+
+    Args:
+        record: what made the compared result.
+    """
+    searched = (record.protocol, record.data.get("retrieval"))
+    wanted = searched == ("official", "closed_train_gallery") and is_comparable(record)
+    return RETRIEVAL.get(record.experiment) if wanted else None
+
+
+def is_comparable(record: RunRecord) -> bool:
+    """Return whether a run may stand in the paper's tables: on all 8,041 test images of the real Stanford Cars.
+
+    Args:
+        record: what made the compared result.
+    """
+    whole = not 0 < record.scored_images < record.data.get("test_images", 0)
+    return record.is_stanford_cars and whole and record.protocol in ("official", "seed_leaky")

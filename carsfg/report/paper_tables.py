@@ -1,89 +1,108 @@
-"""The report's Tables 2, 4 and 7 with the paper's figures beside ours, and a table of how all runs retrieve."""
+"""The paper's Tables 2, 4 and 7 with its numbers beside those of the runs, and a short table of results."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from carsfg.evaluation.glossary import TITLES
-from carsfg.report.groups import Group, network, vote_of
-from carsfg.report.paper import IMAGE_SIZE, PAPER, RETRIEVAL, RETRIEVAL_MEANING, PaperRow, RetrievalRow
-from carsfg.report.table import Summary
+from carsfg.report.formatting import number, percent, points, seconds
+from carsfg.report.groups import Group, vote_of
+from carsfg.report.paper import (
+    IMAGE_SIZE,
+    PAPER,
+    RETRIEVAL,
+    RETRIEVAL_MEANING,
+    TABLES,
+    PaperRow,
+    RetrievalRow,
+    paper_row,
+    retrieval_row,
+)
+from carsfg.report.table import TextTable
 
 NOT_RUN = "not run"
-UNLIKE = " *"
-MADE = ["protocol", "chosen on", "seed", "hardware"]
+UNLIKE = " *"  # mark of a difference to the paper although network, weights or image size differ
+CONDITIONS = ["protocol", "chosen on", "seed", "hardware"]
 CLASSIFICATION = [
     "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", "precision (paper)", "loss (paper)",
-    *MADE,
+    *CONDITIONS,
 ]  # fmt: skip
-VOTES = [
+VOTE = [
     "experiment", "network", "paper", "ours, accuracy", "difference", "k", "metric", "F1 (paper)", "precision (paper)",
-    "fit s (paper)", "predict s (paper)", *MADE,
+    "fit s (paper)", "predict s (paper)", *CONDITIONS,
 ]  # fmt: skip
-RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
+RESULTS = ["experiment", "network", "images", "paper", "ours", "scored on"]
 OURS = {"cnn_best": "the recipe was chosen on the hold-out; images grow from 64 pixels to the size given"}
-Mean = tuple[float, float] | None
+TITLES = {"Table 2": "transfer learning", "Table 4": "image retrieval", "Table 7": "CNNs from random weights"}
 
 
-def summaries(groups: Sequence[Group]) -> list[Summary]:
-    """Return the report's tables: transfer learning, retrieval, CNNs from random weights.
+def paper_tables(groups: Sequence[Group]) -> list[TextTable]:
+    """Return the paper's tables: transfer learning, retrieval, CNNs from random weights.
+
+    Only tests on all test images of the real Stanford Cars, under the paper's protocols, stand in them.
 
     Args:
-        groups: all tested runs, as `group` puts them together.
+        groups: all runs, as `group` returns them.
     """
-    return [
-        _classification("Table 2: transfer learning", "tl_", groups),
-        _votes(groups),
-        _classification("Table 7: CNNs from random weights", "cnn_", groups),
-    ]
+    return [_classification("Table 2", groups), _votes(groups), _classification("Table 7", groups)]
 
 
 def readme_tables(groups: Sequence[Group]) -> dict[str, str]:
-    """Return the report's tables as Markdown, by name, such as `Table 2`; drawn cars are left out.
+    """Return the tables for the markers of README.md and docs/results.md as Markdown, by name.
+
+    The names are `Results` (six columns), `Table 2`, `Table 4` and `Table 7`.
 
     Args:
-        groups: all tested runs.
+        groups: all runs.
     """
-    tables = summaries([one for one in groups if one.is_real])
-    return {table.title.partition(":")[0]: table.markdown() for table in tables}
+    tables = {table.title.partition(":")[0]: table for table in (results(groups), *paper_tables(groups))}
+    return {name: table.markdown() for name, table in tables.items()}
 
 
-def rankings(groups: Sequence[Group]) -> Summary:
-    """Return a table of the retrieval figures of all runs that searched.
+def results(groups: Sequence[Group]) -> TextTable:
+    """Return a table of six columns: accuracy of the shipped experiments beside the paper's.
 
     Args:
-        groups: all tested runs.
+        groups: all runs.
     """
-    found = [one for one in groups if one.mean("test/retrieval/top_1")]
-    found.sort(key=lambda one: (not one.is_real, str(one.stamp.get("retrieval"))))  # what can be compared lies together
-    rows = [
-        [one.label, *(_percent(one.mean(f"test/retrieval/{key}")) for key in RANKED), *_made(one, retrieval=True)]
-        for one in found
-    ]
-    note = "Queries are the test images; a query itself is never among what is found. R: images of the query's class."
-    return Summary(
-        "Retrieval, of all runs that searched", ["run", *(TITLES[key] for key in RANKED), *MADE], rows, [note]
+    note = (
+        "Accuracy on the official 8,041 test images, for retrieval (ir_) that of the k-NN vote; leaked: on copies of "
+        "training images; ± is the standard deviation over seeds."
     )
+    table = TextTable("Results", RESULTS, [], [note])
+    for name, experiments in TABLES.items():
+        for experiment in experiments:
+            for one in _found(experiment, groups):
+                table.rows += _votes_in_short(one) if name == "Table 4" else _accuracy_in_short(one)
+    return table
 
 
-def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary:
-    table = Summary(title, CLASSIFICATION, [])
-    meant: dict[str, list[str]] = {}  # what the paper's figures mean: of which experiments
-    for experiment, found in _experiments(prefix, PAPER, groups).items():
-        paper = PAPER.get(experiment)
-        stated = "" if paper is None else f"{paper.top1:.2f} %" + (", leaked" if paper.leaked else "")
-        if paper is not None:
-            meant.setdefault(paper.meaning, []).append(f"{experiment} ({paper.title})")
-        for one in found:
-            first = [experiment, network(one.stamp)]
-            if one.is_leaky:  # what the paper scored, and below it what that is worth
-                leaked, honest = f"copies of training images, {_size(one)}", f"official test images, {_size(one)}"
-                table.rows.append([*first, stated, *_scores(one, "val", paper), leaked, *_made(one)[1:]])
-                table.rows.append([*first, "", *_scores(one, "test", None), honest, *_made(one)[1:]])
-            else:
-                alike = None if paper is None or paper.leaked else paper
-                table.rows.append([*first, stated, *_scores(one, "test", alike), *_made(one)])
-        if not found:
-            table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(CLASSIFICATION) - 4)])
+def _accuracy_in_short(one: Group) -> list[list[str]]:
+    first, paper = [one.experiment, one.record.network, _size(one)], paper_row(one.record)
+    stated, test = _stated(paper), [percent(one.mean("test/top1")), "test images"]
+    if one.is_leaky:
+        leaked = [percent(one.validation("val/top1")), "copies of training images"]
+        return [[*first, stated, *leaked], [*first, "", *test]]
+    return [[*first, stated, *test]]
+
+
+def _votes_in_short(one: Group) -> list[list[str]]:
+    k = vote_of(one)
+    stated, accuracy = _stated(retrieval_row(one.record)), percent(one.mean(f"test/retrieval/knn_{k}"))
+    return [[one.experiment, f"{one.record.network}, k = {k}", _size(one), stated, accuracy, "test images"]]
+
+
+def _stated(paper: PaperRow | RetrievalRow | None) -> str:
+    leaked = ", leaked" if getattr(paper, "leaked", False) else ""
+    return "" if paper is None else f"{paper.top1:.2f} %{leaked}"
+
+
+def _classification(name: str, groups: Sequence[Group]) -> TextTable:
+    table = TextTable(f"{name}: {TITLES[name]}", CLASSIFICATION, [])
+    meant: dict[str, list[str]] = {}  # meanings of the paper's numbers, each with its experiments
+    for experiment in TABLES[name]:
+        if experiment in PAPER:
+            meant.setdefault(PAPER[experiment].meaning, []).append(f"{experiment} ({PAPER[experiment].title})")
+        for one in _found(experiment, groups):
+            table.rows += _accuracy_rows(one)
+        table.rows += _rows_not_run(experiment, groups, table)
     table.notes = [
         "Ours: the official 8,041 test images, where no others are named; ± is the standard deviation over seeds; "
         "differences in percentage points, * where network, weights or image size are not the paper's; recall equals "
@@ -94,75 +113,89 @@ def _classification(title: str, prefix: str, groups: Sequence[Group]) -> Summary
     return table
 
 
-def _votes(groups: Sequence[Group]) -> Summary:
+def _accuracy_rows(one: Group) -> list[list[str]]:
+    """Return the row of a group; under `seed_leaky` one of the copies, as in the paper, and one of the test images."""
+    first, paper = [one.experiment, one.record.network], paper_row(one.record)
+    stated = _stated(paper)
+    if one.is_leaky:
+        leaked, honest = f"copies of training images, {_size(one)}", f"official test images, {_size(one)}"
+        return [
+            [*first, stated, *_scores(one, "val", paper), leaked, *_conditions(one)[1:]],
+            [*first, "", *_scores(one, "test", None), honest, *_conditions(one)[1:]],
+        ]
+    beside = None if paper is None or paper.leaked else paper
+    return [[*first, stated, *_scores(one, "test", beside), *_conditions(one)]]
+
+
+def _votes(groups: Sequence[Group]) -> TextTable:
     names = ", ".join(f"{experiment} {row.title}" for experiment, row in RETRIEVAL.items())
     note = f"Paper ({names}): {RETRIEVAL_MEANING}; ours: all test images, on other hardware. * and ± as above."
-    table = Summary("Table 4: image retrieval", VOTES, [], [note])
-    for experiment, found in _experiments("ir_", RETRIEVAL, groups).items():
-        paper = RETRIEVAL.get(experiment)
-        stated = f"{paper.top1:.2f} %" if paper else ""
-        for one in found:
-            vote = _vote(one, paper if one.is_real else None)
-            table.rows.append([experiment, network(one.stamp), stated, *vote, *_made(one, retrieval=True)])
-        if not found:
-            table.rows.append([experiment, "", stated, NOT_RUN, *[""] * (len(VOTES) - 4)])
+    table = TextTable(f"Table 4: {TITLES['Table 4']}", VOTE, [], [note])
+    for experiment in TABLES["Table 4"]:
+        for one in _found(experiment, groups):
+            paper = retrieval_row(one.record)
+            made = _conditions(one, retrieval=True)
+            table.rows.append([experiment, one.record.network, _stated(paper), *_vote(one, paper), *made])
+        table.rows += _rows_not_run(experiment, groups, table)
     return table
 
 
-def _vote(one: Group, beside: RetrievalRow | None) -> list[str]:
+def _rows_not_run(experiment: str, groups: Sequence[Group], table: TextTable) -> list[list[str]]:
+    """Return the row of an experiment of the paper that has no run."""
+    paper = PAPER.get(experiment) or RETRIEVAL.get(experiment)
+    if paper is None or _found(experiment, groups):
+        return []
+    return [[experiment, "", _stated(paper), NOT_RUN, *[""] * (len(table.columns) - 4)]]
+
+
+def _vote(one: Group, paper: RetrievalRow | None) -> list[str]:
     """Return accuracy, its difference to the paper's, k, F1, precision, and the seconds to fit and to predict."""
     k = vote_of(one)
     accuracy, f1, precision = (
         one.mean(f"test/retrieval/knn_{k}{score}") for score in ("", "_f1_weighted", "_precision_weighted")
     )
     return [
-        _percent(accuracy),
-        _points(accuracy, _of(beside, "top1")) + _unlike(one, beside),
+        percent(accuracy),
+        points(accuracy, _of(paper, "top1")) + _unlike(one, paper),
         str(k or ""),
-        str(one.stamp.get("metric", "")),
-        _percent(f1, _of(beside, "f1_weighted")),
-        _percent(precision, _of(beside, "precision_weighted")),
-        _seconds(one.mean("test/retrieval/fit_s"), _of(beside, "fit_s")),
-        _seconds(one.mean("test/retrieval/predict_s"), _of(beside, "predict_s")),
+        one.record.metric or "",
+        percent(f1, _of(paper, "f1_weighted")),
+        percent(precision, _of(paper, "precision_weighted")),
+        seconds(one.mean("test/retrieval/fit_s"), _of(paper, "fit_s")),
+        seconds(one.mean("test/retrieval/predict_s"), _of(paper, "predict_s")),
     ]
 
 
-def _experiments(prefix: str, paper: Mapping[str, object], groups: Sequence[Group]) -> dict[str, list[Group]]:
-    """Sort groups by experiment; those of the paper come first, with or without runs."""
-    names = [name for name in paper if name.startswith(prefix)]
-    names += sorted({one.experiment for one in groups if one.experiment.startswith(prefix)} - set(names))
-    return {name: [one for one in groups if one.experiment == name] for name in names}
+def _found(experiment: str, groups: Sequence[Group]) -> list[Group]:
+    return [one for one in groups if one.experiment == experiment and one.is_for_the_paper]
 
 
 def _scores(one: Group, split: str, paper: PaperRow | None) -> list[str]:
     """Return top-1, its difference to the paper's, F1, precision and loss."""
-    beside = paper if one.is_real else None
+    mean = one.validation if split == "val" else one.mean
     top1, f1, precision, loss = (
-        one.mean(f"{split}/{key}") for key in ("top1", "f1_weighted", "precision_weighted", "loss")
+        mean(f"{split}/{key}") for key in ("top1", "f1_weighted", "precision_weighted", "loss")
     )
     return [
-        _percent(top1),
-        _points(top1, _of(beside, "top1")) + _unlike(one, beside),
-        _percent(f1, _of(beside, "f1_weighted")),
-        _percent(precision, _of(beside, "precision_weighted")),
-        _number(loss, _of(beside, "loss")),
+        percent(top1),
+        points(top1, _of(paper, "top1")) + _unlike(one, paper),
+        percent(f1, _of(paper, "f1_weighted")),
+        percent(precision, _of(paper, "precision_weighted")),
+        number(loss, _of(paper, "loss")),
     ]
 
 
-def _made(one: Group, retrieval: bool = False) -> list[str]:
-    stamp = one.stamp
-    protocol = str(stamp.get("protocol", "unknown")) + (f", {stamp.get('retrieval')}" if retrieval else "")
-    where = "" if one.is_real else f", {stamp.get('data', 'unknown data')}"
-    seeds = one.made_by("seed").replace(";", ",")
-    return [f"{protocol}{where}, {_size(one)}", str(stamp.get("chosen_on", "unknown")), seeds, one.made_by("hardware")]
+def _conditions(one: Group, retrieval: bool = False) -> list[str]:
+    protocol = one.record.protocol + (f", {one.record.data.get('retrieval')}" if retrieval else "")
+    return [f"{protocol}, {_size(one)}", one.record.chosen_on, one.seeds, one.differing("hardware")]
 
 
 def _unlike(one: Group, paper: PaperRow | RetrievalRow | None) -> str:
-    """Mark what is compared although network, weights or image size differ."""
+    """Mark a difference to the paper if network, weights or image size differ."""
     if paper is None:
         return ""
-    same = (one.stamp.get("backbone") or "") == paper.backbone and one.stamp.get("image_size") == IMAGE_SIZE
-    fetched = not str(one.stamp.get("weights", "")).endswith((".pt", ".pth"))
+    same = (one.record.task.get("backbone") or "") == paper.backbone and one.record.image_size == IMAGE_SIZE
+    fetched = not one.record.weights.endswith((".pt", ".pth"))
     return "" if same and fetched else UNLIKE
 
 
@@ -171,27 +204,4 @@ def _of(paper: PaperRow | RetrievalRow | None, key: str) -> float | None:
 
 
 def _size(one: Group) -> str:
-    return f"{one.stamp.get('image_size')} px"
-
-
-def _percent(value: Mean, paper: float | None = None) -> str:
-    if value is None:
-        return ""
-    mean, deviation = value
-    shown = f"{100 * mean:.2f} %" + ("" if math.isnan(deviation) else f" ± {100 * deviation:.2f}")
-    return shown if paper is None else f"{shown} ({paper:.2f})"
-
-
-def _number(value: Mean, paper: float | None = None) -> str:
-    if value is None:
-        return ""
-    return f"{value[0]:.4f}" if paper is None else f"{value[0]:.4f} ({paper:.4f})"
-
-
-def _seconds(value: Mean, paper: float | None) -> str:
-    shown = "" if value is None else f"{value[0]:.2g}"
-    return f"{shown} ({paper:.2g})" if shown and paper is not None else shown
-
-
-def _points(value: Mean, paper: float | None) -> str:
-    return "" if value is None or paper is None else f"{100 * value[0] - paper:+.2f}"
+    return f"{one.record.image_size} px"

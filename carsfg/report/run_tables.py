@@ -1,14 +1,16 @@
-"""Tables in the terminal: a run's test figures beside the report's row."""
+"""Tables in the terminal: the test metrics of a run, the paper's row above them where it is comparable."""
 
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from carsfg.evaluation.glossary import TITLES
-from carsfg.report.paper import PAPER, RETRIEVAL, RETRIEVAL_MEANING
+from carsfg.evaluation.glossary import RANKED, TITLES
+from carsfg.report.formatting import number, percent
+from carsfg.report.paper import RETRIEVAL_MEANING, paper_row, retrieval_row
+from carsfg.run_record import RunRecord
 
-COLUMNS = {
+CLASSIFICATION = {
     "loss": "loss",
     "f1_weighted": "F1",
     "recall_weighted": "recall",
@@ -23,69 +25,76 @@ VOTE = {
     "fit_s": "fit s",
     "predict_s": "predict s",
 }
-RANKED = ("top_1", "top_5", "top_10", "r_precision", "map_at_r", "map")
-BELOW = ("top5", "f1_macro", "make", "body", "year")
+SHARES = ("f1_weighted", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
+ATTRIBUTES = ("make", "body", "year")  # other data have none, or others
+FURTHER = ("top5", "f1_macro", *ATTRIBUTES)
+MISSING = "-"
 
 
-def print_test_table(experiment: str, figures: Mapping[str, float], stamp: Mapping[str, str | int]) -> None:
-    """Print the test figures of a run in the columns of the report's tables, its own row above them.
+def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
+    """Print the test metrics of a run in the columns of the paper's Tables 2 and 7.
 
-    Under `seed_leaky` the validation figures stand above them too, as what they are.
+    The paper's row stands above them only if data and protocol are the paper's and all test images were scored. Under
+    `seed_leaky` the validation metrics are shown too, as those of copies of training images.
 
     Args:
-        experiment: the config's name, such as `tl_exp3`.
-        figures: by key, such as `test/top1`, as fractions.
-        stamp: what made the run; see `carsfg.callbacks.record_run`.
+        record: what made the printed metrics.
+        metrics: by key, such as `test/top1`; shares in 0..1.
     """
-    table = _table(f"{experiment}: test, protocol {stamp['protocol']} on {stamp['data']}", COLUMNS)
-    paper = PAPER.get(experiment)
+    table = _table(f"{_name(record)}: test, protocol {record.protocol} on {_data(record)}", CLASSIFICATION)
+    paper = paper_row(record)
+    if paper is not None and paper.protocol != record.protocol:
+        paper = None
     if paper is not None:
-        cells = [getattr(paper, key) for key in COLUMNS]
-        table.add_row("the paper *", f"{cells[0]:.4f}", *(f"{cell:.2f} %" for cell in cells[1:]))
-    if stamp["protocol"] == "seed_leaky" and "val/top1" in figures:
-        table.add_row("this run, leaked: copies of training images", *_cells(figures, "val"))
-        table.add_row("this run, honest: test images", *_cells(figures, "test"))
+        loss, *shares = (getattr(paper, key) for key in CLASSIFICATION)
+        table.add_row("the paper *", number(loss), *(percent(share / 100) for share in shares))
+    if record.protocol == "seed_leaky" and "val/top1" in metrics:
+        table.add_row("this run, leaked: copies of training images", *_cells(metrics, "val"))
+        table.add_row("this run, honest: test images", *_cells(metrics, "test"))
     else:
-        table.add_row("this run", *_cells(figures, "test"))
-    console = Console()
+        table.add_row("this run", *_cells(metrics, "test"))
+    console = Console(markup=False, emoji=False)
     console.print(table)
-    console.print("  ".join(f"{key} {_percent(figures.get(f'test/{key}'))}" for key in BELOW))
+    further = {key: metrics.get(f"test/{key}") for key in FURTHER}
+    shown = {key: value for key, value in further.items() if value is not None or key not in ATTRIBUTES}
+    console.print("  ".join(f"{key} {percent(value, missing=MISSING)}" for key, value in shown.items()))
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
-        _warn_of_other_data(console, stamp)
-    chosen = f"weights {stamp['weights']}, chosen on {stamp['chosen_on']}, seed {stamp['seed']}"
-    console.print(f"{chosen}, {stamp['max_epochs']} epochs, {stamp['precision']}, {stamp['hardware']}")
+    start = f"weights {record.weights}, chosen on {record.chosen_on}, seed {record.seed}"
+    epochs = record.trainer.get("max_epochs", "unknown")
+    console.print(f"{start}, {epochs} epochs, {record.precision}, {record.hardware}")
 
 
-def print_retrieval_table(experiment: str, figures: Mapping[str, float], stamp: Mapping[str, str | int]) -> None:
-    """Print what a search found, in the columns of the report's Table 4, and the ranking's figures below.
+def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
+    """Print the k-NN votes of a run in the columns of the paper's Table 4, and the metrics of its ranking below.
+
+    Nothing is printed if there are no retrieval metrics.
 
     Args:
-        experiment: the config's name, such as `ir_exp1`.
-        figures: by key, such as `test/retrieval/map`; without any of retrieval nothing is printed.
-        stamp: what made the run.
+        record: what made the printed metrics.
+        metrics: by key, such as `test/retrieval/map`; shares in 0..1, times in seconds.
     """
-    found = {key.removeprefix("test/retrieval/"): value for key, value in figures.items() if "test/retrieval/" in key}
+    start = "test/retrieval/"
+    found = {key.removeprefix(start): value for key, value in metrics.items() if key.startswith(start)}
     if not found:
         return
-    where = f"{stamp['retrieval']} by {stamp['metric']} on {stamp['data']}"
-    table = _table(f"{experiment}: k-NN and retrieval, {where}", VOTE)
-    paper = RETRIEVAL.get(experiment)
+    where = f"{record.data.get('retrieval')} by {record.metric} on {_data(record)}"
+    table = _table(f"{_name(record)}: k-NN and retrieval, {where}", VOTE)
+    paper = retrieval_row(record)
     if paper is not None:
-        cells = [getattr(paper, key) for key in VOTE]
-        table.add_row("the paper *", *(f"{cell:.2f} %" for cell in cells[:4]), *(f"{cell:.4f}" for cell in cells[4:]))
+        shares = [percent(getattr(paper, key) / 100) for key in SHARES]
+        table.add_row("the paper *", *shares, number(paper.fit_s), number(paper.predict_s))
     for k in sorted(int(key[4:]) for key in found if key.startswith("knn_") and key[4:].isdigit()):
-        shares = [found[f"knn_{k}" if key == "top1" else f"knn_{k}_{key}"] for key in list(VOTE)[:4]]
-        seconds = [_number(found[key]) for key in list(VOTE)[4:]]
-        table.add_row(f"this run, k={k}", *map(_percent, shares), *seconds)
-    console = Console()
+        votes = [found.get(f"knn_{k}" if key == "top1" else f"knn_{k}_{key}") for key in SHARES]
+        seconds = [number(found.get(key), missing=MISSING) for key in ("fit_s", "predict_s")]
+        table.add_row(f"this run, k={k}", *(percent(vote, missing=MISSING) for vote in votes), *seconds)
+    console = Console(markup=False, emoji=False)
     console.print(table)
-    console.print("  ".join(f"{TITLES[key]} {_percent(found.get(key))}" for key in RANKED))
-    if found["left_out"]:
-        console.print(f"{found['left_out']:.0f} queries had nothing to find and are left out of these.")
+    console.print("  ".join(f"{TITLES[key]} {percent(found.get(key), missing=MISSING)}" for key in RANKED))
+    if found.get("left_out"):
+        console.print(f"{found['left_out']:.0f} queries without a relevant image are left out of these.")
     if paper is not None:
         console.print(f"* {paper.title}: {RETRIEVAL_MEANING}.")
-        _warn_of_other_data(console, stamp)
 
 
 def _table(title: str, columns: Mapping[str, str]) -> Table:
@@ -96,19 +105,17 @@ def _table(title: str, columns: Mapping[str, str]) -> Table:
     return table
 
 
-def _warn_of_other_data(console: Console, stamp: Mapping[str, str | int]) -> None:
-    if stamp["data"] != "Stanford Cars":
-        console.print(f"The paper's figures are of Stanford Cars: not to be compared with {stamp['data']}.")
+def _data(record: RunRecord) -> str:
+    """Name the data, and the scored part of the test images if it is not the whole."""
+    total = record.data.get("test_images", 0)
+    part = f", {record.scored_images:,} of {total:,} images" if 0 < record.scored_images < total else ""
+    return record.data_name + part
 
 
-def _cells(figures: Mapping[str, float], stage: str) -> list[str]:
-    loss, *shares = (figures.get(f"{stage}/{key}") for key in COLUMNS)
-    return [_number(loss), *map(_percent, shares)]
+def _name(record: RunRecord) -> str:
+    return record.experiment or record.network
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.2f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+def _cells(metrics: Mapping[str, float], split: str) -> list[str]:
+    loss, *shares = (metrics.get(f"{split}/{key}") for key in CLASSIFICATION)
+    return [number(loss, missing=MISSING), *(percent(share, missing=MISSING) for share in shares)]

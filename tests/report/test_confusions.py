@@ -1,8 +1,8 @@
-"""What mistakes are like, by hand."""
+"""Confusions, counted by hand."""
 
 import csv
 
-from carsfg.report.confusions import Pair, accuracy_by, confused_pairs, per_class, severity, twin_pairs
+from carsfg.report.confusions import Pair, accuracy_by, confused_pairs, per_class, same_model_pairs, severity
 from tests.report.conftest import CONFUSIONS
 
 ROWS = {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(CONFUSIONS.splitlines())}
@@ -17,7 +17,7 @@ def test_pairs_most_often_confused() -> None:
 
 def test_pairs_of_one_model_in_both_directions() -> None:
     back = {("Audi S4 Sedan 2012", "Audi S4 Sedan 2007"): 2}
-    assert twin_pairs(ROWS | back) == [
+    assert same_model_pairs(ROWS | back) == [
         Pair("Audi S4 Sedan 2007", "Audi S4 Sedan 2012", 5, 22),
         Pair("Audi S4 Convertible 2007", "Audi S4 Sedan 2007", 1, 10),
     ]

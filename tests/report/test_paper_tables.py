@@ -1,19 +1,23 @@
-"""The tables of all runs: what stands in a row, and what is never compared."""
+"""The paper's tables: the cells of a row, and runs that are not comparable."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from carsfg.report.all_runs import retrieval_list
 from carsfg.report.groups import group
-from carsfg.report.paper_tables import rankings, readme_tables, summaries
+from carsfg.report.paper_tables import paper_tables, readme_tables
 from carsfg.report.runs import read_runs
-from carsfg.report.table import Summary
+from carsfg.report.table import TextTable
 from tests.report.conftest import MakeRun
 
 
-def tables(logs: Path) -> list[Summary]:
-    return summaries(group(read_runs(logs)))
+def tables(logs: Path) -> list[TextTable]:
+    return paper_tables(group(read_runs(logs)))
 
 
-def row(table: Summary, experiment: str) -> dict[str, str]:
+def row(table: TextTable, experiment: str) -> dict[str, str]:
     (found,) = [cells for cells in table.rows if cells[0] == experiment]
     return dict(zip(table.columns, found, strict=True))
 
@@ -37,15 +41,43 @@ def test_what_is_compared_although_it_differs(make_run: MakeRun) -> None:
     assert [row(table, name)["difference"] for name in ("tl_exp1", "tl_exp3")] == ["+7.63 *", "+6.22 *"]
 
 
-def test_drawn_cars_are_not_compared(make_run: MakeRun) -> None:
-    table, _, _ = tables(make_run(data="drawn cars", image_size=64))
+@pytest.mark.parametrize(
+    "values",
+    [{"data_name": "drawn cars"}, {"data_name": "photos"}, {"scored_images": 8}, {"protocol": "zero_shot"}],
+)
+def test_other_data_partial_tests_and_other_protocols_are_not_in_the_paper_s_tables(
+    make_run: MakeRun, values: dict[str, Any]
+) -> None:
+    table, _, _ = tables(make_run(**values))
     found = row(table, "tl_exp1")
-    assert (found["difference"], found["protocol"]) == ("", "official, drawn cars, 64 px")
-    assert found["F1 (paper)"] == "41.00 %"
+    assert (found["network"], found["ours, top-1"]) == ("", "not run")
+
+
+def test_own_experiments_are_not_in_the_paper_s_tables_whatever_their_name(make_run: MakeRun) -> None:
+    table, _, _ = tables(make_run("tl_mine/version_0"))
+    assert [cells[0] for cells in table.rows] == ["tl_exp1", "tl_exp3", "tl_densenet121"]
+
+
+def test_the_short_table(make_run: MakeRun) -> None:
+    make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None, freeze=False)
+    make_run("cnn_exp3/version_0", top1=0.31, backbone=None, freeze=False, image_size=64)
+    make_run("mine/version_0")
+    rows = "epoch,step,test/retrieval/top_1,test/retrieval/knn_3\n1,2,.5,.75\n"
+    logs = make_run("ir_exp1/version_0", metrics=rows, retrieval="closed_train_gallery", freeze=False)
+    text = readme_tables(group(read_runs(logs)))["Results"]
+    assert text.splitlines()[:6] == [
+        "| experiment | network | images | paper | ours | scored on |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| ir_exp1 | resnet50, k = 3 | 224 px | 74.93 % | 75.00 % | test images |",
+        "| cnn_exp3 | CarClassifier | 64 px | 72.26 %, leaked | 31.00 % | test images |",
+        "| cnn_seed_leaky | CarClassifier | 224 px | 72.26 %, leaked | 40.00 % | copies of training images |",
+        "| cnn_seed_leaky | CarClassifier | 224 px |  | 41.00 % | test images |",
+    ]
+    assert "mine" not in text
 
 
 def test_drawn_cars_stay_out_of_the_readme(make_run: MakeRun) -> None:
-    make_run("tl_exp1/version_0", data="drawn cars", top1=0.99)
+    make_run("tl_exp1/version_0", data_name="drawn cars", top1=0.99)
     marked = readme_tables(group(read_runs(make_run("tl_exp3/version_0", top1=0.5))))
     assert "99.00 %" not in marked["Table 2"]
     assert "50.00 %" in marked["Table 2"]
@@ -71,12 +103,12 @@ def test_retrieval(make_run: MakeRun) -> None:
             "epoch,step," + ",".join(f"test/retrieval/{key}" for key in keys) + "\n1,2,.75,.7,.01,1.5,.8,.4,.5\n"
         )
     groups = group(read_runs(logs))
-    _, table, _ = summaries(groups)
+    _, table, _ = paper_tables(groups)
     found = row(table, "ir_exp1")
     assert [found[key] for key in ("paper", "ours, accuracy", "difference", "k", "F1 (paper)")] == [
         "74.93 %", "75.00 %", "+0.07", "3", "70.00 % (75.23)",
     ]  # fmt: skip
     assert [found[key] for key in ("fit s (paper)", "predict s (paper)")] == ["0.01 (0.0092)", "1.5 (1.2)"]
     assert found["protocol"] == "official, closed_train_gallery, 224 px"
-    ranked = row(rankings(groups), "ir_exp1, resnet50 frozen, 224 px")
+    ranked = row(retrieval_list(groups), "ir_exp1, resnet50 frozen, 224 px")
     assert [ranked[key] for key in ("top-1", "top-5", "MAP@R", "mAP")] == ["80.00 %", "", "40.00 %", "50.00 %"]
