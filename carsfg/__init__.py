@@ -11,23 +11,31 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from carsfg.callbacks.faiss_retrieval import FaissRetrieval as FaissRetrieval
     from carsfg.cli import main as main
-    from carsfg.data.datamodule import StanfordCarsDataModule as StanfordCarsDataModule
+    from carsfg.data.datamodule import CarsDataModule as CarsDataModule
     from carsfg.data.sources.stanford_cars import StanfordCars as StanfordCars
+    from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule as StanfordCarsDataModule
+    from carsfg.errors import InputError as InputError
+    from carsfg.run_record import RunRecord as RunRecord
     from carsfg.search.engine import VisualSearch as VisualSearch
     from carsfg.search.gallery import Gallery as Gallery
+    from carsfg.tasks.base import CarsTask as CarsTask
     from carsfg.tasks.checkpoints import load as load
     from carsfg.tasks.classifier import CarClassifier as CarClassifier
     from carsfg.tasks.cnn import CarCNN as CarCNN
     from carsfg.tasks.embedder import EmbeddingExtractor as EmbeddingExtractor
 
 _HOME = {
+    "CarsDataModule": "carsfg.data.datamodule",
+    "CarsTask": "carsfg.tasks.base",
+    "InputError": "carsfg.errors",
+    "RunRecord": "carsfg.run_record",
     "CarCNN": "carsfg.tasks.cnn",
     "CarClassifier": "carsfg.tasks.classifier",
     "EmbeddingExtractor": "carsfg.tasks.embedder",
     "FaissRetrieval": "carsfg.callbacks.faiss_retrieval",
     "Gallery": "carsfg.search.gallery",
     "StanfordCars": "carsfg.data.sources.stanford_cars",
-    "StanfordCarsDataModule": "carsfg.data.datamodule",
+    "StanfordCarsDataModule": "carsfg.data.stanford_cars_datamodule",
     "VisualSearch": "carsfg.search.engine",
     "load": "carsfg.tasks.checkpoints",
     "main": "carsfg.cli",
@@ -36,9 +44,13 @@ _HOME = {
 __all__ = [
     "CarCNN",
     "CarClassifier",
+    "CarsDataModule",
+    "CarsTask",
     "EmbeddingExtractor",
     "FaissRetrieval",
     "Gallery",
+    "InputError",
+    "RunRecord",
     "StanfordCars",
     "StanfordCarsDataModule",
     "VisualSearch",

@@ -1,8 +1,10 @@
-"""The command `carsfg`: every verb goes to its file in `commands/` before anything heavy is imported."""
+"""The command `carsfg`: every verb is imported only when it is used, so that help and mistakes are answered at once."""
 
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 from carsfg import __version__
@@ -10,26 +12,26 @@ from carsfg.errors import InputError, TrainingError
 
 # verb: (file in commands/, what it does)
 VERBS = {
-    "fit": ("train", "train a network as a config says, then test it once"),
+    "fit": ("train", "train a network from a config, then test it once"),
     "validate": ("train", "score a checkpoint on the validation split"),
     "test": ("train", "score a checkpoint on the test split"),
     "predict": ("train", "embed and classify the test split with a checkpoint"),
-    "evaluate": ("evaluate", "score a checkpoint by head, neighbours and linear probe, under every protocol"),
+    "evaluate": ("evaluate", "score a checkpoint by head, k-NN, linear probe and retrieval, with intervals"),
     "index": ("index", "make a gallery of a folder of images"),
-    "search": ("search", "find the cars of a gallery that are most similar to a photo"),
-    "app": ("app", "the same in the browser"),
-    "report": ("report", "put all tested runs on one page, beside the paper's figures"),
+    "search": ("search", "find the images of a gallery that are most similar to a photo"),
+    "app": ("app", "search in the browser"),
+    "report": ("report", "show all tested runs on one page, beside the paper's numbers"),
     "export": ("export", "write a checkpoint as ONNX"),
-    "data": ("data", "check the data, draw cars, or say where to get the data"),
+    "data": ("data", "check the data, draw cars, or get Stanford Cars"),
 }
 
 USAGE = f"""usage: carsfg VERB ...
 
-{chr(10).join(f"  {verb:<10}{what}" for verb, (_, what) in VERBS.items())}
+{chr(10).join(f"  {verb:<10}{text}" for verb, (_, text) in VERBS.items())}
 
-  carsfg fit --config tl_exp3.yaml                       train as the paper's third experiment
+  carsfg fit --config tl_exp3.yaml                       train the third experiment of the paper
   carsfg fit --config tl_exp3.yaml --config demo.yaml    the same on drawn cars, without any data
-  carsfg VERB --help                                     what a verb takes
+  carsfg VERB --help                                     the arguments of a verb
   carsfg --version
 """
 
@@ -38,10 +40,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        args: its words, without the program's name; those of this process by default.
+        args: words after the program's name; those of this process by default.
 
     Returns:
-        The exit code: 0 done, 2 the user's mistake, 1 anything else. A mistake is told in one line on stderr.
+        Exit code: 0 done, 2 for a mistake of the user, 1 for anything else. A mistake is one line on stderr.
     """
     words = list(sys.argv[1:] if args is None else args)
     if words == ["--version"]:
@@ -50,26 +52,60 @@ def main(args: Sequence[str] | None = None) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
         print(USAGE, end="")  # noqa: T201
         return 0 if words else 2
-    try:
-        return _run(words[0], words[1:])
-    except (InputError, TrainingError) as error:
-        print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
-        return 2 if isinstance(error, InputError) else 1
-    except BrokenPipeError:  # whoever read our output has heard enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        return 1
+    return _answer(words[0], words[1:])
 
 
 def entry_point() -> None:
     """Run the command and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
+            stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
     sys.exit(main())
+
+
+def _answer(verb: str, words: list[str]) -> int:
+    """Run a verb and return its exit code; errors become one line."""
+    try:
+        code = _run(verb, words)
+        sys.stdout.flush()  # a full disk shows here, and not after the exit code is known
+    except (InputError, TrainingError) as error:
+        return _fail(str(error), 2 if isinstance(error, InputError) else 1)
+    except BrokenPipeError:  # the reader of our output has closed it
+        _drop_output()
+        return 1
+    except OSError as error:  # a verb explains the files that it knows; these are the others
+        if error.filename is None:
+            _drop_output()
+            return _fail(f"cannot write the output: {error.strerror or error}", 1)
+        return _fail(f"cannot use {str(error.filename)[:200]!r}: {error.strerror}", 2)
+    except KeyboardInterrupt:
+        return 1
+    else:
+        return code
 
 
 def _run(verb: str, words: list[str]) -> int:
     if verb not in VERBS:
-        raise InputError(f"unknown verb {verb!r}; carsfg knows {', '.join(VERBS)}")
+        from carsfg.commands.parsing import suggestion
+
+        raise InputError(f"unknown verb {verb!r}{suggestion(verb, VERBS)}; see `carsfg --help`")
+    with suppress(OSError):  # the working folder may have been deleted
+        if os.getcwd() not in sys.path:  # noqa: PTH109 - pathlib is not needed for help
+            sys.path.append(os.getcwd())  # noqa: PTH109 - for tasks and data of the user's own
     command = import_module(f"carsfg.commands.{VERBS[verb][0]}")
-    given = [verb, *words] if VERBS[verb][0] == "train" else words
-    return int(command.main(given))
+    try:
+        return int(command.main([verb, *words] if VERBS[verb][0] == "train" else words))
+    except SystemExit as end:  # after --help
+        if end.code in (None, 0):
+            return 0
+        raise
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"carsfg: error: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _drop_output() -> None:
+    """Send what is left in the buffer nowhere, since writing it at the end of the process would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

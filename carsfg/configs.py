@@ -1,15 +1,23 @@
 """Finding shipped configs by bare name."""
 
 import difflib
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from carsfg.errors import InputError
+from carsfg.run_record import RunRecord
 
 _PACKAGE = Path(__file__).resolve().parent
 # beside the package in a checkout; inside it in a wheel
 CONFIGS = next(
     (f for f in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if (f / "demo.yaml").is_file()), _PACKAGE
 )
+
+OVERLAYS = ("demo", "gpu")  # shipped configs that are not experiments
 
 
 def shipped_configs() -> list[str]:
@@ -65,11 +73,64 @@ def find_configs(args: list[str]) -> tuple[list[str], str | None]:
     return found, experiment
 
 
+def dropped_callbacks(args: list[str]) -> Iterator[str]:
+    """Report callbacks that a config drops, since a list replaces the one of the configs before it.
+
+    Args:
+        args: a command line with the paths of its configs.
+
+    Yields:
+        One line per config that drops some.
+    """
+    paths = [Path(path) for option, path in pairwise(args) if option == "--config"]
+    before: set[str] = set()
+    for path in paths:
+        trainer = _read(path).get("trainer")
+        listed = trainer.get("callbacks") if isinstance(trainer, dict) else None
+        if listed is None:
+            continue
+        names = {_class_path(one) for one in (listed if isinstance(listed, list) else [listed])}
+        if before - names:
+            yield (
+                f"{path.name} replaces trainer.callbacks, so {', '.join(sorted(before - names))} will not run: "
+                "write `callbacks+:` to add to the list"
+            )
+        before = names
+
+
+def names_data(args: list[str]) -> bool:
+    """Return whether a command line or one of its configs names the class of the DataModule.
+
+    Args:
+        args: a command line with the paths of its configs.
+    """
+    if any(word.partition("=")[0] in ("--data", "--data.class_path") for word in args):
+        return True
+    paths = [Path(path) for option, path in pairwise(args) if option == "--config"]
+    blocks = [_read(path).get("data") for path in paths]
+    return any(isinstance(block, str) or (isinstance(block, dict) and "class_path" in block) for block in blocks)
+
+
+def _class_path(callback: Any) -> str:
+    return str(callback.get("class_path") if isinstance(callback, dict) else callback)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a config; the parser reports what is wrong with its keys."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError(f"the config {path} is not UTF-8 text: save it as UTF-8") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"the config {path} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    return found if isinstance(found, dict) else {}
+
+
 def _experiment(path: Path) -> str:
-    run = path.absolute().parent
-    if path.name != "config.yaml":
-        return path.stem
-    if run.name.startswith("version_"):
-        return run.parent.name
-    below = run.parts[len(run.parts) - run.parts[::-1].index("reference") :] if "reference" in run.parts else ()
-    return below[0] if below else path.stem
+    """Return the name of an experiment: that of its config, or the recorded one for the `config.yaml` of a run."""
+    if path.name == "config.yaml":
+        try:
+            return RunRecord.read(path.parent).experiment or path.stem
+        except InputError:
+            pass  # not the folder of a run
+    return path.stem

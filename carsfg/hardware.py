@@ -1,4 +1,4 @@
-"""The device that computes: finding it, naming it, and what precision it computes in."""
+"""Devices: finding and naming them, and the precision to compute in."""
 
 import platform
 from typing import Any
@@ -9,10 +9,10 @@ from carsfg.errors import InputError
 
 
 def computes_in_bfloat16(accelerator: Any) -> bool:
-    """Whether a device has instructions for bfloat16, so that mixed precision pays.
+    """Return True if a device has instructions for bfloat16, so that mixed precision is faster.
 
     Args:
-        accelerator: Lightning's word for it, such as `auto`, `cpu`, `gpu`, or the type of a `torch.device`.
+        accelerator: Lightning's name of it, such as `auto`, `cpu` or `gpu`, or the type of a `torch.device`.
     """
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -22,14 +22,31 @@ def computes_in_bfloat16(accelerator: Any) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def find_device(name: str = "auto") -> torch.device:
-    """Find a device that works.
+def choose_precision(accelerator: Any, wanted: str | None = None, trained: str | None = None) -> str:
+    """Return the precision to compute in, in Lightning's terms; all verbs use this rule.
+
+    What the user asks for is used. Otherwise `bf16-mixed` is used if the device computes in it, unless the network was
+    trained in full precision.
 
     Args:
-        name: `cpu`, `cuda`, `cuda:1`, `mps`; `auto`: the first GPU, or else the CPU.
+        accelerator: as in `computes_in_bfloat16`.
+        wanted: by the user: `bf16-mixed`, `32-true` or another of Lightning's; None: nothing.
+        trained: precision that the network was trained in; None: unknown, or it is to be trained.
+    """
+    if wanted is not None:
+        return wanted
+    full = trained is not None and trained.startswith(("32", "64"))
+    return "bf16-mixed" if computes_in_bfloat16(accelerator) and not full else "32-true"
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """Return a device of this machine.
+
+    Args:
+        name: `cpu`, `cuda`, `cuda:1` or `mps`; `auto`: the first CUDA GPU, or else the CPU.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: the machine has no such device.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,14 +55,14 @@ def find_device(name: str = "auto") -> torch.device:
             return torch.empty(1, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError):  # each kind of device has its own
         pass
-    raise InputError(f"device {name!r} is not to be had here: choose auto, cpu, cuda, cuda:1 or mps")
+    raise InputError(f"device {name!r} is not available on this machine; use auto, cpu, cuda, cuda:1 or mps")
 
 
 def device_name(device: torch.device) -> str:
-    """Name a device as stamps do.
+    """Return the name of a device, such as `NVIDIA H100` or `CPU (x86_64, 2 threads)`.
 
     Args:
-        device: as `find_device` finds it.
+        device: as `find_device` returns it.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -1,12 +1,15 @@
 """The command's front door: verbs, exit codes, and that asking for help costs nothing."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import carsfg
 from carsfg.cli import VERBS, main
+from carsfg.errors import InputError, TrainingError
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -31,8 +34,48 @@ def test_no_words_is_a_mistake() -> None:
 def test_unknown_verb_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fitt"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("carsfg: error: unknown verb 'fitt'")
-    assert err.count("\n") == 1
+    assert err == "carsfg: error: unknown verb 'fitt' (did you mean 'fit'?); see `carsfg --help`\n"
+
+
+def test_help_of_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends the parser by SystemExit, as a signal ends a training."""
+    assert main(["fit", "--config", "tl_exp1.yaml", "--print_config"]) == 0
+    assert "backbone: resnet50" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (OSError(36, "File name too long", "x" * 300), 2, f"cannot use '{'x' * 200}': File name too long"),
+        (PermissionError(13, "Permission denied", "ro/g"), 2, "cannot use 'ro/g': Permission denied"),
+        (TrainingError("stopped"), 1, "stopped"),
+        (InputError("wrong"), 2, "wrong"),
+    ],
+)
+def test_errors_are_one_line(
+    error: Exception, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr("carsfg.commands.export.main", fail)
+    assert main(["export", "x"]) == code
+    assert capsys.readouterr().err == f"carsfg: error: {said}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        words = [sys.executable, "-m", "carsfg", "data", "fetch", "there"]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "carsfg: error: cannot write the output: No space left on device\n")
+
+
+def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
+    """As old archives have them: the bytes come out as they were given."""
+    words = [sys.executable, "-m", "carsfg", "export", "caf\udce9.ckpt"]
+    done = subprocess.run(words, capture_output=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONUTF8": "1"})
+    assert (done.returncode, done.stderr) == (2, b"carsfg: error: no checkpoint caf\xe9.ckpt\n")
 
 
 def test_the_process_ends_with_the_exit_code() -> None:

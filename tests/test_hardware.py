@@ -1,17 +1,39 @@
+"""The device of a verb and the one rule of its precision."""
+
 import pytest
 import torch
 
+from carsfg import hardware
 from carsfg.errors import InputError
-from carsfg.hardware import device_name, find_device
+from carsfg.hardware import choose_precision, device_name, find_device
 
 
-def test_a_device_that_is_there() -> None:
+def test_a_device_of_this_machine() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert device_name(torch.device("cpu")).startswith("CPU (")
 
 
 @pytest.mark.parametrize("name", ["toaster", "cuda:99", "meta", ""])
-def test_a_device_that_is_not(name: str) -> None:
-    with pytest.raises(InputError, match=f"device '{name}' is not to be had here: choose auto, cpu, cuda"):
+def test_a_device_that_does_not_exist(name: str) -> None:
+    with pytest.raises(InputError, match=f"device '{name}' is not available on this machine; use auto, cpu, cuda"):
         find_device(name)
+
+
+@pytest.mark.parametrize(
+    ("computes", "wanted", "trained", "expected"),
+    [
+        (True, None, None, "bf16-mixed"),
+        (False, None, None, "32-true"),
+        (True, None, "32-true", "32-true"),
+        (True, None, "16-mixed", "bf16-mixed"),
+        (False, None, "bf16-mixed", "32-true"),
+        (False, "bf16-mixed", "32-true", "bf16-mixed"),
+        (True, "32-true", "bf16-mixed", "32-true"),
+    ],
+)
+def test_precision(
+    computes: bool, wanted: str | None, trained: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "computes_in_bfloat16", lambda _: computes)
+    assert choose_precision("cpu", wanted, trained) == expected

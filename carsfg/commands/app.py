@@ -1,35 +1,48 @@
 """`carsfg app`: visual search in the browser."""
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
-from carsfg.commands.parsing import OneLineParser
+from carsfg.commands.options import Computing, option, parse, positional
 from carsfg.errors import InputError
 
+MAX_PORT = 65535
 
-def main(args: list[str]) -> int:
-    """Run `carsfg app ARGS`.
+
+@dataclass(frozen=True, kw_only=True)
+class AppOptions(Computing):
+    """Find the cars that are most similar to a photo, in the browser.
+
+    Attributes:
+        gallery: folder that `carsfg index` or `carsfg predict` wrote.
+        host: address to listen on.
+        port: TCP port to listen on, 0 to 65535.
+        checkpoint: network that embedded the gallery.
+        mmap: leave the index on disk.
+    """
+
+    gallery: str = positional("folder that `carsfg index` or `carsfg predict` wrote")
+    host: str = option("address to listen on; 0.0.0.0 lets other machines in", "127.0.0.1")
+    port: int = option("port to listen on", 7860)
+    checkpoint: str | None = option("network that embedded the gallery; by default the one in the gallery", None)
+    mmap: bool = option("leave the index on disk, for galleries larger than memory", False)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run `carsfg app` until Ctrl-C.
 
     Args:
         args: the words after `carsfg app`.
 
     Returns:
-        0, when it is stopped.
+        0.
 
     Raises:
         InputError: the arguments are wrong, gallery or network cannot be used, or the port is taken.
     """
-    parser = OneLineParser(prog="carsfg app", description="Find the cars most similar to a photo, in the browser.")
-    parser.add_argument("gallery", help="written by `carsfg index` or `carsfg predict`")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
-    parser.add_argument("--checkpoint", help="the network that embedded the gallery, if it does not lie in it")
-    parser.add_argument("--mmap", action="store_true", help="leave the index on disk: for galleries larger than memory")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    try:
-        options = parser.parse_args(args)
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
+    options = parse("app", AppOptions, args)
     _check_address(options.host, options.port)
     from carsfg.hardware import find_device
     from carsfg.search.engine import VisualSearch
@@ -39,19 +52,27 @@ def main(args: list[str]) -> int:
         from carsfg.app.server import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing: python -m pip install 'carsfg[app]'") from error
-    print(f"open http://{options.host}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
+    except ImportError as error:  # gradio makes an HTTP client, which reads proxy settings, when it is imported
+        raise InputError(f"gradio cannot be imported: {error}") from error
+    shown = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"open http://{shown}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         serve(search, options.host, options.port)
     return 0
 
 
 def _check_address(host: str, port: int) -> None:
-    """Refuse an address that cannot be listened on, before anything is loaded."""
-    if port == 0:
-        raise InputError("cannot listen on port 0: name another --port")
+    """Refuse an address that cannot be listened on, before anything is loaded.
+
+    Raises:
+        InputError: the port is taken or out of range, or this machine does not have the address.
+    """
+    if not 1 <= port <= MAX_PORT:
+        raise InputError(f"port {port} must be 1 to {MAX_PORT}")
     try:
-        with socket.create_server((host, port)):
+        family = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.create_server((host, port), family=family):
             pass
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot listen on {host}:{port} ({reason}): name another --port or --host") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot listen on {host}:{port} ({reason}): use another --port or --host") from error

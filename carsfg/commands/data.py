@@ -1,68 +1,124 @@
 """`carsfg data`: check a data folder, draw cars, or get Stanford Cars."""
 
-import argparse
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from carsfg.commands.parsing import OneLineParser
+from carsfg.commands.options import option, parse, positional
+from carsfg.commands.outputs import check_picture
+from carsfg.commands.parsing import suggestion
+from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    from carsfg.data.integrity import Report
+    from carsfg.data.integrity import DataCheck
 
 ROOT = "data"
+USAGE = """usage: carsfg data VERB ...
+
+  check     count, decode and compare all images of a data folder
+  draw      draw cars in the layout of Stanford Cars
+  fetch     say where to get Stanford Cars, or lay out its archives
+
+  carsfg data VERB --help    the arguments of a verb
+"""
 
 
-def main(args: list[str]) -> int:
-    """Run `carsfg data ARGS`.
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """How images are cut.
+
+    Attributes:
+        crop: cut each image to its annotated box.
+    """
+
+    crop: bool = option("cut each image to its annotated box; false for images that are box crops already", True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Count, decode and compare all images of a data folder.
+
+    Attributes:
+        root: folder that contains `stanford_cars/`.
+        data: how images are cut.
+        sheet: picture to write.
+    """
+
+    root: str = positional("folder that contains stanford_cars/", ROOT)
+    data: CropOptions = field(default_factory=CropOptions)
+    sheet: str | None = option("also draw some training images into this file, such as sheet.png", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions:
+    """Draw cars in the layout of Stanford Cars.
+
+    Attributes:
+        folder: where to put `stanford_cars/`.
+        classes: number of car models to draw, 2 to 196.
+        train: training images per class.
+        test: test images per class.
+        seed: number that decides pose, colour and background of each drawn car.
+        sheet: picture to write.
+    """
+
+    folder: str = positional("folder to put stanford_cars/ into")
+    classes: int = option("number of classes, 2 to 196", 12)
+    train: int = option("training images per class", 60)
+    test: int = option("test images per class", 20)
+    seed: int = option("another seed draws other cars", 0)
+    sheet: str | None = option("also draw some training images into this file, such as sheet.png", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions:
+    """Say where to get Stanford Cars, or lay out its archives and check them.
+
+    Attributes:
+        root: folder to put `stanford_cars/` into.
+        url: addresses or files.
+        sha256: expected SHA-256 of each archive, as hexadecimal digits.
+        data: how images are cut by the check.
+    """
+
+    root: str = positional("folder to put stanford_cars/ into", ROOT)
+    url: tuple[str, ...] = option("address or file of a zip, tar or mat file; may be given several times", ())
+    sha256: tuple[str, ...] = option("SHA-256 of each --url, in their order", ())
+    data: CropOptions = field(default_factory=CropOptions)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run `carsfg data`.
 
     Args:
         args: the words after `carsfg data`.
 
     Returns:
-        0 when the data is usable (or help was asked for), 2 when images are unreadable.
+        0 if the data is usable, 2 if images are unreadable.
 
     Raises:
         InputError: the arguments are wrong, or the data cannot be used.
     """
-    try:
-        options = _parser().parse_args(args)
-        if options.verb == "check":
-            return _check(options.root, options.crop, options.sheet)
-        if options.verb == "draw":
-            return _draw(options)
-        return _fetch(options)
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
+    verbs: Mapping[str, Callable[[Sequence[str]], int]] = {"check": _check_verb, "draw": _draw, "fetch": _fetch}
+    if args and args[0] in {"-h", "--help"}:
+        print(USAGE, end="")  # noqa: T201
+        return 0
+    if not args or args[0] not in verbs:
+        wrong = f"unknown verb {args[0]!r}{suggestion(args[0], verbs)}" if args else "a verb is missing"
+        raise InputError(f"{wrong}; see `carsfg data --help`")
+    return verbs[args[0]](args[1:])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(prog="carsfg data", description="Check, draw or get the data.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{check,draw,fetch}")
-    check = verbs.add_parser("check", help="count, decode and compare all images of a data folder")
-    draw = verbs.add_parser("draw", help="draw cars in the layout of Stanford Cars")
-    fetch = verbs.add_parser("fetch", help="say where Stanford Cars is found, or lay out archives of it")
-    for verb in (check, fetch):
-        verb.add_argument("root", nargs="?", default=ROOT, help="folder of stanford_cars/ (default: %(default)s)")
-        verb.add_argument(
-            "--no-crop",
-            dest="crop",
-            action="store_false",
-            help="images are crops already (`data.crop: false`)",
-        )
-    fetch.add_argument("--url", action="append", default=[], help="address or file: zip, tar or mat; repeatable")
-    fetch.add_argument("--sha256", action="append", default=[], help="digest of each --url, in their order")
-    for verb in (check, draw):
-        verb.add_argument("--sheet", help="also write a picture of some training images to this file")
-    draw.add_argument("dir", help="where to put stanford_cars/")
-    draw.add_argument("--classes", type=int, default=12, help="default: %(default)s")
-    draw.add_argument("--train", type=int, default=60, help="training images a class (default: %(default)s)")
-    draw.add_argument("--test", type=int, default=20, help="test images a class (default: %(default)s)")
-    draw.add_argument("--seed", type=int, default=0, help="another seed draws other cars (default: %(default)s)")
-    return parser
+def _check_verb(args: Sequence[str]) -> int:
+    options = parse("data check", CheckOptions, args)
+    if options.sheet:
+        check_picture(options.sheet)
+    return _check(options.root, options.data.crop, options.sheet)
 
 
 def _check(root: str, crop: bool, sheet: str | None = None) -> int:
-    """Check a folder, print what is in it, and show some of it in a picture."""
+    """Check a folder, print its counts, and draw some of its images."""
     from carsfg.data.integrity import check
 
     report = check(root, crop)
@@ -75,13 +131,15 @@ def _check(root: str, crop: bool, sheet: str | None = None) -> int:
     return 0
 
 
-def _draw(options: argparse.Namespace) -> int:
-    """Draw cars."""
+def _draw(args: Sequence[str]) -> int:
+    options = parse("data draw", DrawOptions, args)
+    if options.sheet:
+        check_picture(options.sheet)
     from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
     spec = DrawnCars(classes=options.classes, train=options.train, test=options.test, seed=options.seed)
-    print(f"drawn: {draw_cars(options.dir, spec)}")  # noqa: T201
-    _write_sheet(options.dir, True, options.sheet)
+    print(f"drawn: {draw_cars(options.folder, spec)}")  # noqa: T201
+    _write_sheet(options.folder, True, options.sheet)
     return 0
 
 
@@ -90,18 +148,18 @@ def _write_sheet(root: str, crop: bool, file: str | None) -> None:
     if file is None:
         return
     from carsfg.data.sources.stanford_cars import StanfordCars
-    from carsfg.errors import InputError
     from carsfg.plots.contact_sheet import contact_sheet
 
     try:
         contact_sheet(StanfordCars(root, "train", crop)).savefig(file)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {file}: {error}") from error
+        raise InputError(f"cannot write {file!r}: {getattr(error, 'strerror', None) or error}") from error
     print(f"sheet: {file}")  # noqa: T201
 
 
-def _fetch(options: argparse.Namespace) -> int:
-    """Lay out what the user points at and check it; without anything, say where the data is found."""
+def _fetch(args: Sequence[str]) -> int:
+    """Lay out the files that the user names and check them; without any, say where to get the data."""
+    options = parse("data fetch", FetchOptions, args)
     from carsfg.data.download import SOURCES, fetch
 
     if not options.url:
@@ -109,10 +167,10 @@ def _fetch(options: argparse.Namespace) -> int:
         return 0
     for part, count in fetch(options.root, options.url, options.sha256).items():
         print(f"{options.root}/stanford_cars/{part}: {count:,} files")  # noqa: T201
-    return _check(options.root, options.crop)
+    return _check(options.root, options.data.crop)
 
 
-def _print(report: "Report") -> None:
+def _print(report: "DataCheck") -> None:
     """Print a report as a table."""
     from rich.console import Console
     from rich.markup import escape
@@ -121,8 +179,8 @@ def _print(report: "Report") -> None:
     table = Table("", "train", "test", title=escape(str(report.folder)), title_justify="left")
     for title, name in (
         ("images", "images"),
-        ("fewest in a class", "fewest"),
-        ("most in a class", "most"),
+        ("fewest per class", "fewest"),
+        ("most per class", "most"),
         ("single-channel", "single_channel"),
     ):
         table.add_row(title, *(f"{getattr(split, name):,}" for split in (report.train, report.test)))
@@ -131,6 +189,6 @@ def _print(report: "Report") -> None:
     console.print(table)
     console.print(f"{report.classes} class names")
     console.print(f"{report.train.single_channel + report.test.single_channel} single-channel images")
-    console.print(f"{report.identical} byte-identical pairs")
+    console.print(f"{report.identical} pairs of duplicates (byte-identical files)")
     console.print(f"  {report.conflicting} of them with conflicting labels")
     console.print(f"  {report.across} of them across train and test")

@@ -1,25 +1,69 @@
-"""`carsfg evaluate`: one table of all that a checkpoint is good for."""
+"""`carsfg evaluate`: one table of all scores of a checkpoint."""
 
-import argparse
 import json
 import math
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.parsing import OneLineParser
+from carsfg.commands.options import Embedding, option, parse, positional, split_block
+from carsfg.commands.outputs import check_file
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from carsfg.evaluation.checkpoint_data import Subject
     from carsfg.evaluation.scores import Row
-    from carsfg.synthetic.dataset import DrawnCars
+    from carsfg.retrieval.similarity import Metric
+    from carsfg.run_record import RunRecord
 
-DEMO = "12,80,20,0"  # as configs/demo.yaml draws them
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The most used settings of the data; all others of `carsfg fit` are accepted as well.
+
+    Attributes:
+        root: folder of the data set.
+        drawn: numbers of classes and images of the drawn cars, as in `data.drawn`.
+        crop: cut each image to its annotated box.
+        margin: fraction of the box that is added on each side.
+        image_size: side of the stored squares in pixels.
+        cache_dir: folder of the decoded images.
+        protocol: `official`, `zero_shot` or `seed_leaky`.
+    """
+
+    root: str | None = option("folder of the data set (default: data)", None)
+    drawn: Mapping[str, int] | None = option("drawn cars: {classes: 12, train: 80, test: 20, seed: 0}", None)
+    crop: bool | None = option("cut each image to its annotated box", None)
+    margin: float | None = option("fraction of the box that is added on each side", None)
+    image_size: int | None = option("side of the stored squares in pixels", None)
+    cache_dir: str | None = option("folder of the decoded images; by default ROOT/cache", None)
+    protocol: str | None = option("official, zero_shot or seed_leaky", None)
 
 
-def main(args: list[str]) -> int:
-    """Run `carsfg evaluate ARGS`.
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(Embedding):
+    """Score a checkpoint by its head, k-NN, a linear probe and retrieval, with 95 % intervals.
+
+    The data, its settings, metric and precision are those of the run that made the checkpoint; options replace them.
+
+    Attributes:
+        checkpoint: file that `carsfg fit` wrote.
+        data: settings that replace those of the run.
+        knn: number of neighbours that vote.
+        json: file to write.
+    """
+
+    checkpoint: str = positional("file that `carsfg fit` wrote")
+    data: DataOptions = field(default_factory=DataOptions)
+    knn: int = option("number of neighbours that vote", 10)
+    json: str | None = option("also write all scores to this file", None)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run `carsfg evaluate`.
 
     Args:
         args: the words after `carsfg evaluate`.
@@ -30,122 +74,122 @@ def main(args: list[str]) -> int:
     Raises:
         InputError: the arguments are wrong, checkpoint or data cannot be used, or they do not fit each other.
     """
-    try:
-        options = _parser().parse_args(args)
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
-    if min(options.knn, options.batch_size) < 1:
-        raise InputError("--knn and --batch-size must be 1 or more")
-    if options.json and not Path(options.json).parent.is_dir():  # said before it takes minutes
-        raise InputError(f"cannot write {options.json}: there is no such folder")
-    return _evaluate(options)
+    own, data_words = split_block(args, "data", [one.name for one in fields(DataOptions)])
+    options = parse("evaluate", EvaluateOptions, own)
+    for name, value in (("knn", options.knn), ("batch_size", options.batch_size)):
+        if value < 1:
+            raise InputError(f"--{name} {value} must be 1 or more")
+    if options.json:  # checked before it takes minutes
+        check_file(options.json)
+    return _evaluate(options, data_words)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="carsfg evaluate",
-        description="Score a checkpoint by its head, k-NN, a linear probe and retrieval, with 95 % intervals.",
-    )
-    parser.add_argument("checkpoint", help="written by `carsfg fit`")
-    parser.add_argument("--root", default="data", help="folder of stanford_cars/ (default: %(default)s)")
-    parser.add_argument(
-        "--no-crop", dest="crop", action="store_false", help="images are crops already (`data.crop: false`)"
-    )
-    parser.add_argument("--margin", type=float, default=0.0, help="as `data.margin` in training (default: %(default)s)")
-    parser.add_argument("--cache-dir", help="where decoded crops are kept (default: ROOT/cache)")
-    parser.add_argument(
-        "--drawn",
-        nargs="?",
-        const=DEMO,
-        metavar="CLASSES,TRAIN,TEST[,SEED]",
-        help=f"cars drawn under ROOT/drawn_cars/; alone: as demo.yaml draws them ({DEMO})",
-    )
-    parser.add_argument("--knn", type=int, default=10, help="how many neighbours vote (default: %(default)s)")
-    parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "bf16", "32"),
-        default="auto",
-        help="auto: bf16 where the device computes in it, unless the network was trained in 32 bits",
-    )
-    parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
-    return parser
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    """Embed all images, compute all figures, print and write them."""
-    from carsfg.evaluation.checkpoint_data import Subject
-    from carsfg.evaluation.scores import evaluate_closed, evaluate_zero_shot, probe_strength
+def _evaluate(options: EvaluateOptions, data_words: Sequence[str]) -> int:
+    """Embed all images, compute all scores, print and write them."""
+    from carsfg.commands.run_data import say_settings
     from carsfg.evaluation.table import print_evaluation
-    from carsfg.hardware import computes_in_bfloat16, device_name, find_device
-    from carsfg.progress import stderr_console, track
+    from carsfg.hardware import choose_precision, device_name, find_device
+    from carsfg.run_record import RETRIEVAL
+    from carsfg.tasks.checkpoints import load, read_record
 
-    device, drawn = find_device(options.device), _drawn(options.drawn)
-    names = ("root", "crop", "margin", "cache_dir", "batch_size")
-    data = {name: getattr(options, name) for name in names}
-    subject = Subject.open(options.checkpoint, device, drawn=drawn, **data)
-    wanted = computes_in_bfloat16(device.type) and subject.stamp.get("precision") != "32-true"
-    bfloat16 = wanted if options.precision == "auto" else options.precision == "bf16"
-    train, test = subject.images(bfloat16, lambda loader: track(loader, "embedding"))
-    with stderr_console().status("searching, voting and probing"):
-        if train is None:
-            rows, strength = evaluate_zero_shot(test, options.metric), None
-        else:
-            strength = probe_strength(train, device)
-            rows = evaluate_closed(train, test, options.metric, options.knn, strength, device)
-    facts = _facts(options, subject) | {"probe_strength": strength}
-    facts |= {"device": device_name(device), "precision": "bf16" if bfloat16 else "32 bits"}
-    parts = {"the second half": test} if train is None else {"cars_train": train, "cars_test": test}
-    facts["twins"] = {name: int(images.twin.sum()) for name, images in parts.items()}
+    device = find_device(options.device)
+    task, record = load(options.checkpoint, device), read_record(options.checkpoint)
+    trained_precision = record.precision if record.trainer else None
+    metric: Metric = options.metric or record.metric or "cosine"  # type: ignore[assignment]
+    precision = choose_precision(device.type, options.precision, trained_precision)
+    subject, used = _open(options, record, task, data_words)
+    say_settings(record, used, metric=metric, precision=precision)
+    rows, strength = _score(subject, metric, options.knn, precision, device)
+    data = record.data | {key: value for key, value in used.items() if key in record.data} | subject.describe_data()
+    trainer = {"precision": precision, "limit_test_batches": 1.0, "limit_val_batches": 1.0}
+    now = replace(
+        record,
+        task=task.describe(),
+        data=data,
+        callbacks={RETRIEVAL: {"metric": metric, "knn": [options.knn]}},
+        trainer=trainer,
+        hardware=device_name(device),
+        scored_images=int(data.get("test_images", 0)),
+    )
+    facts = _facts(options, subject, record, now) | {"probe_strength": strength}
     print_evaluation(rows, facts)
     if options.json:
         _write(options.json, rows, facts)
     return 0
 
 
-def _drawn(text: str | None) -> "DrawnCars | None":
-    """Read what follows `--drawn`."""
-    from carsfg.synthetic.dataset import DrawnCars
+def _open(
+    options: EvaluateOptions, record: "RunRecord", task: Any, data_words: Sequence[str]
+) -> "tuple[Subject, dict[str, Any]]":
+    """Return the network with its data, and the arguments of the DataModule."""
+    from carsfg.commands.run_data import make_data
+    from carsfg.evaluation.checkpoint_data import Subject
 
-    if text is None:
-        return None
+    data, used = make_data(record, task, data_words, options.batch_size)
     try:
-        classes, train, test, *seed = map(int, text.split(","))
-        return DrawnCars(classes, train, test, *seed)
-    except (ValueError, TypeError):
-        raise InputError(f"--drawn {text}: give CLASSES,TRAIN,TEST or CLASSES,TRAIN,TEST,SEED, as {DEMO}") from None
+        return Subject.prepare(task, data, options.checkpoint), used
+    except InputError as error:
+        if not record.data or any(word.startswith("--data.root=") for word in data_words):
+            raise
+        raise InputError(f"{error} (trained on {record.data_name}; --data.root names its folder)") from error
 
 
-def _facts(options: argparse.Namespace, subject: "Subject") -> dict[str, Any]:
-    """Say what was scored, and how."""
-    from carsfg.evaluation.bootstrap import RESAMPLES, SHARE
+def _score(
+    subject: "Subject", metric: "Metric", knn: int, precision: str, device: "torch.device"
+) -> "tuple[list[Row], float | None]":
+    """Compute all scores, and the strength of the linear probe's penalty if there is one."""
+    from carsfg.evaluation.scores import evaluate_closed, evaluate_zero_shot, probe_strength
+    from carsfg.progress import stderr_console, track
+
+    train, test = subject.images(precision.startswith("bf16"), lambda loader: track(loader, "embedding"))
+    with stderr_console().status("searching, voting and probing"):
+        if train is not None:
+            strength = probe_strength(train, device)
+            return evaluate_closed(train, test, metric, knn, strength, device), strength
+        rows = evaluate_zero_shot(test, metric)
+    # the classes of test images were learned, unless the protocol is zero-shot: without training images retrieval is
+    # all that can be scored
+    named = rows if subject.protocol == "zero_shot" else [replace(row, protocol="closed_loo") for row in rows]
+    return named, None
+
+
+def _facts(options: EvaluateOptions, subject: "Subject", record: "RunRecord", now: "RunRecord") -> dict[str, Any]:
+    """Return what was scored, and how; `record` is of the run, `now` of the evaluation."""
+    from carsfg.evaluation.bootstrap import COVERAGE, RESAMPLES
     from carsfg.tasks.fingerprint import fingerprint
 
-    data = subject.data
+    trained = {
+        "weights": record.weights,
+        "chosen_on": record.chosen_on,
+        "seed": record.seed,
+        "max_epochs": record.trainer.get("max_epochs"),
+        "precision": record.precision,
+        "split_hash": record.data.get("split_hash"),
+    }
     return {
         "checkpoint": options.checkpoint,
         "task": type(subject.task).__name__,
         "fingerprint": fingerprint(subject.task),
-        "protocol": data.protocol,
-        "data": "drawn cars" if data.drawn else "Stanford Cars",
-        "split_hash": data.split_hash,
-        "crop": data.crop,
-        "margin": data.margin,
-        "stamp": subject.stamp,
-        "began_in_unknown": subject.begins_in_unknown,
+        "record": record.scored_as(now).to_dict(),
+        "trained": {key: value for key, value in trained.items() if value is not None} if record.data else {},
+        "protocol": subject.protocol,
+        "data": now.data_name,
+        "split_hash": now.data.get("split_hash"),
+        "unknown_start": subject.unknown_start,
         "image_size": subject.task.hparams["image_size"],
-        "metric": options.metric,
+        "metric": now.metric,
         "knn": options.knn,
         "batch_size": options.batch_size,
+        "device": now.hardware,
+        "precision": now.precision,
+        "duplicates": subject.duplicates,
         "resamples": RESAMPLES,
-        "interval": SHARE,
+        "interval": COVERAGE,
     }
 
 
 def _write(file: str, rows: "list[Row]", facts: dict[str, Any]) -> None:
-    """Write everything as JSON; what is not a number becomes null."""
+    """Write everything as JSON; NaN becomes null."""
     listed = [
         {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
         for row in rows
@@ -153,4 +197,4 @@ def _write(file: str, rows: "list[Row]", facts: dict[str, Any]) -> None:
     try:
         Path(file).write_text(json.dumps({**facts, "rows": listed}, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror}") from error
+        raise InputError(f"cannot write {file!r}: {error.strerror}") from error

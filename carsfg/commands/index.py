@@ -1,138 +1,132 @@
 """`carsfg index`: a folder of images as a gallery to search in."""
 
-import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from carsfg.commands.parsing import OneLineParser
+from carsfg.commands.index_options import IndexOptions, Settings, VerifyOptions
+from carsfg.commands.options import parse
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-
     from carsfg.data.image_folder import Photos
+    from carsfg.run_record import RunRecord
     from carsfg.search.build import EmbeddedPhotos
     from carsfg.search.gallery import Gallery
     from carsfg.tasks.base import CarsTask
 
 
-def main(args: list[str]) -> int:
-    """Run `carsfg index ARGS`.
+def main(args: Sequence[str]) -> int:
+    """Run `carsfg index`.
 
     Args:
         args: the words after `carsfg index`.
 
     Returns:
-        0, also when some images could not be read: they are listed on stderr.
+        0, also if some images could not be read: they are listed on stderr.
 
     Raises:
         InputError: the arguments are wrong, or checkpoint, images or output cannot be used.
     """
-    try:
-        options = _parser().parse_args(args)
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
+    if any(word.partition("=")[0] == "--verify" for word in args):
+        return _verify(parse("index", VerifyOptions, args).verify)
+    options = parse("index", IndexOptions, args)
     if options.batch_size < 1:
-        raise InputError("--batch-size must be 1 or more")
+        raise InputError(f"--batch_size {options.batch_size} must be 1 or more")
     return _index(options)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = OneLineParser(
-        prog="carsfg index",
-        description="Embed all images of a folder, to search in. Stanford Cars is known by its annotations; of any "
-        "other folder, an image's class is the name of its sub-folder.",
-    )
-    parser.add_argument("checkpoint", help="written by `carsfg fit`")
-    parser.add_argument("folder", help="with images anywhere below it")
-    parser.add_argument("--output", required=True, metavar="GALLERY", help="folder to write; a gallery is replaced")
-    parser.add_argument(
-        "--factory", help="FAISS's description of the index (default: Flat, exact; IVF beyond 100,000 images)"
-    )
-    parser.add_argument("--metric", choices=("cosine", "euclidean"), default="cosine", help="default: %(default)s")
-    parser.add_argument(
-        "--calibrate",
-        metavar="FOLDER",
-        help="photos of known cars that the network was not trained on, to tell unknown ones by; by default the "
-        "gallery's own images",
-    )
-    parser.add_argument("--split", choices=("train", "test"), help="of Stanford Cars; both by default")
-    parser.add_argument("--no-crop", dest="crop", action="store_false", help="Stanford Cars' images are crops already")
-    parser.add_argument("--margin", type=float, default=0.0, help="as `data.margin` in training (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=64, help="default: %(default)s")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)")
-    parser.add_argument(
-        "--precision", choices=("auto", "bf16", "32"), default="auto", help="auto: bf16 where the device computes in it"
-    )
-    return parser
+def _verify(folder: str) -> int:
+    from carsfg.search.gallery import Gallery
+
+    gallery = Gallery.load(folder, verify=True)
+    print(f"{folder}: {len(gallery):,} images, all files as they were written")  # noqa: T201
+    return 0
 
 
-def _index(options: argparse.Namespace) -> int:
+def _index(options: IndexOptions) -> int:
     """Embed, build, measure, calibrate and write."""
+    from carsfg.commands.run_data import say_settings
     from carsfg.data.image_folder import Photos
     from carsfg.hardware import find_device
     from carsfg.search.build import choose_factory, embed_photos, tune
     from carsfg.search.calibration import calibrate
-    from carsfg.search.gallery import check_target
-    from carsfg.tasks.checkpoints import load
+    from carsfg.tasks.checkpoints import load, read_record
 
-    check_target(options.output)  # said before it takes minutes
+    _check_output(options)  # before it takes minutes
     device = find_device(options.device)
-    task, photos = (
-        load(options.checkpoint, device),
-        Photos.find(options.folder, options.crop, options.margin, options.split),
-    )
-    others = Photos.find(options.calibrate, options.crop, options.margin) if options.calibrate else None
-    stamp = _stamp(options, task, device)
-    settings: dict[str, Any] = {"size": stamp["image_size"], "bfloat16": stamp["precision"] == "bf16"}
-    embedded = embed_photos(task, photos, batch_size=options.batch_size, **settings)
-    factory = options.factory or choose_factory(len(embedded.places))
-    gallery = _build(photos, embedded, options.metric, factory, stamp)
+    task, record = load(options.checkpoint, device), read_record(options.checkpoint)
+    use = Settings.choose(options, record, task, device)
+    photos = Photos.find(options.folder, use.crop, use.margin, options.split)
+    others = Photos.find(options.calibrate, use.crop, use.margin) if options.calibrate else None
+    boxes = {"crop": use.crop, "margin": use.margin} if photos.cars else {}
+    say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
+    if record.data.get("crop") and not photos.cars:
+        print("images are taken whole; this network learned from box crops", file=sys.stderr)  # noqa: T201
+    bfloat16 = use.precision.startswith("bf16")
+    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size)
+    factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
+    gallery = _build(photos, embedded, use, factory, task, record)
     recall = 1.0 if factory == "Flat" else tune(gallery, embedded.embeddings)
     if others is None:
-        gallery.known = calibrate(gallery, embedded.embeddings, itself=True)
+        gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        more = embed_photos(task, others, batch_size=options.batch_size, **settings)
-        gallery.known = calibrate(gallery, more.embeddings, itself=False)
+        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size)
+        gallery.calibration = calibrate(gallery, more.embeddings, itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
-    _report(options.output, gallery, factory, recall, embedded.complaints)
+    listed = [one.left_out for one in (photos, others) if one is not None and one.left_out]
+    _report(options.output, gallery, factory, recall, listed, embedded.complaints)
     return 0
 
 
-def _stamp(options: argparse.Namespace, task: "CarsTask", device: "torch.device") -> dict[str, str | int]:
-    """Say what makes the embeddings: all that a photo must be treated with as well."""
-    from carsfg.hardware import computes_in_bfloat16
-    from carsfg.tasks.checkpoints import read_stamp
-    from carsfg.tasks.fingerprint import fingerprint
+def _check_output(options: IndexOptions) -> None:
+    """Refuse an output that would be lost, before any work.
 
-    made = read_stamp(options.checkpoint)
-    wanted = computes_in_bfloat16(device.type) and made.get("precision") != "32-true"
-    bfloat16 = wanted if options.precision == "auto" else options.precision == "bf16"
-    own = {"image_size": made.get("image_size", task.hparams["image_size"]), "precision": "bf16" if bfloat16 else "32"}
-    return {**made, **own, "fingerprint": fingerprint(task)}
+    Raises:
+        InputError: a gallery exists there and `--overwrite` was not given, or something else does.
+    """
+    from carsfg.search.manifest import MANIFEST
+    from carsfg.search.storage import check_target
+
+    folder = check_target(options.output)
+    if (folder / MANIFEST).is_file() and not options.overwrite:
+        raise InputError(
+            f"{options.output} is a gallery already: add --overwrite to replace it, or name another folder"
+        )
 
 
 def _build(
-    photos: "Photos", embedded: "EmbeddedPhotos", metric: Any, factory: str, stamp: dict[str, str | int]
+    photos: "Photos", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
 ) -> "Gallery":
     from carsfg.search.gallery import Gallery
     from carsfg.search.thumbnails import Thumbnails
+    from carsfg.tasks.fingerprint import fingerprint
 
-    paths = [photos.name(place) for place in embedded.places]
-    labels = photos.labels[embedded.places]
-    gallery = Gallery.build(embedded.embeddings, labels, paths, photos.class_names, metric, factory, stamp)
+    gallery = Gallery.build(
+        embedded.embeddings,
+        photos.labels[embedded.places],
+        [photos.name(place) for place in embedded.places],
+        photos.class_names,
+        use.metric,
+        factory,
+        record=use.record(run),
+        fingerprint=fingerprint(task),
+    )
     gallery.thumbnails = Thumbnails.of(embedded.jpegs)
     return gallery
 
 
-def _report(output: str, gallery: "Gallery", factory: str, recall: float, complaints: list[str]) -> None:
-    """Say what was written, and what was left out."""
-    for complaint in complaints:
-        print(f"left out: {complaint}", file=sys.stderr)  # noqa: T201
+def _report(
+    output: str, gallery: "Gallery", factory: str, recall: float, listed: list[str], complaints: list[str]
+) -> None:
+    """Print what was written, and what was left out."""
+    for line in [*listed, *(f"left out: {complaint}" for complaint in complaints)]:
+        print(line, file=sys.stderr)  # noqa: T201
     kind = "exact" if factory == "Flat" else f"{factory}, recall@10 {recall:.3f} against exact search"
     size = sum(path.stat().st_size for path in Path(output).iterdir()) / 2**20
     left = f", {len(complaints)} could not be read" if complaints else ""
     print(f"{output}: {len(gallery):,} images of {len(gallery.class_names)} classes{left}; {kind}; {size:.1f} MB")  # noqa: T201
-    print(f"search with: carsfg search {output} PHOTO")  # noqa: T201
+    print(f"search with: carsfg search {shlex.quote(output)} PHOTO")  # noqa: T201

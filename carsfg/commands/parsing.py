@@ -1,28 +1,29 @@
-"""Complaints about command lines and configs, in one line each."""
+"""Error messages of command lines and configs, in one line each."""
 
-import argparse
 import difflib
 import re
-from collections.abc import Mapping
-from typing import NoReturn
+from collections.abc import Iterable, Mapping
 
 from carsfg.errors import InputError
 
 
-class OneLineParser(argparse.ArgumentParser):
-    """An argparse parser that raises its complaints as `InputError`."""
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean ...?)`, or nothing if no known name is close.
 
-    def error(self, message: str) -> NoReturn:
-        """Raise the complaint, with where to look."""
-        raise InputError(f"{message}; `{self.prog} --help` shows what there is")
+    Args:
+        word: a name that is not known.
+        known: all valid names, one of which may be suggested.
+    """
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close and close[0] != word else ""
 
 
 def one_line(message: str, known: Mapping[str, str]) -> str:
-    """Condense a complaint of jsonargparse, which may run over sixty lines, to what is wrong.
+    """Shorten an error message of jsonargparse, which may have sixty lines, to what is wrong.
 
     Args:
-        message: the complaint; nested ones list, for each type that was tried, why the value is not of it.
-        known: the keys that exist, to suggest the one that was meant, each with the tasks that it is an argument of.
+        message: the message; nested ones list, for each type that was tried, why the value does not have it.
+        known: names of all keys, for suggestions, each with the tasks that it is an argument of.
     """
     message = message.strip()
     unknown = re.search(
@@ -32,11 +33,63 @@ def one_line(message: str, known: Mapping[str, str]) -> str:
         key = unknown[1] or unknown[2]
         parent = re.match(r'Parser key "([^"]+)"', message)
         where = f" in {parent[1]}" if parent else ""
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close and close[0] != key else known.get(key, "")
-        return f"unknown key {key!r}{where}" + (f" ({hint})" if hint else "")
+        hint = suggestion(key, known) or (f" ({known[key]})" if known.get(key) else "")
+        return f"unknown key {key!r}{where}{hint}"
+    message = _innermost(message)
+    return _wrong_type(message) or _first_reason(message)
+
+
+def _innermost(message: str) -> str:
+    """Return the part about one argument inside others, with its full key, or about a class path."""
+    problem = re.search(
+        r"Problem with given class_path '[^']*':\s+.*?(?=\n\s+- |\n\s+Given value|\Z)", message, re.DOTALL
+    )
+    if problem:
+        return problem[0]
+    outer, errors = (
+        re.match(r'Parser key "([^"]+)":', message),
+        re.search(r"\n *Errors:\n( *)- (.*)", message, re.DOTALL),
+    )
+    if outer is None or errors is None:
+        return message
+    # the first item: up to the next one, or to the lines below the list, which begin two places further left
+    first = re.split(rf"\n{errors[1]}- |\n{errors[1][2:]}Given value", errors[2])[0]
+    if first.startswith('Parser key "'):
+        return _innermost(first.replace('Parser key "', f'Parser key "{outer[1]}.', 1))
+    return first if re.match("Option '", first) else message
+
+
+def _wrong_type(message: str) -> str:
+    """Return `NAME 'value' is not ...` for a value of a plain type; an empty text for any other message."""
+    plain = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a text"}
+    plain["collections.abc.Mapping"] = "a mapping, such as {name: value}"
+    key = re.match(r'Parser key "([^"]+)":', message)
+    value = re.search(r"(?:Given value:|Got value:) (.*)\Z", message, re.DOTALL)
+    kinds = re.findall(r"Expected a (?:<class '([\w.]+)'>|typing\.Literal\[([^\]]*)\])", message)
+    if not key or not value or not kinds or len(kinds) != message.count("Expected a"):
+        return ""
+    if any(name not in {*plain, "NoneType", ""} for name, _ in kinds):
+        return ""
+    if all(name == "NoneType" for name, _ in kinds):  # the type that matters gave another reason
+        return ""
+    wanted = [plain[name] if name else f"one of {choices}" for name, choices in kinds if name != "NoneType"]
+    return f"{key[1].replace('init_args.', '')} {value[1].strip()!r} is not {' or '.join(wanted)}"
+
+
+def _first_reason(message: str) -> str:
     first, _, rest = message.partition("\n  Errors:\n")
-    if rest:  # the reason given for the first type is the one that matters; the others say what else would have done
+    if rest:  # the reason for the first type is the one that matters; the others are alternatives
         reason = re.split(r"\n\s+- |\n\s+Given value", re.sub(r"^\s+- ", "", rest))[0]
         message = f"{first.splitlines()[0]} {reason}"
     return re.sub(r"\s+", " ", message)
+
+
+def mistake_in(error: BaseException | None) -> InputError | None:
+    """Return the user's mistake inside an error that a parser raised around it, or None.
+
+    Args:
+        error: exception to look into, with its causes.
+    """
+    while error is not None and not isinstance(error, InputError):
+        error = error.__cause__ or error.__context__
+    return error

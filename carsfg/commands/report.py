@@ -1,10 +1,11 @@
-"""`carsfg report`: all finished runs on one page, beside the report this package reproduces."""
+"""`carsfg report`: all tested runs on one page, beside the paper's numbers."""
 
-import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carsfg.commands.parsing import OneLineParser
+from carsfg.commands.options import option, parse, positional
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,8 +15,44 @@ DATA = "data"
 BEGIN, END = "<!-- carsfg report: {} -->", "<!-- end -->"
 
 
-def main(args: list[str]) -> int:
-    """Run `carsfg report ARGS`.
+@dataclass(frozen=True, kw_only=True)
+class ExampleOptions:
+    """Where pictures of the classes come from.
+
+    Attributes:
+        root: folder that contains `stanford_cars/`; None: `data`, if it exists.
+        crop: cut each image to its annotated box.
+    """
+
+    root: str | None = option(
+        f"folder that contains stanford_cars/, for pictures of confused classes; by default {DATA}, if it exists", None
+    )
+    crop: bool = option("cut each picture to its annotated box; false for images that are box crops already", True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """Write all tested runs to one page: tables, curves and confused classes, beside the paper's numbers.
+
+    Attributes:
+        folder: directory with runs at any depth, such as `lightning_logs`.
+        output: folder to write.
+        data: where pictures of the classes come from.
+        update_readme: Markdown file whose tables are refreshed.
+    """
+
+    folder: str = positional("folder of the runs", "lightning_logs")
+    output: str = option("folder for index.html and report.md", "report")
+    data: ExampleOptions = field(default_factory=ExampleOptions)
+    update_readme: str | None = option(
+        "also refresh the tables between the markers of this file; README.md if no file is named",
+        None,
+        alone="README.md",
+    )
+
+
+def main(args: Sequence[str]) -> int:
+    """Run `carsfg report`.
 
     Args:
         args: the words after `carsfg report`.
@@ -26,36 +63,18 @@ def main(args: list[str]) -> int:
     Raises:
         InputError: the arguments are wrong, there are no runs, or a file cannot be read or written.
     """
-    parser = OneLineParser(
-        prog="carsfg report",
-        description="Put all tested runs on one page: tables, figures, mistakes.",
-    )
-    parser.add_argument("logdir", nargs="?", default="lightning_logs", help="where runs lie (default: %(default)s)")
-    parser.add_argument("--output", default="report", help="folder for index.html and report.md (default: %(default)s)")
-    parser.add_argument(
-        "--root",
-        help=f"folder of stanford_cars/, for pictures of the cars that are confused (default: {DATA}, if there)",
-    )
-    parser.add_argument("--no-crop", dest="crop", action="store_false", help="images are crops already")
-    parser.add_argument(
-        "--update-readme", nargs="?", const="README.md", metavar="FILE", help="refresh the tables between its markers"
-    )
-    try:
-        options = parser.parse_args(args)
-    except SystemExit as end:  # argparse, after --help
-        return int(end.code or 0)
-    return _report(options)
+    return _report(parse("report", ReportOptions, args))
 
 
-def _report(options: argparse.Namespace) -> int:
+def _report(options: ReportOptions) -> int:
     from carsfg.report.groups import group
     from carsfg.report.page import build_markdown, build_page
     from carsfg.report.paper_tables import readme_tables
     from carsfg.report.runs import read_runs
 
-    runs = read_runs(options.logdir)
+    runs = read_runs(options.folder)
     groups = group(runs)
-    examples = _examples(options.root, options.crop)
+    examples = _examples(options.data.root, options.data.crop)
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,14 +92,14 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def refresh(text: str, tables: dict[str, str]) -> str:
-    """Put tables in the place of what stands between their markers.
+    """Replace the text between markers by tables.
 
     Args:
         text: of a Markdown file.
         tables: by name, such as `Table 2`.
 
     Raises:
-        InputError: a marker has no end, or there is none at all.
+        InputError: a marker has no end, or no marker was found.
     """
     found = 0
     for name, table in tables.items():
@@ -97,9 +116,10 @@ def refresh(text: str, tables: dict[str, str]) -> str:
 
 
 def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
-    """Load the first training image of each class, if there is data; a folder that was named must have some."""
+    """Load the first training image of each class; a folder that was named must have some, the default one need not."""
     if root is None and not Path(DATA, "stanford_cars").is_dir():
-        print(f"no pictures of confused cars: there is no {DATA}/stanford_cars (--root names another)")  # noqa: T201
+        said = f"no pictures of confused classes: {DATA}/stanford_cars does not exist"
+        print(f"{said} (name another folder with --data.root)")  # noqa: T201
         return {}
     from carsfg.data.sources.stanford_cars import StanfordCars
 
@@ -112,5 +132,5 @@ def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
     except InputError as error:
         if root is not None:
             raise
-        print(f"no pictures of confused cars: {error}")  # noqa: T201
+        print(f"no pictures of confused classes: {error}")  # noqa: T201
         return {}

@@ -10,6 +10,7 @@ import torch
 
 from carsfg.cli import main
 from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
@@ -23,7 +24,7 @@ Search = Callable[..., list[dict[str, Any]]]
 
 def checkpoint(path: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
-    save_network(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), path, {"image_size": 32})
+    save_network(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), path, RunRecord())
     return path
 
 
@@ -45,7 +46,7 @@ def cars(drawn_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(cars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
     made = checkpoint(folder / "cnn.ckpt")
-    words = [str(made), str(cars), f"--output={folder / 'cars'}", "--device=cpu", "--precision=32"]
+    words = [str(made), str(cars), f"--output={folder / 'cars'}", "--device=cpu", "--precision=32-true"]
     assert main(["index", *words]) == 0
     return folder / "cars"
 
@@ -75,7 +76,9 @@ TINY = """
 model:
   class_path: carsfg.CarClassifier
   init_args: {backbone: resnet18, weights: null, dropout: 0.5, image_size: 32}
-data: {val: holdout, augment: crop_flip_rotate, image_size: 32, batch_size: 8}
+data:
+  class_path: carsfg.StanfordCarsDataModule
+  init_args: {val: holdout, augment: crop_flip_rotate, batch_size: 8}
 trainer:
   {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu, precision: 32-true}
 """

@@ -28,16 +28,16 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "the following arguments are required: gallery; `carsfg app --help` shows what there is"),
+        ([], "the following arguments are required: gallery; see `carsfg app --help`"),
         (["nowhere"], "no gallery in nowhere: `carsfg index` and `carsfg predict` write them"),
-        (["BARE"], "bare: name its checkpoint"),
+        (["BARE"], "bare holds no network: name its checkpoint"),
         (["GALLERY", "--checkpoint=nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
-        (["GALLERY", "--device=toaster"], "device 'toaster' is not to be had here"),
-        (["GALLERY", "--port=many"], "argument --port: invalid int value: 'many'"),
-        (["GALLERY", "--port=99999"], "cannot listen on 127.0.0.1:99999 ("),
-        (["GALLERY", "--port=-1"], "cannot listen on 127.0.0.1:-1 ("),
-        (["GALLERY", "--port=0"], "cannot listen on port 0: name another --port"),
-        (["GALLERY", "--host=no.such.host.invalid"], "): name another --port or --host"),
+        (["GALLERY", "--device=toaster"], "device 'toaster' is not available on this machine"),
+        (["GALLERY", "--port=many"], "port 'many' is not an integer"),
+        (["GALLERY", "--port=99999"], "port 99999 must be 1 to 65535"),
+        (["GALLERY", "--port=-1"], "port -1 must be 1 to 65535"),
+        (["GALLERY", "--port=0"], "port 0 must be 1 to 65535"),
+        (["GALLERY", "--host=no.such.host.invalid"], "): use another --port or --host"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -63,7 +63,7 @@ def test_a_port_that_is_taken(gallery: str, capfd: pytest.CaptureFixture[str]) -
         assert main(["app", gallery, f"--port={port}"]) == 2
     err = capfd.readouterr().err
     assert err.startswith(f"carsfg: error: cannot listen on 127.0.0.1:{port} (")
-    assert err.endswith("): name another --port or --host\n")
+    assert err.endswith("): use another --port or --host\n")
 
 
 @pytest.mark.slow

@@ -21,11 +21,11 @@ def test_check_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert main(["check", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "3 class names\n1 single-channel images\n3 byte-identical pairs\n" in out
+    assert "3 class names\n1 single-channel images\n3 pairs of duplicates (byte-identical files)\n" in out
     assert "  2 of them with conflicting labels\n  2 of them across train and test\n" in out
     rows = {line.split("│")[1].strip(): line.split("│")[2:4] for line in out.splitlines() if "│" in line}
     assert [cell.strip() for cell in rows["images"]] == ["3", "1"]
-    assert [cell.strip() for cell in rows["most in a class"]] == ["2", "1"]
+    assert [cell.strip() for cell in rows["most per class"]] == ["2", "1"]
 
 
 def test_check_lists_unreadable_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,15 +33,15 @@ def test_check_lists_unreadable_images(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(tmp_path)]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "cars_train/00002.jpg is no readable image" in lines[0]
-    assert "cars_train/00003.jpg is no readable image (unknown format)" in lines[1]
+    assert "cars_train/00002.jpg cannot be decoded" in lines[0]
+    assert "cars_train/00003.jpg is not an image" in lines[1]
 
 
 def test_crops_want_no_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_cars(tmp_path, [Photo(box=(1, 1, 400, 300))])
     assert main(["check", str(tmp_path)]) == 2
     assert "leaves the image of 10 x 8 pixels" in capsys.readouterr().err
-    assert main(["check", str(tmp_path), "--no-crop"]) == 0
+    assert main(["check", str(tmp_path), "--data.crop=false"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,14 @@ def test_crops_want_no_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["check"], ["data/stanford_cars", "carsfg data fetch", "--config demo.yaml"]),
         (["check", "nowhere"], ["nowhere/stanford_cars"]),
-        ([], ["required", "carsfg data --help"]),
-        (["chek"], ["invalid choice: 'chek'"]),
-        (["check", "a", "b"], ["unrecognized arguments: b"]),
-        (["draw", "x", "--classes", "many"], ["invalid int value: 'many'", "carsfg data draw --help"]),
+        ([], ["a verb is missing", "carsfg data --help"]),
+        (["chek"], ["unknown verb 'chek' (did you mean 'check'?)"]),
+        (["check", "a", "b"], ["unknown argument 'b'"]),
+        (["check", "a", "--data.crop=perhaps"], ["data.crop 'perhaps' is not true or false"]),
+        (["check", "a", "--sheet", "sheet"], ["unknown kind of picture 'sheet'", ".png"]),
+        (["check", "a", "--sheet", "no/such/s.png"], ["cannot write 'no/such/s.png': the folder does not exist"]),
+        (["draw", "x", "--classes", "many"], ["classes 'many' is not an integer", "carsfg data draw --help"]),
+        (["draw", "x" * 300], ["cannot use 'xxx", "File name too long"]),
         (["fetch", "x", "--url", "http://127.0.0.1:9/x.zip"], ["http://127.0.0.1:9/x.zip cannot be reached"]),
     ],
 )

@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.record_run import RecordRun
 from carsfg.cli import main as carsfg_main
-from carsfg.commands.evaluate import DEMO
-from carsfg.configs import CONFIGS
+from carsfg.run_record import RunRecord
+from carsfg.tasks.checkpoints import read_record
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
+DRAWN_WORD = "--data.drawn={classes: 4, train: 10, test: 5}"
 RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
 Trained = Callable[..., tuple[Any, str]]
 
@@ -30,10 +30,10 @@ Trained = Callable[..., tuple[Any, str]]
 def trained(make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Trains a task for an epoch; gives it and its checkpoint."""
 
-    def train(task: Any = None, stamped: bool = True, **data: Any) -> tuple[Any, str]:
+    def train(task: Any = None, recorded: bool = True, **data: Any) -> tuple[Any, str]:
         torch.manual_seed(0)
         task = task or CarCNN(class_names=NAMES, widths=[8, 16], image_size=32, lr=0.01)
-        trainer = make_trainer(callbacks=[RecordRun()] if stamped else [], limit_val_batches=0)
+        trainer = make_trainer(callbacks=[RecordRun()] if recorded else [], limit_val_batches=0)
         trainer.fit(task, make_cars(**{"val": "none", **data}))
         path = tmp_path_factory.mktemp("run") / "run.ckpt"
         trainer.save_checkpoint(path)
@@ -53,10 +53,10 @@ def evaluate(drawn_root: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
 
     def run(path: str, *words: str) -> dict[str, Any]:
         file = tmp_path / "evaluation.json"
-        given = [path, f"--root={drawn_root}", "--drawn=4,10,5", "--device=cpu", f"--json={file}", *words]
+        given = [path, f"--data.root={drawn_root}", "--device=cpu", f"--json={file}", *words]
         assert carsfg_main(["evaluate", *given]) == 0
         found: dict[str, Any] = json.loads(file.read_text())
-        found["by"] = {(row["images"], row["protocol"], row["figure"]): row for row in found["rows"]}
+        found["by"] = {(row["images"], row["protocol"], row["score"]): row for row in found["rows"]}
         return found
 
     return run
@@ -91,16 +91,17 @@ def test_the_figures_of_a_test(
 def test_what_the_json_says(plain: tuple[Any, str], evaluate: Evaluate) -> None:
     found = evaluate(plain[1])
     expected: dict[str, Any] = {"checkpoint": plain[1], "task": "CarCNN", "protocol": "official", "data": "drawn cars"}
-    expected |= {"metric": "cosine", "knn": 10, "resamples": 1000, "interval": 0.95, "precision": "32 bits"}
-    expected |= {"image_size": 32, "batch_size": 64, "began_in_unknown": None}
+    expected |= {"metric": "cosine", "knn": 10, "resamples": 1000, "interval": 0.95, "precision": "32-true"}
+    expected |= {"image_size": 32, "batch_size": 64, "unknown_start": None}
     assert {key: found[key] for key in expected} == expected
-    assert found["stamp"] == torch.load(plain[1], weights_only=True)["carsfg"]["stamp"]
-    assert found["split_hash"] == found["stamp"]["split_hash"]
+    record, trained = RunRecord.from_dict(found["record"]), read_record(plain[1])
+    assert found["split_hash"] == record.data["split_hash"] == trained.data["split_hash"]
+    assert (record.task, record.seed, record.metric, record.scored_images) == (trained.task, trained.seed, "cosine", 20)
     assert found["probe_strength"] in (1, 0.1, 0.01, 0.001)
     assert found == evaluate(plain[1])  # to the last bit
 
 
-def test_twins_are_left_out_as_counted_by_hand(
+def test_duplicates_are_left_out_as_counted_by_hand(
     plain: tuple[Any, str], evaluate: Evaluate, drawn_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder,) = drawn_root.glob("drawn_cars/4-classes-10-train-5-test-seed-0/stanford_cars")
@@ -110,20 +111,20 @@ def test_twins_are_left_out_as_counted_by_hand(
     left = {split: sum(everything.count(one) == 1 for one in digests[split]) for split in digests}
     assert left == {"train": 39, "test": 19}
     found = evaluate(plain[1])
-    assert found["twins"] == {"cars_train": 1, "cars_test": 1}
-    without = {key[1:]: row for key, row in found["by"].items() if key[0] == "without twins"}
+    assert found["duplicates"] == {"cars_train": 1, "cars_test": 1}
+    without = {key[1:]: row for key, row in found["by"].items() if key[0] == "without duplicates"}
     assert {row["queries"] for row in without.values()} == {19}
     assert without["closed_train_gallery", "top_1"]["gallery"] == without["official", "linear_probe"]["gallery"] == 39
     assert without["closed_loo", "top_1"]["gallery"] == 18
-    assert "1 of cars_train, 1 of cars_test left out of all" in " ".join(capsys.readouterr().out.split())
+    assert "1 of cars_train, 1 of cars_test are left out" in " ".join(capsys.readouterr().out.split())
 
 
-def test_images_without_twins_are_scored_as_if_the_twins_were_not_there(
+def test_images_without_duplicates_are_scored_as_if_they_were_not_there(
     plain: tuple[Any, str], evaluate: Evaluate
 ) -> None:
     """One wrong twin in 20 queries moves the head's accuracy from 19 to 20 parts."""
     found = evaluate(plain[1])
-    whole, part = (found["by"][images, "official", "head_top_1"] for images in ("all images", "without twins"))
+    whole, part = (found["by"][images, "official", "head_top_1"] for images in ("all images", "without duplicates"))
     assert round(whole["value"] * 20, 6) - round(part["value"] * 19, 6) in (0, 1)
 
 
@@ -145,12 +146,12 @@ def test_the_leaky_protocol_is_scored_on_honest_images(
 ) -> None:
     found = evaluate(trained(protocol="seed_leaky", val="holdout", augment="crop_flip_rotate")[1])
     assert {row["protocol"] for row in found["rows"]} == {"official", "closed_train_gallery", "closed_loo"}
-    assert "those above are honest" in capsys.readouterr().out
+    assert "the scores above are of test images" in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("recorded", [True, False])
 def test_zero_shot(
-    stamped: bool,
+    recorded: bool,
     trained: Trained,
     evaluate: Evaluate,
     make_cars: MakeCars,
@@ -158,8 +159,8 @@ def test_zero_shot(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     half = CarCNN(class_names=NAMES[:2], widths=[8, 16], image_size=32)
-    task, path = trained(half, stamped, protocol="zero_shot")
-    found = evaluate(path, "--precision=32")
+    task, path = trained(half, recorded, protocol="zero_shot")
+    found = evaluate(path, "--precision=32-true", *([] if recorded else [DRAWN_WORD]))
     assert {row["protocol"] for row in found["rows"]} == {"zero_shot"}
     trainer = make_trainer(callbacks=[FaissRetrieval()])
     trainer.test(task, make_cars(protocol="zero_shot", val="none"), verbose=False)
@@ -168,14 +169,14 @@ def test_zero_shot(
         assert row["value"] == pytest.approx(float(trainer.callback_metrics[f"test/retrieval/{figure}"]), abs=1e-6)
         assert (row["queries"], row["gallery"]) == (30, 29)
     out = " ".join(capsys.readouterr().out.split())
-    assert "no head nor k-NN nor linear probe" in out
-    assert ("trained no stamp" in out) is not stamped
+    assert "no head no k-NN and no linear probe either" in out
+    assert ("trained no run record" in out) is not recorded
 
 
-def test_a_network_without_stamp(trained: Trained, evaluate: Evaluate) -> None:
-    found = evaluate(trained(stamped=False)[1])
+def test_a_network_without_record(trained: Trained, evaluate: Evaluate) -> None:
+    found = evaluate(trained(recorded=False)[1], DRAWN_WORD)
     assert found["protocol"] == "official"
-    assert found["stamp"] == {}
+    assert found["trained"] == {}
 
 
 def test_no_zero_shot_figure_where_the_test_classes_were_learned(
@@ -190,24 +191,32 @@ def test_no_zero_shot_figure_where_the_test_classes_were_learned(
     start.write_bytes(Path(plain[1]).read_bytes())
     half = CarCNN(class_names=NAMES[:2], widths=[8, 16], image_size=32, init_from=str(start))
     _, path = trained(half, protocol="zero_shot")
-    assert carsfg_main(["evaluate", path, f"--root={drawn_root}", "--drawn=4,10,5"]) == 2
+    assert (
+        carsfg_main(["evaluate", path, f"--data.root={drawn_root}", "--data.drawn={classes: 4, train: 10, test: 5}"])
+        == 2
+    )
     err = capsys.readouterr().err
     assert "began in start.ckpt, which knows 4 classes, some of them to be tested: no protocol applies\n" in err
     start.unlink()
-    assert evaluate(path)["began_in_unknown"] == "start.ckpt"
-    assert "began in start.ckpt, which is not there" in " ".join(capsys.readouterr().out.split())
+    assert evaluate(path)["unknown_start"] == "start.ckpt"
+    assert "training began in start.ckpt, which is missing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [f"--root={tmp_path}", "--drawn=4,3,1", "--device=cpu", f"--json={tmp_path}/e.json"]
+    words = [
+        f"--data.root={tmp_path}",
+        "--data.drawn={classes: 4, train: 3, test: 1}",
+        "--device=cpu",
+        f"--json={tmp_path}/e.json",
+    ]
     assert carsfg_main(["evaluate", plain[1], *words]) == 0
     rows = json.loads((tmp_path / "e.json").read_text())["rows"]
     alone = [row for row in rows if row["protocol"] == "closed_loo"]
     assert {(row["value"], row["low"], row["queries"]) for row in alone} == {(None, None, 0)}
     assert not any(math.isnan(row["value"]) for row in rows if row["value"] is not None)
     out = " ".join(capsys.readouterr().out.split())
-    assert "queries left out: 4 in closed_loo, all images; 3 in closed_loo, without twins" in out
-    assert "are not those of training" in out
+    assert "queries left out: 4 in closed_loo, all images; 3 in closed_loo, without duplicates" in out
+    assert "differ from those of training" in out
 
 
 @pytest.mark.parametrize(
@@ -215,17 +224,27 @@ def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys:
     [
         (["missing.ckpt"], "no checkpoint missing.ckpt"),
         (["broken.ckpt"], "cannot read checkpoint broken.ckpt: "),
-        (["CKPT"], "was trained on drawn cars: add --drawn (those of demo.yaml) or --drawn=CLASSES,TRAIN,TEST,SEED"),
-        (["CKPT", "--drawn=3,4,2"], "the network knows 4 classes from 'Meridian Lark Wagon 2012' on, the data has 3"),
-        (["STAMPLESS"], "no Stanford Cars data in data/stanford_cars"),
-        (["CKPT", "--drawn=4"], "--drawn 4: give CLASSES,TRAIN,TEST or CLASSES,TRAIN,TEST,SEED, as 12,80,20,0"),
-        (["CKPT", "--drawn=4,0,1"], "Drawn cars need at least one train and one test image a class"),
-        (["CKPT", "--metric=manhattan"], "argument --metric: invalid choice: 'manhattan'"),
-        (["CKPT", "--knn=0"], "--knn and --batch-size must be 1 or more"),
-        (["CKPT", "--device=toaster"], "device 'toaster' is not to be had here"),
-        (["CKPT", "--json=nowhere/e.json"], "cannot write nowhere/e.json: there is no such folder"),
-        ([], "the following arguments are required: checkpoint; `carsfg evaluate --help` shows what there is"),
-        (["STRANGE", "--drawn"], "its stamp is damaged, or of another version of carsfg"),
+        (["CKPT", "--data.drawn={classes: 3, train: 4, test: 2}"], "the network knows 4 classes from 'Meridian"),
+        (["CKPT", "--data.drawn=null"], "data/stanford_cars"),
+        (["CKPT", "--data.drawn=null"], "(trained on drawn cars; --data.root names its folder)"),
+        (["UNRECORDED"], "no Stanford Cars data in data/stanford_cars"),
+        (["CKPT", "--data.drawn={clases: 4}"], "in the data block: unknown key 'clases'"),
+        (
+            ["CKPT", "--data.drawn={classes: 4, train: 0, test: 1}"],
+            "drawn cars: '0' is out of range for train; use at least 1",
+        ),
+        (["CKPT", "--data.rot=x"], "unknown option '--data.rot' (did you mean '--data.root'?)"),
+        (["CKPT", "--data.margin=wide"], "data.margin 'wide' is not a number"),
+        (["CKPT", "--data.val=maybe"], "val 'maybe' is not one of 'holdout', 'test', 'none'"),
+        (["CKPT", "--metric=manhattan"], "metric 'manhattan' is not one of 'cosine', 'euclidean'"),
+        (["CKPT", "--precision=16"], "precision '16' is not one of '32-true', 'bf16-mixed'"),
+        (["CKPT", "--knn=0"], "--knn 0 must be 1 or more"),
+        (["CKPT", "--batch_size=0"], "--batch_size 0 must be 1 or more"),
+        (["CKPT", "--device=toaster"], "device 'toaster' is not available on this machine"),
+        (["CKPT", "--json=nowhere/e.json"], "cannot write 'nowhere/e.json': the folder does not exist"),
+        (["CKPT", "--root=x"], "unknown option '--root' (did you mean '--data.root'?)"),
+        ([], "the following arguments are required: checkpoint; see `carsfg evaluate --help`"),
+        (["STRANGE"], "the run record is damaged"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -239,7 +258,7 @@ def test_mistakes_are_one_line(
     monkeypatch.chdir(tmp_path)
     Path("broken.ckpt").write_bytes(Path(plain[1]).read_bytes()[:5000])
     checkpoint = torch.load(plain[1], weights_only=True)
-    for name, change in (("STRANGE", {"stamp": {"protocol": "psychic"}}), ("STAMPLESS", {"stamp": {}})):
+    for name, change in (("STRANGE", {"record": {"data": 1}}), ("UNRECORDED", {"record": {}})):
         torch.save(checkpoint | {"carsfg": checkpoint["carsfg"] | change}, name)
     assert carsfg_main(["evaluate", *[plain[1] if word == "CKPT" else word for word in words]]) == 2
     out, err = capsys.readouterr()
@@ -251,19 +270,14 @@ def test_mistakes_are_one_line(
 def test_a_file_that_cannot_be_written(
     plain: tuple[Any, str], drawn_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [plain[1], f"--root={drawn_root}", "--drawn=4,10,5", f"--json={tmp_path}"]
+    words = [plain[1], f"--data.root={drawn_root}", f"--json={tmp_path}"]
     assert carsfg_main(["evaluate", *words]) == 2
-    assert f"cannot write {tmp_path}: " in capsys.readouterr().err
-
-
-def test_drawn_alone_means_the_demo() -> None:
-    spec = yaml.safe_load((CONFIGS / "demo.yaml").read_text())["data"]["drawn"]
-    assert ",".join(str(spec[key]) for key in ("classes", "train", "test", "seed")) == DEMO
+    assert f"cannot write '{tmp_path}': it is a folder" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from carsfg.cli import main; main(['evaluate', '--help']); print({'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--json FILE" in done.stdout
+    assert "--json JSON" in done.stdout
     assert "with 95 % intervals" in " ".join(done.stdout.split())
     assert done.stdout.endswith("set()\n")

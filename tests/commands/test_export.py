@@ -16,17 +16,23 @@ def test_a_checkpoint_becomes_a_file(
     trainer.fit(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), make_cars())
     trainer.save_checkpoint(tmp_path / "cnn.ckpt")
     capsys.readouterr()
-    assert main(["export", str(tmp_path / "cnn.ckpt"), str(tmp_path / "cnn.onnx")]) == 0
-    assert "agrees with the checkpoint to" in capsys.readouterr().out
+    assert main(["export", str(tmp_path / "cnn.ckpt"), f"--output={tmp_path / 'cnn.onnx'}"]) == 0
+    assert "differs from the checkpoint by at most" in capsys.readouterr().out
     assert (tmp_path / "cnn.onnx").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere.ckpt", "car.onnx"], "no checkpoint nowhere.ckpt"),
-        (["nowhere.ckpt", "no/folder/car.onnx"], "cannot write no/folder/car.onnx: there is no such folder"),
-        (["nowhere.ckpt"], "the following arguments are required: output"),
+        (["nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
+        (
+            ["nowhere.ckpt", "--output=no/folder/car.onnx"],
+            "cannot write 'no/folder/car.onnx': the folder does not exist",
+        ),
+        (["nowhere.ckpt", "--output=."], "cannot write '.': it is a folder"),
+        (["nowhere.ckpt", f"--output={'x' * 300}"], "File name too long"),
+        (["nowhere.ckpt", "car.onnx"], "unknown argument 'car.onnx'"),
+        ([], "the following arguments are required: checkpoint; see `carsfg export --help`"),
     ],
 )
 def test_mistakes(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

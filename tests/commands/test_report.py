@@ -19,20 +19,20 @@ MARKED = "before\n<!-- carsfg report: Table 2 -->\nold\n<!-- end -->\nafter\n"
 def test_the_reference_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(MARKED)
-    words = [str(REFERENCE), "--output", str(tmp_path / "report"), "--update-readme", str(readme)]
+    words = [str(REFERENCE), "--output", str(tmp_path / "report"), "--update_readme", str(readme)]
     assert main(["report", *words]) == 0
     count = len(read_runs(REFERENCE))
     assert f"{count} runs" in capsys.readouterr().out
     assert "| cnn_best | custom CNN |  | 86.73 % |" in (tmp_path / "report/report.md").read_text()
-    assert f"<h1>carsfg report</h1><p>{count} tested runs" in (tmp_path / "report/index.html").read_text()
+    assert f"<p>{count} runs, beside the numbers of the paper" in (tmp_path / "report/index.html").read_text()
     assert readme.read_text().startswith("before\n<!-- carsfg report: Table 2 -->\n| experiment |")
     assert "old" not in readme.read_text()
 
 
-def test_the_readme_is_not_stale() -> None:
-    text = (ROOT / "README.md").read_text()
+def test_the_tables_of_the_results_are_not_stale() -> None:
+    text = (ROOT / "docs/results.md").read_text()
     assert refresh(text, readme_tables(group(read_runs(REFERENCE)))) == text, (
-        "run: carsfg report lightning_logs/reference --update-readme"
+        "run: carsfg report lightning_logs/reference --update_readme docs/results.md"
     )
 
 

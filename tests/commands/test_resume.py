@@ -20,7 +20,9 @@ model:
   class_path: carsfg.CarCNN
   init_args:
     {widths: [8, 16], residual: true, stem: 2, dropout: 0.5, optimizer: AdamW, scheduler: OneCycleLR, image_size: 32}
-data: {val: holdout, augment: zoom_flip_rotate_jitter, image_size: 32, batch_size: 8}
+data:
+  class_path: carsfg.StanfordCarsDataModule
+  init_args: {val: holdout, augment: zoom_flip_rotate_jitter, batch_size: 8}
 trainer:
   max_epochs: 5
   enable_progress_bar: false

@@ -1,6 +1,7 @@
 """`carsfg search`: every photo that people have is answered, and what is none ends in one line."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from carsfg.cli import main
+from carsfg.commands.photo_list import read_paths
+from carsfg.data.image_io import read_image
 from carsfg.search.gallery import Gallery
 from tests.commands.conftest import ANSWERS, Search, checkpoint
 
@@ -43,25 +46,71 @@ def test_a_line_of_json_holds_everything(search: Search, car: Path) -> None:
     assert 0 < one["known"] <= 1
 
 
+def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
 def test_paths_from_standard_input(
     search: Search, cars: Path, car: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     spaced = shutil.copy(car, tmp_path / " a car .png")
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\n\n{spaced}\n"))
+    give(monkeypatch, f"{car}\n\n{spaced}\n".encode())
     assert [one["photo"] for one in search("-")] == [str(car), str(spaced)]
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\nnowhere.jpg\n{cars}\n{car}"))
+    give(monkeypatch, f"{car}\nnowhere.jpg\n{cars}\n{car}".encode())
     assert [one["photo"] for one in search("-", code=2)] == [str(car), str(car)]
 
 
-def test_paths_that_end_in_zeros(
-    gallery: Path, car: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a.jpg\r\nb c.jpg\r\n", ["a.jpg", "b c.jpg"]),
+        (b"\xef\xbb\xbfa.jpg\n", ["a.jpg"]),
+        (b"a.jpg\0b\nc.jpg\0", ["a.jpg", "b\nc.jpg"]),
+        (b" a.jpg\n\n\n\r\nb.jpg", [" a.jpg", "b.jpg"]),
+        (b"caf\xe9.jpg\n", ["caf\udce9.jpg"]),
+        (b"", []),
+        (b"x" * 70_000 + b"\nb.jpg\n", ["x" * 70_000, "b.jpg"]),
+    ],
+)
+def test_lists_of_paths(data: bytes, expected: list[str]) -> None:
+    """As Windows, `find -print0` and old file systems write them; longer than what is read at once, too."""
+    assert list(read_paths(io.BytesIO(data))) == expected
+
+
+def test_paths_are_answered_as_they_arrive() -> None:
+    """A program may write a path, and wait for its answer."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as stream, os.fdopen(writing, "wb", buffering=0) as other:
+        paths = read_paths(stream)
+        for name in ("a.jpg", "b.jpg"):
+            other.write(f"{name}\n".encode())
+            assert next(paths) == name
+
+
+def test_a_photo_that_vanishes_does_not_end_the_others(
+    search: Search, car: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As `find -print0` writes them: one line, which names no file."""
-    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{car}\0{car}\0"))
-    assert main(["search", str(gallery), "-", "--device=cpu"]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("carsfg: error: cannot read ")
-    assert err.count("\n") == 1
+    """Each photo is read once, so that it may vanish right after."""
+    gone = tmp_path / "gone.png"
+    shutil.copy(car, gone)
+
+    def read(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+        image = read_image(source, name)
+        if str(source) == str(gone):
+            gone.unlink()
+        return image
+
+    monkeypatch.setattr("carsfg.search.engine.read_image", read)
+    found = search(gone, car, f"--output={tmp_path / 'x.png'}")
+    assert [one["photo"] for one in found] == [str(gone), str(car)]
+    assert (tmp_path / "x.png").is_file()
+
+
+def test_numbers_have_six_digits(search: Search, car: Path) -> None:
+    (one,) = search(car)
+    scores = [match["similarity"] for match in one["matches"]]
+    assert all(round(score, 6) == score <= 1 for score in scores)
+    assert all(round(share["share"], 6) == share["share"] for share in one["classes"])
 
 
 def test_folders_and_files_together(search: Search, cars: Path, car: Path) -> None:
@@ -82,12 +131,13 @@ def test_a_box_is_cut(search: Search, car: Path, tmp_path: Path) -> None:
 
 
 def test_cars_of_some_kind(search: Search, car: Path, capsys: pytest.CaptureFixture[str], gallery: Path) -> None:
-    (one,) = search(car, "--make", "Aurora", "--year", "2002", "-k", "50")
-    assert {(match["make"], match["year"]) for match in one["matches"]} == {("Aurora", 2002)}
+    for make in ("Aurora", "aurora", "AURORA"):
+        (one,) = search(car, "--make", make, "--year", "2002", "-k", "50")
+        assert {(match["make"], match["year"]) for match in one["matches"]} == {("Aurora", 2002)}
     (whole,) = search(car)
     assert one["known"] == whole["known"]  # that is about all of the gallery
     assert main(["search", str(gallery), str(car), "--make", "Trabant"]) == 2
-    assert "there is no car of make Trabant in the gallery" in capsys.readouterr().err
+    assert "the gallery holds no car of make Trabant" in capsys.readouterr().err
 
 
 def test_lines_for_a_person(gallery: Path, car: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,12 +175,13 @@ def test_pictures_that_are_damaged(
 ) -> None:
     """As many bytes as before, but none of a JPEG: not the fault of the file that is written."""
     damaged = shutil.copytree(gallery, tmp_path / "cars")
-    (damaged / "thumbnails.bin").write_bytes(bytes((gallery / "thumbnails.bin").stat().st_size))
+    whole = (gallery / "thumbnails.npy").read_bytes()
+    (damaged / "thumbnails.npy").write_bytes(whole[:128] + bytes(len(whole) - 128))
     assert main(["search", str(damaged), str(car), f"--output={tmp_path / 'x.png'}", "--device=cpu"]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "cannot write" not in err
-    assert str(damaged) in err or "thumbnails.bin" in err
+    assert str(damaged) in err or "thumbnails.npy" in err
 
 
 def test_on_disk(search: Search, car: Path) -> None:
@@ -147,7 +198,7 @@ def test_its_own_checkpoint_and_another(
     assert out == ""
     assert err.count("\n") == 1
     assert "the gallery was made by another network" in err
-    assert "search with the checkpoint it was made with, or build it anew" in err
+    assert "search with the checkpoint it was made with, or index again" in err
 
 
 def test_a_gallery_without_network_or_pictures(
@@ -157,32 +208,32 @@ def test_a_gallery_without_network_or_pictures(
     bare.thumbnails = None
     bare.save(tmp_path / "bare")
     assert main(["search", str(tmp_path / "bare"), str(car), "--device=cpu"]) == 2
-    assert f"there is no network in the gallery {tmp_path / 'bare'}: name its checkpoint\n" in capsys.readouterr().err
+    assert f"the gallery {tmp_path / 'bare'} holds no network: name its checkpoint\n" in capsys.readouterr().err
     named = [str(tmp_path / "bare"), str(car), f"--checkpoint={gallery.parent / 'cnn.ckpt'}", "--device=cpu"]
     assert main(["search", *named]) == 0
     capsys.readouterr()
     assert main(["search", *named, f"--output={tmp_path / 'x.png'}"]) == 2
-    assert "bare has no pictures to draw: build it with `carsfg index`\n" in capsys.readouterr().err
+    assert "bare has no pictures to draw: make it with `carsfg index`\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["nowhere", "CAR"], "no gallery in nowhere: `carsfg index` and `carsfg predict` write them"),
-        (["GALLERY"], "the following arguments are required: PHOTO; `carsfg search --help`"),
-        (["GALLERY", "CAR", "-k", "0"], "-k must be 1 or more"),
-        (["GALLERY", "CAR", "-k", "many"], "argument -k: invalid int value: 'many'"),
-        (["GALLERY", "CAR", "--box=1,2,3"], "--box 1,2,3: give four whole numbers, X0,Y0,X1,Y1"),
+        (["GALLERY"], "the following arguments are required: photos; see `carsfg search --help`"),
+        (["GALLERY", "CAR", "-k", "0"], "-k 0 must be 1 or more"),
+        (["GALLERY", "CAR", "-k", "many"], "k 'many' is not an integer"),
+        (["GALLERY", "CAR", "--box=1,2,3"], "--box '1,2,3' must be four whole numbers, X0,Y0,X1,Y1"),
         (["GALLERY", "CAR", "--box=0,0,9999,10"], "the box 0,0,9999,10 leaves "),
         (["GALLERY", "CAR", "--box=5,5,5,9"], "the box 5,5,5,9 leaves "),
         (["GALLERY", "CAR", "CAR", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
         (["GALLERY", "-", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
         (["GALLERY", "empty", "--box=0,0,5,5"], "--box belongs to one photo: name one"),
         (["GALLERY", "empty"], "no image in empty"),
-        (["GALLERY", "CAR", "--output=found.doc"], "--output found.doc: a picture's name ends in .png"),
-        (["GALLERY", "CAR", "--output=nowhere/x.png"], "cannot write nowhere/x.png: there is no such folder"),
+        (["GALLERY", "CAR", "--output=found.doc"], "unknown kind of picture 'found.doc': use a name that ends in .png"),
+        (["GALLERY", "CAR", "--output=nowhere/x.png"], "cannot write 'nowhere/x.png': the folder does not exist"),
         (["GALLERY", "CAR", "--checkpoint=nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
-        (["GALLERY", "CAR", "--device=toaster"], "device 'toaster' is not to be had here"),
+        (["GALLERY", "CAR", "--device=toaster"], "device 'toaster' is not available on this machine"),
         (["GALLERY", "a" * 300, "--box=0,0,5,5"], "cannot read aaa"),
     ],
 )
@@ -210,11 +261,11 @@ def test_a_picture_where_a_folder_is(
 ) -> None:
     (tmp_path / "x.png").mkdir()
     assert main(["search", str(gallery), str(car), f"--output={tmp_path / 'x.png'}", "--device=cpu"]) == 2
-    assert f"cannot write {tmp_path / 'x.png'}: " in capsys.readouterr().err
+    assert f"cannot write '{tmp_path / 'x.png'}': it is a folder" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_heavy() -> None:
     code = "import sys; from carsfg.cli import main; main(['search', '--help']); print({'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--box X0,Y0,X1,Y1" in done.stdout
+    assert "X0,Y0,X1,Y1 of the car" in done.stdout
     assert done.stdout.endswith("set()\n")

@@ -83,10 +83,10 @@ def test_broken_and_hostile_ones_are_one_line_and_the_others_are_answered(
         "bomb.png": (bomb(), "too many pixels"),
         "cut.jpg": (jpeg.getvalue()[:400], "damaged or cut off"),
         "cut.png": (car.read_bytes()[:200], "damaged or cut off"),
-        "empty.jpg": (b"", "is no image"),
-        "fake.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is no image"),
-        "paper.pdf": (b"%PDF-1.4", "is no image"),
-        "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image"),
+        "empty.jpg": (b"", "is not an image"),
+        "fake.jpg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
+        "paper.pdf": (b"%PDF-1.4", "is not an image"),
+        "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image"),
     }
     for name, (data, _) in broken.items():
         (tmp_path / name).write_bytes(data)

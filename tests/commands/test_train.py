@@ -11,7 +11,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 import carsfg
 from carsfg.callbacks.record_run import COMPARED
+from carsfg.cli import main
 from carsfg.errors import InputError
+from carsfg.run_record import RunRecord
 from carsfg.search.engine import VisualSearch
 from carsfg.tasks.fingerprint import fingerprint
 from tests.commands.conftest import Fit, state
@@ -20,7 +22,7 @@ from tests.commands.conftest import Fit, state
 def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit() == 0
     run = Path("lightning_logs/tiny/version_0")
-    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 8
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["batch_size"] == 8
     with (run / "metrics.csv").open() as file:
         keys = set(next(csv.reader(file)))
     figures = {"loss", "top1", "top5", "precision_weighted", "recall_weighted", "f1_weighted", "f1_macro"}
@@ -35,10 +37,10 @@ def test_a_run_leaves_logs_a_checkpoint_and_a_table(fit: Fit, capsys: pytest.Cap
     assert "epoch 2/2  train loss" in out
     (saved,) = run.glob("checkpoints/*.ckpt")
     assert f"checkpoint: {saved}\n" in out
-    assert "tiny: test, protocol official on Stanford Cars" in out
+    assert "tiny: test, protocol official on drawn cars" in out
     checkpoint = torch.load(next(run.glob("checkpoints/*.ckpt")), weights_only=True)
     assert checkpoint["carsfg"]["task"] == "CarClassifier"
-    assert checkpoint["carsfg"]["stamp"]["chosen_on"] == "last epoch"
+    assert checkpoint["carsfg"]["record"]["chosen_on"] == "last epoch"
     assert str(fit.root) not in str(checkpoint["carsfg"])
 
 
@@ -49,7 +51,8 @@ def test_tensorboard_compares_runs(fit: Fit) -> None:
     (point,) = {event.step for event in run.Scalars("test/top1")}  # of the test, and of the table of hyper-parameters
     assert point > 0
     content = run.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
-    assert set(HParamsPluginData.FromString(content).session_start_info.hparams) == {"network", *COMPARED}
+    wanted = {"network", "data", *(key.rpartition(".")[2] for key in COMPARED if key != "data.name")}
+    assert set(HParamsPluginData.FromString(content).session_start_info.hparams) == wanted
     content = run.SummaryMetadata("_hparams_/experiment").plugin_data.content
     metrics = [info.name.tag for info in HParamsPluginData.FromString(content).experiment.metric_infos]
     assert metrics == ["test/top1", "test/f1_weighted", "test/loss"]
@@ -76,7 +79,7 @@ def test_mixed_precision_where_the_cpu_has_it(fit: Fit) -> None:
     assert fit("--trainer.precision=null", "--trainer.max_epochs=1") == 0
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
     has_it = "avx512_bf16" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else None
-    precision = torch.load(checkpoint, weights_only=True)["carsfg"]["stamp"]["precision"]
+    precision = torch.load(checkpoint, weights_only=True)["carsfg"]["record"]["trainer"]["precision"]
     assert has_it is None or precision == ("bf16-mixed" if has_it else "32-true")
 
 
@@ -85,8 +88,8 @@ def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.Ca
     checkpoint = str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")))
     assert fit(f"--ckpt_path={checkpoint}", "--seed_everything=7", verb="test") == 0
     assert "seed 0" in " ".join(capsys.readouterr().out.split())  # of the training, not of the test
-    stamp = yaml.safe_load(Path("lightning_logs/tiny/version_1/hparams.yaml").read_text())
-    assert (stamp["seed"], stamp["backbone"], stamp["protocol"]) == (0, "resnet18", "official")
+    record = RunRecord.read("lightning_logs/tiny/version_1")
+    assert (record.seed, record.network, record.protocol) == (0, "resnet18", "official")
     assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
     task = carsfg.load(checkpoint)
     out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))
@@ -154,9 +157,9 @@ def test_of_averaged_weights_those_in_the_checkpoint_are_tested(
     fitted, tested = (Path(f"lightning_logs/tiny/version_{version}") for version in (0, 1))
     for name in ("per_class.csv", "confusions.csv"):
         assert (fitted / name).read_text() == (tested / name).read_text()
-    stamp = yaml.safe_load((fitted / "hparams.yaml").read_text())
-    assert (stamp["seed"], stamp["val"], stamp["max_epochs"]) == (0, "holdout", 2)
-    assert stamp["chosen_on"] == ("last epoch" if monitor == "null" else "holdout: epoch")
+    record = RunRecord.read(fitted)
+    assert (record.seed, record.data["val"], record.trainer["max_epochs"]) == (0, "holdout", 2)
+    assert record.chosen_on == ("last epoch" if monitor == "null" else "holdout: epoch")
 
 
 def test_without_a_logger_there_is_no_table_of_classes(fit: Fit) -> None:
@@ -177,7 +180,7 @@ def test_predictions_are_kept_and_make_a_gallery(fit: Fit, capsys: pytest.Captur
     assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
     assert gallery.paths[35] == "stanford_cars/cars_test/00012.jpg"
     assert gallery.labels[24:].tolist() == carsfg.StanfordCars(fit.root, "test").labels.tolist()
-    assert gallery.stamp["protocol"] == "official"
+    assert gallery.record.protocol == "official"
     _, found = gallery.search(kept["embedding"], 1)
     assert found.flatten().tolist()[:24] == list(range(24))  # in `cars_test` some have a twin that comes first
     gallery.check_network(fingerprint(carsfg.load(checkpoint)))
@@ -192,7 +195,7 @@ def test_photos_find_themselves_in_the_gallery_of_predictions(fit: Fit) -> None:
     assert fit(f"--ckpt_path={checkpoint}", "--data.predict=both", verb="predict") == 0
     (folder,) = Path().glob("lightning_logs/tiny/version_*/gallery")
     search, train = VisualSearch.open(folder), carsfg.StanfordCars(fit.root, "train")
-    assert len(search.gallery.known) == 36
+    assert len(search.gallery.calibration) == 34  # two duplicates have themselves as nearest
     pictures = search.gallery.thumbnails
     assert pictures is not None
     assert [pictures[place].size for place in range(36)] == [(32, 32)] * 36
@@ -207,3 +210,74 @@ def test_photos_find_themselves_in_the_gallery_of_predictions(fit: Fit) -> None:
 
 def test_a_batch_can_be_overfitted(fit: Fit) -> None:
     assert fit("--trainer.overfit_batches=1") == 0
+
+
+def test_a_run_has_a_name_of_its_own(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--name=lr small", "--trainer.max_epochs=1") == 0
+    assert Path("lightning_logs/tiny/lr small/run_record.json").is_file()
+    assert "carsfg index 'lightning_logs/tiny/lr small/checkpoints/" in capsys.readouterr().out
+    assert fit("--name=lr small") == 2
+    assert "exists: choose another --name" in capsys.readouterr().err
+    assert fit("--name=../up") == 2
+
+
+def test_a_run_goes_on_in_its_own_folder(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit() == 0
+    whole = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit("--trainer.max_epochs=1") == 0
+    run = Path("lightning_logs/tiny/version_1")
+    assert main(["fit", f"--resume={run}"]) == 2
+    assert "has had its 1 epochs: raise trainer.max_epochs" in capsys.readouterr().err
+    assert main(["fit", "--resume", str(run), "--trainer.max_epochs=2"]) == 0
+    resumed = next(run.glob("checkpoints/epoch=1*.ckpt"))
+    expected, got = state(str(whole)), state(str(resumed))
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert not Path("lightning_logs/tiny/version_2").exists()
+    assert (run / "metrics-0.csv").is_file()
+    assert RunRecord.read(run).recipe_hash == RunRecord.read("lightning_logs/tiny/version_0").recipe_hash
+    assert "tiny: test" in capsys.readouterr().out
+
+
+def test_a_run_without_checkpoint_begins_again(fit: Fit) -> None:
+    assert fit() == 0
+    whole = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    expected = state(str(whole))
+    whole.unlink()
+    assert main(["fit", "--resume=lightning_logs/tiny/version_0"]) == 0
+    got = state(str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))))
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+
+
+def test_the_saved_config_repeats_the_run(fit: Fit) -> None:
+    assert fit("--trainer.max_epochs=1", "--trainer.precision=null") == 0
+    run = Path("lightning_logs/tiny/version_0")
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["trainer"]["precision"] == RunRecord.read(run).precision
+    assert main(["fit", "--config", str(run / "config.yaml")]) == 0
+    assert RunRecord.read("lightning_logs/tiny/version_1").recipe_hash == RunRecord.read(run).recipe_hash
+
+
+def test_a_user_s_logger_stands_beside_the_csv_file(fit: Fit) -> None:
+    logger = "{class_path: lightning.pytorch.loggers.TensorBoardLogger, init_args: {save_dir: own}}"
+    assert fit(f"--trainer.logger={logger}", "--trainer.max_epochs=1") == 0
+    assert Path("lightning_logs/tiny/version_0/metrics.csv").is_file()
+    assert list(Path("own").rglob("events*"))
+
+
+def test_the_checkpoint_is_kept_beside_other_checkpoint_callbacks(fit: Fit) -> None:
+    other = "{class_path: lightning.pytorch.callbacks.OnExceptionCheckpoint, init_args: {dirpath: x}}"
+    assert fit(f"--trainer.callbacks=[{other}]", "--trainer.max_epochs=1") == 0
+    assert len(list(Path("lightning_logs/tiny/version_0/checkpoints").glob("*.ckpt"))) == 1
+
+
+def test_values_that_the_checkpoint_overrides_are_named(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.max_epochs=1", "--data.margin=0.5") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit(f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=2") == 0
+    err = capsys.readouterr().err
+    assert "not as in the checkpoint: data.margin 0.0, 0.5 in training; model.lr 0.5, 0.001 is used" in err
+
+
+def test_a_network_at_a_larger_size_than_the_stored_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--data.image_size=16") == 2
+    assert "data.image_size 16 is below model.image_size 32" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from tests.commands.conftest import Fit, one_line
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--data.augmnt=none"], "unknown key 'data.augmnt' (did you mean 'data.augment'?)"),
+        (["--data.augmnt=none"], "unknown key 'augmnt' in data (did you mean 'data.augment'?)"),
         (["--trainer.max_epoch=1"], "unknown key 'trainer.max_epoch' (did you mean 'trainer.max_epochs'?)"),
         (["--model.bakbone=resnet18"], "unknown key 'bakbone' in model (did you mean 'backbone'?)"),
         (["--model.widths=[8]"], "unknown key 'widths' in model (it is an argument of CarCNN)"),
@@ -172,3 +172,28 @@ def test_a_stopped_run_says_how_to_go_on(sign: signal.Signals, fit: Fit) -> None
     last = err.strip().splitlines()[-1]
     assert re.fullmatch(r"carsfg: error: stopped before the end; go on with --ckpt_path=.*\.ckpt", last)
     assert Path(last.partition("--ckpt_path=")[2]).is_file()
+
+
+def test_stopping_early_on_test_images_is_refused(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    stopping = "{class_path: lightning.pytorch.callbacks.EarlyStopping, init_args: {monitor: val/top1, mode: max}}"
+    assert fit("--data.val=test", f"--trainer.callbacks={stopping}") == 2
+    assert "EarlyStopping monitors 'val/top1'" in one_line(capsys)
+
+
+def test_a_training_metric_may_choose(fit: Fit) -> None:
+    checkpoint = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: train/loss}}"
+    assert fit("--data.val=test", f"--trainer.callbacks={checkpoint}", "--trainer.fast_dev_run=1") == 0
+
+
+def test_weights_alone_are_not_resumed(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    alone = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {save_weights_only: true}}"
+    assert fit(f"--trainer.callbacks={alone}", "--trainer.max_epochs=1") == 0
+    checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
+    assert fit(f"--ckpt_path={checkpoint}") == 2
+    assert "start a new run from it with --model.init_from" in one_line(capsys)
+
+
+@pytest.mark.parametrize("words", [["--resume=nowhere"], ["--ckpt_path=last"], ["--seed_everything=-1"]])
+def test_what_cannot_be_resumed_or_seeded(words: list[str], fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(*words) == 2
+    one_line(capsys)

@@ -1,0 +1,134 @@
+"""Options of `carsfg index`, and the settings that they and the run of the checkpoint make together."""
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from carsfg.commands.options import Embedding, option, positional
+
+if TYPE_CHECKING:
+    import torch
+
+    from carsfg.run_record import RunRecord
+    from carsfg.tasks.base import CarsTask
+
+VERIFY_TEXT = "check the files of a gallery by their checksums, and write nothing: carsfg index --verify GALLERY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropOptions:
+    """How images are cut and stored.
+
+    Attributes:
+        crop: cut the images of Stanford Cars to their annotated boxes.
+        margin: fraction of the box that is added on each side.
+        image_size: side of the squares that images are resized to first, in pixels.
+    """
+
+    crop: bool | None = option("cut the images of Stanford Cars to their annotated boxes", None)
+    margin: float | None = option("fraction of the box that is added on each side", None)
+    image_size: int | None = option("side of the squares that images are resized to first, in pixels", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions(Embedding):
+    """Embed all images of a folder, to search in.
+
+    Stanford Cars is recognised by its annotations. In any other folder, the class of an image is the name of its
+    sub-folder. Box crop, image size, metric and precision are those of the run that made the checkpoint; options
+    replace them.
+
+    Attributes:
+        checkpoint: file that `carsfg fit` wrote.
+        folder: directory with images at any depth.
+        output: folder of the gallery.
+        overwrite: replace a gallery.
+        data: settings that replace those of the run.
+        split: of Stanford Cars.
+        factory: FAISS's description of the index.
+        calibrate: folder of further photos.
+        verify: see `VerifyOptions`.
+    """
+
+    checkpoint: str = positional("file that `carsfg fit` wrote")
+    folder: str = positional("folder with images at any depth")
+    output: str = option("folder of the gallery, to create")
+    overwrite: bool = option("replace the gallery that exists at --output", False)
+    data: CropOptions = field(default_factory=CropOptions)
+    split: Literal["train", "test"] | None = option("split of Stanford Cars; by default both", None)
+    factory: str | None = option(
+        "FAISS's description of the index; by default Flat, which is exact, or IVF above 100,000 images", None
+    )
+    calibrate: str | None = option(
+        "folder with photos of known cars that the network was not trained on, to tell unknown cars by; by default the "
+        "gallery's own images",
+        None,
+    )
+    verify: str | None = option(VERIFY_TEXT, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """Check the files of a gallery by their checksums, and write nothing.
+
+    Attributes:
+        verify: folder of the gallery.
+    """
+
+    verify: str = option("folder of the gallery")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a gallery's images are embedded and compared.
+
+    Attributes:
+        crop: cut the images of Stanford Cars to their annotated boxes.
+        margin: fraction of the box that is added on each side.
+        image_size: side of the squares that images are resized to first, in pixels.
+        metric: how embeddings are compared.
+        precision: in Lightning's terms.
+    """
+
+    crop: bool
+    margin: float
+    image_size: int
+    metric: Literal["cosine", "euclidean"]
+    precision: str
+
+    @classmethod
+    def choose(cls, options: IndexOptions, record: "RunRecord", task: "CarsTask", device: "torch.device") -> "Settings":
+        """Take settings from the options, or else from the run.
+
+        Args:
+            options: parsed command line.
+            record: of the run that made the checkpoint.
+            task: network that embeds the images.
+            device: where the embeddings are computed.
+        """
+        from carsfg.hardware import choose_precision
+        from carsfg.search.engine import input_size
+
+        given, run = options.data, record.data
+        trained = record.precision if record.trainer else None
+        return cls(
+            crop=bool(run.get("crop", True)) if given.crop is None else given.crop,
+            margin=float(run.get("margin", 0.0)) if given.margin is None else given.margin,
+            image_size=given.image_size or input_size(record, task),
+            metric=options.metric or record.metric or "cosine",  # type: ignore[arg-type]
+            precision=choose_precision(device.type, options.precision, trained),
+        )
+
+    def record(self, run: "RunRecord") -> "RunRecord":
+        """Return the record of a gallery: the run's, with these settings.
+
+        Args:
+            run: record of the run that made the checkpoint.
+        """
+        from carsfg.run_record import RETRIEVAL
+
+        return replace(
+            run,
+            data=run.data | {"crop": self.crop, "margin": self.margin, "image_size": self.image_size},
+            callbacks=run.callbacks | {RETRIEVAL: run.callbacks.get(RETRIEVAL, {}) | {"metric": self.metric}},
+            trainer=run.trainer | {"precision": self.precision},
+        )

@@ -1,0 +1,208 @@
+"""Options of the verbs: dataclasses that become jsonargparse parsers.
+
+All verbs share one grammar: positional words first, then options with underscores, `--data.NAME` for the data block, as
+LightningCLI has them. A boolean option may be given alone: `--json` means `--json=true`.
+"""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_type_hints
+
+from jsonargparse import ArgumentParser, Namespace
+
+from carsfg.commands.parsing import one_line, suggestion
+from carsfg.errors import InputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
+REPEATED = tuple[str, ...]  # type of several positional words, or of an option that may be repeated
+TRUTH_WORDS = ("true", "false", "yes", "no")  # that may follow a boolean option
+
+
+def positional(text: str, default: Any = MISSING, **arguments: Any) -> Any:
+    """Declare a field of an options class that is given by its place.
+
+    Args:
+        text: sentence shown by `--help`.
+        default: its value if it is left out; without one it is required.
+        **arguments: further ones of `add_argument`, such as `nargs` and `metavar`.
+    """
+    optional = {} if default is MISSING else {"nargs": "?"}
+    return field(default=default, metadata={"help": text, "positional": True, **optional, **arguments})
+
+
+def option(text: str, default: Any = MISSING, *, short: str | None = None, alone: str | None = None) -> Any:
+    """Declare a field of an options class that is given as `--NAME`.
+
+    Args:
+        text: sentence shown by `--help`.
+        default: its value if it is left out; without one it is required.
+        short: the flag that is used in place of `--NAME`, such as `-k`.
+        alone: the value that `--NAME` without a value means.
+    """
+    return field(default=default, metadata={"help": text, "short": short, "alone": alone})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Options of all verbs that run a network.
+
+    Attributes:
+        device: where to compute, see `carsfg.hardware.find_device`.
+    """
+
+    device: str = option("where to compute: auto, cpu, cuda, cuda:1 or mps", "auto")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(Computing):
+    """Options of the verbs that embed many images.
+
+    Attributes:
+        precision: see `carsfg.hardware.choose_precision`.
+        batch_size: images at a time.
+        metric: how embeddings are compared.
+    """
+
+    precision: Literal["32-true", "bf16-mixed"] | None = option(
+        "precision to compute in; by default that of the run, if the device computes in it", None
+    )
+    batch_size: int = option("images at a time", 64)
+    metric: Literal["cosine", "euclidean"] | None = option(
+        "how embeddings are compared; by default as in the run, or else by cosine", None
+    )
+
+
+class RaisingParser(ArgumentParser):
+    """A parser that raises its errors instead of printing them and exiting."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the error of the parser."""
+        raise InputError(message)
+
+
+def parse(verb: str, kind: type[Options], args: Sequence[str]) -> Options:
+    """Parse the words of a verb.
+
+    Args:
+        verb: words after `carsfg` that lead here, such as `data check`.
+        kind: dataclass of the options, with fields by `positional` and `option`, or blocks of such; its docstring
+            describes the verb.
+        args: the words after the verb.
+
+    Raises:
+        InputError: a word is unknown, missing, or not of its type.
+        SystemExit: help was asked for.
+    """
+    described = (inspect.getdoc(kind) or "").partition("\n\nAttributes:")[0]
+    names, hints = dict(_names(kind)), _hints(kind)
+    parser = RaisingParser(prog=f"carsfg {verb}", description=" ".join(described.split()), allow_abbrev=False)
+    for name, one in names.items():
+        _add(parser, name, one, hints[name])
+    try:
+        return _build(kind, parser.parse_args(_complete(args, names, hints)))
+    except InputError as error:
+        message = _unknown(str(error), [_flag(name, one) for name, one in names.items()]) or one_line(str(error), {})
+        raise InputError(f"{message}; see `carsfg {verb} --help`") from None
+
+
+def _unknown(message: str, known: Iterable[str]) -> str:
+    """Return the message for a word that the parser does not know; an empty text for any other error."""
+    found = re.match(r"unrecognized arguments: (\S+)", message.strip())
+    if not found:
+        return ""
+    word = found[1].partition("=")[0]
+    return f"unknown {'option' if word.startswith('-') else 'argument'} {word!r}{suggestion(word, known)}"
+
+
+def _names(kind: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """Yield all fields of a dataclass by dotted name."""
+    hints = get_type_hints(kind)
+    for one in fields(kind):
+        if is_dataclass(hints[one.name]):
+            yield from _names(hints[one.name], f"{prefix}{one.name}.")
+        else:
+            yield prefix + one.name, one
+
+
+def _hints(kind: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the types of all fields of a dataclass by dotted name."""
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        found |= _hints(hint, f"{prefix}{name}.") if is_dataclass(hint) else {prefix + name: hint}
+    return found
+
+
+def _flag(name: str, one: Field[Any]) -> str:
+    return name if one.metadata.get("positional") else one.metadata.get("short") or f"--{name}"
+
+
+def _add(parser: ArgumentParser, name: str, one: Field[Any], hint: Any) -> None:
+    arguments: dict[str, Any] = {"help": one.metadata["help"]}
+    if one.metadata.get("positional"):
+        arguments["metavar"] = name.upper()
+    arguments |= {key: one.metadata[key] for key in ("nargs", "metavar") if key in one.metadata}
+    if one.default is not MISSING:
+        arguments["default"] = list(one.default) if hint == REPEATED else one.default
+    elif not one.metadata.get("positional"):
+        arguments["required"] = True
+    if hint == REPEATED and "nargs" not in arguments:
+        arguments["action"] = "append"
+    else:
+        arguments["type"] = str if hint == REPEATED else hint
+    parser.add_argument(_flag(name, one), **arguments)
+
+
+def _build(kind: type[Options], values: Namespace) -> Options:
+    """Build an options object, blocks included, from parsed values."""
+    hints = get_type_hints(kind)
+    found = {}
+    for one in fields(kind):
+        short = (one.metadata.get("short") or "").lstrip("-")
+        value = values[short or one.name]
+        if is_dataclass(hints[one.name]):
+            value = _build(hints[one.name], value)
+        found[one.name] = tuple(value) if hints[one.name] == REPEATED else value
+    return kind(**found)
+
+
+def _complete(args: Sequence[str], known: Mapping[str, Field[Any]], hints: Mapping[str, Any]) -> list[str]:
+    """Add the value to options that stand alone."""
+    alone = {f"--{name}": "true" for name in known if hints[name] is bool}
+    alone |= {f"--{name}": one.metadata["alone"] for name, one in known.items() if one.metadata.get("alone")}
+    words = []
+    for place, word in enumerate(args):
+        following = args[place + 1] if place + 1 < len(args) else "--"
+        is_bool = alone.get(word) == "true"
+        needs = word in alone and (following.lower() not in TRUTH_WORDS if is_bool else following.startswith("-"))
+        words.append(f"{word}={alone[word]}" if needs else word)
+    return words
+
+
+def split_block(args: Sequence[str], block: str, known: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Separate the options of a block, whose class is known later, from the other words.
+
+    Args:
+        args: the words of a verb.
+        block: name of the block, such as `data`.
+        known: names in the block that the verb's own parser knows as well.
+
+    Returns:
+        The words for the verb's parser: all, except for options of the block that it does not know. All words of the
+        block, with their values joined by `=`.
+    """
+    own, held, names = [], [], [f"--{block}.{name}" for name in known]
+    words = iter(args)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name != f"--{block}" and not name.startswith(f"--{block}."):
+            own.append(word)
+            continue
+        joined = word if equals else f"{word}={next(words, '')}"
+        held.append(joined)
+        own += [joined] if name in names else []
+    return own, held

@@ -1,0 +1,173 @@
+"""Going on with a run in its own folder, and what a checkpoint decides for the run that uses it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from carsfg.errors import InputError
+from carsfg.run_record import RunRecord
+from carsfg.tasks.checkpoints import read_checkpoint
+
+
+class ResumedRun:
+    """A run to go on with in its own folder.
+
+    Args:
+        folder: of the run, with its `config.yaml`.
+        wanted: checkpoint to go on from: `last` for the newest one, `best` for the one with the best monitored metric,
+            or a file. A run that was stopped before its first checkpoint begins again.
+
+    Raises:
+        InputError: the folder is not that of a run, or has no such checkpoint.
+    """
+
+    def __init__(self, folder: str, wanted: str = "last") -> None:
+        self.folder = Path(folder)
+        self.config = self.folder / "config.yaml"
+        if not self.config.is_file():
+            raise InputError(f"{folder} is not the folder of a run: it has no config.yaml")
+        self.experiment = RunRecord.read(self.folder).experiment
+        # `root/experiment/run` is how the loggers name folders
+        self.root, self.parent, self.name = str(self.folder.parent.parent), self.folder.parent.name, self.folder.name
+        self.checkpoint = self._find(wanted)
+
+    def _find(self, wanted: str) -> str | None:
+        if wanted not in ("last", "best"):
+            return wanted
+        saved = sorted(self.folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
+        if wanted == "last" or not saved:
+            return str(saved[-1]) if saved else None
+        for state in read_checkpoint(saved[-1]).get("callbacks", {}).values():
+            if isinstance(state, dict) and state.get("monitor") and state.get("best_model_path"):
+                best = self.folder / "checkpoints" / Path(state["best_model_path"]).name
+                if best.is_file():
+                    return str(best)
+        raise InputError(f"{self.folder} has no best checkpoint: no ModelCheckpoint of it had a monitor")
+
+    def keep_metrics(self) -> None:
+        """Move the logged metrics aside, since the CSV logger begins a new file; `report` reads both."""
+        path = self.folder / "metrics.csv"
+        if path.is_file() and "LOCAL_RANK" not in os.environ:
+            earlier = len(list(self.folder.glob("metrics-*.csv")))
+            path.rename(self.folder / f"metrics-{earlier}.csv")
+
+
+def trained_steps(checkpoint: str | Path) -> int:
+    """Return the number of optimizer steps after which a checkpoint was saved; -1 if the file is missing or foreign.
+
+    Args:
+        checkpoint: path of a `.ckpt` file.
+    """
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (OSError, KeyError, TypeError, RuntimeError):
+        return -1
+
+
+def resume_words(args: list[str]) -> tuple[list[str], ResumedRun | None]:
+    """Replace `--resume RUN` by the run's own config and its checkpoint.
+
+    Args:
+        args: the words after `carsfg`, the verb first.
+
+    Returns:
+        The words, and the run to go on with, if there is one.
+
+    Raises:
+        InputError: the run cannot go on.
+    """
+    words, folder, wanted = [], None, "last"
+    rest = iter(args)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option == "--resume":
+            folder = value if equals else next(rest, "")
+        elif option == "--ckpt_path" and (value if equals else None) in ("last", "best"):
+            wanted = value
+        else:
+            words.append(word)
+    if folder is None:
+        if wanted != "last" or len(words) < len(args):
+            raise InputError("--ckpt_path takes a file here; `last` and `best` go with --resume=RUN")
+        return args, None
+    if words[0] != "fit":
+        raise InputError("--resume goes on with a training: use it with `carsfg fit`")
+    run = ResumedRun(folder, wanted)
+    checkpoint = [f"--ckpt_path={run.checkpoint}"] if run.checkpoint else ["--ckpt_path=null"]
+    return ["fit", "--config", str(run.config), *words[1:], *checkpoint], run
+
+
+def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | None, max_steps: int) -> None:
+    """Check that a training can go on from a checkpoint.
+
+    Args:
+        checkpoint: as `read_checkpoint` returns it.
+        path: of its file, for the message.
+        max_epochs: length of the run that goes on; None or -1 for no limit.
+        max_steps: likewise in optimizer steps; -1 for no limit.
+
+    Raises:
+        InputError: the checkpoint holds weights alone, or the run is finished.
+    """
+    if "optimizer_states" not in checkpoint or "loops" not in checkpoint:
+        raise InputError(
+            f"{path} holds weights alone, so training cannot go on from it: start a new run from it with "
+            "--model.init_from"
+        )
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    steps = checkpoint.get("global_step", 0)
+    if max_epochs not in (None, -1) and done >= max_epochs:
+        raise InputError(f"{path} has had its {done} epochs: raise trainer.max_epochs to train on")
+    if max_steps != -1 and steps >= max_steps:
+        raise InputError(f"{path} has had its {steps} steps: raise trainer.max_steps to train on")
+
+
+def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
+    """Take the hyper-parameters of a checkpoint into the configured arguments of the model.
+
+    Args:
+        found: hyper-parameters of the checkpoint.
+        asked: arguments of the model; they are changed.
+
+    Returns:
+        One phrase per value that was asked for and is not used.
+    """
+    lines = []
+    for key, value in found.items():
+        if key == "class_names":
+            continue
+        wanted = asked.get(key)
+        if key not in ("weights", "init_from", "compile") and _plain(wanted) != _plain(value):
+            lines.append(f"model.{key} {wanted!r}, {value!r} is used")
+        asked[key] = value
+    return lines
+
+
+def take_data_settings(record: RunRecord, data: Any) -> list[str]:
+    """Take the stored image size of a checkpoint's run unless the config sets one.
+
+    Args:
+        record: what made the checkpoint.
+        data: the configured DataModule, with `init_args`; they are changed.
+
+    Returns:
+        One phrase per setting of the images that differs from the training.
+    """
+    arguments = data.get("init_args")
+    lines = []
+    for key in ("image_size", "crop", "margin"):
+        if arguments is None or key not in record.data or key not in arguments:
+            continue
+        if key == "image_size" and arguments[key] is None:
+            arguments[key] = record.data[key]
+        if arguments[key] != record.data[key]:
+            lines.append(f"data.{key} {arguments[key]!r}, {record.data[key]!r} in training")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples, so that both compare equal."""
+    return list(value) if isinstance(value, tuple) else value
