@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with two threads each w
 import torch
 from lightning import Trainer
 
-from carsfg.data.datamodule import StanfordCarsDataModule
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.synthetic.dataset import DrawnCars
 from carsfg.tasks.classifier import CarClassifier
 

@@ -1,1 +1,1 @@
-"""Visual search in the browser."""
+"""Visual search in the browser: server, page and request handling."""

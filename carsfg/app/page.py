@@ -1,4 +1,4 @@
-"""The page: a photo on one side, what was found on the other."""
+"""The search page: the photo on one side, the results on the other."""
 
 import asyncio
 import logging
@@ -10,21 +10,24 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported: nothing leaves the machine
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # must be set before gradio is imported: no data leaves the machine
 
 import gradio as gr
 import numpy as np
 
 from carsfg.app.requests import ANY, Answers
-from carsfg.app.results import EMPTY, complaint, data_url
+from carsfg.app.results import EMPTY, data_url, error_html
+from carsfg.run_record import DRAWN_CARS
 from carsfg.search.engine import VisualSearch
 from carsfg.search.thumbnails import encode
-from carsfg.synthetic.catalogue import MOST, car_model
+from carsfg.synthetic.catalogue import MODEL_COUNT, car_model
 from carsfg.synthetic.scene import draw_scene
 
-WORKERS, QUEUE, SECONDS = 2, 64, 20.0  # photos at a time, that may wait, and that one may take
-EXAMPLES = 6
-MANY = 24  # choices of a filter, above which one may type to find them
+SEARCH_THREADS = 2
+MAX_QUEUED_REQUESTS = 64
+TIMEOUT_S = 20.0  # of one search
+EXAMPLE_COUNT = 6
+MAX_CHOICES_WITHOUT_TYPING = 24  # a filter with more choices gets a text field
 STYLE = """
 body, gradio-app { background: #f8fafc !important; }
 .gradio-container { max-width: 1280px !important; }
@@ -43,26 +46,26 @@ footer { display: none !important; }
 #found [data-testid=status-tracker] > * { display: none; }
 @keyframes wait { to { opacity: .6; } }
 """
-SCRIPT = "() => document.body.classList.remove('dark')"  # the page has one set of colours
+SCRIPT = "() => document.body.classList.remove('dark')"  # the page has no dark mode
 
 
 def build_page(search: VisualSearch) -> gr.Blocks:
-    """Lay out the page of a gallery.
+    """Build the page for a gallery.
 
     Args:
-        search: network and gallery.
+        search: gallery and the network that embedded it.
     """
-    answers, pool = Answers(search), ThreadPoolExecutor(WORKERS, "carsfg")
+    answers, pool = Answers(search), ThreadPoolExecutor(SEARCH_THREADS, "carsfg")
 
     async def answer(sent: str | None, make: str, body: str, year: str) -> str:
         work = partial(answers.answer, sent, make, body, year)
         try:
-            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, work), SECONDS)
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, work), TIMEOUT_S)
         except TimeoutError:
-            return complaint(f"This took longer than {SECONDS:.0f} seconds: try again, or a smaller photo.")
+            return error_html(f"the search took longer than {TIMEOUT_S:.0f} seconds; try again or use a smaller photo")
         except Exception:
-            logging.getLogger(__name__).exception("a photo could not be answered")
-            return complaint("This went wrong here, not with you: try another photo. The server's log says more.")
+            logging.getLogger(__name__).exception("search failed")
+            return error_html("internal error; try another photo (details are in the server log)")
 
     page = gr.Blocks(title="carsfg: find the most similar cars", analytics_enabled=False)
     with page:
@@ -79,18 +82,20 @@ def build_page(search: VisualSearch) -> gr.Blocks:
         photo.search(answer, inputs, outputs, api_name="search", show_progress_on=[found], trigger_mode="always_last")
         for one in filters:
             one.change(answer, inputs, outputs, api_visibility="private", show_progress_on=[found])
-    page.queue(max_size=QUEUE, default_concurrency_limit=WORKERS)
-    page.state_session_capacity = 1  # of so many sessions gradio keeps what they sent last
+    page.queue(max_size=MAX_QUEUED_REQUESTS, default_concurrency_limit=SEARCH_THREADS)
+    page.state_session_capacity = (
+        1  # gradio keeps the last inputs of this many sessions; with 1, uploads are not retained
+    )
     return page
 
 
 def theme() -> gr.themes.Base:
-    """Return a theme whose fonts lie on every machine."""
+    """Return a theme that uses system fonts only, so that no font is downloaded."""
     return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
 
 def _component(name: str, html: str | None = None, **kwargs: Any) -> gr.HTML:
-    """Make a component of the files of that name beside this one."""
+    """Create a component from the HTML, CSS and JavaScript files of that name in this folder."""
     folder = Path(__file__).parent
     template = html or (folder / f"{name}.html").read_text(encoding="utf-8")
     style, script = ((folder / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
@@ -100,7 +105,7 @@ def _component(name: str, html: str | None = None, **kwargs: Any) -> gr.HTML:
 def _about(search: VisualSearch) -> str:
     gallery = search.gallery
     size = f"{len(gallery):,} images of {len(gallery.class_names)} models"
-    return f"Drop a photo of a car, and see which of {size} are most similar to it."
+    return f"Drop a photo of a car to find the most similar of {size}."
 
 
 def _choices(search: VisualSearch, part: str) -> gr.Dropdown:
@@ -112,17 +117,17 @@ def _choices(search: VisualSearch, part: str) -> gr.Dropdown:
         label=part.capitalize(),
         scale=2 if part == "make" else 1,
         min_width=90,
-        filterable=len(choices) > MANY,
+        filterable=len(choices) > MAX_CHOICES_WITHOUT_TYPING,
     )
 
 
 def _examples(search: VisualSearch) -> str:
-    """Return pictures to begin with: drawn ones if the gallery is drawn, else some of its own."""
+    """Return the HTML of example photos: new drawn cars for a gallery of drawn cars, else images of the gallery."""
     gallery = search.gallery
-    if gallery.stamp.get("data") == "drawn cars":
-        jpegs = _drawn(gallery.class_names)
+    if gallery.record.data_name == DRAWN_CARS:
+        jpegs = _drawn_examples(gallery.class_names)
     elif gallery.thumbnails is not None:
-        places = np.linspace(0, len(gallery) - 1, min(EXAMPLES, len(gallery))).astype(int).tolist()
+        places = np.linspace(0, len(gallery) - 1, min(EXAMPLE_COUNT, len(gallery))).astype(int).tolist()
         jpegs = [gallery.thumbnails.jpeg(place) for place in places]
     else:
         return ""
@@ -134,8 +139,8 @@ def _examples(search: VisualSearch) -> str:
     return f'<h2>Or try one of these</h2><ol class="matches">{cards}</ol>'
 
 
-def _drawn(names: Sequence[str]) -> list[bytes]:
-    """Draw new pictures of models that the gallery has."""
-    models = [model for model in map(car_model, range(MOST)) if model.name in set(names)][:EXAMPLES]
+def _drawn_examples(names: Sequence[str]) -> list[bytes]:
+    """Draw new images, as JPEG files, of models whose class names are given."""
+    models = [model for model in map(car_model, range(MODEL_COUNT)) if model.name in set(names)][:EXAMPLE_COUNT]
     scenes = (draw_scene(model, 0, np.random.default_rng((99, place))) for place, model in enumerate(models))
     return [encode(picture.convert("RGB")) for picture, _ in scenes]

@@ -1,6 +1,6 @@
-// The photo and its crop box. What is sent: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": not decoded here,
-// "number": of the question}.
-const LONGEST = 1280, MOST = 20 * 2 ** 20, STEP = 0.02, SMALLEST = 0.06, WHOLE = [0, 0, 1, 1];
+// The photo and its crop box. Request: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": true if the browser
+// cannot decode the photo, "number": request number}.
+const MAX_SIDE_PX = 1280, MAX_FILE_BYTES = 20 * 2 ** 20, BOX_STEP = 0.02, MIN_BOX_SIDE = 0.06, WHOLE = [0, 0, 1, 1];
 const one = (name) => element.querySelector(name);
 const all = (name, hidden) => element.querySelectorAll(name).forEach((node) => { node.hidden = hidden; });
 const stage = one(".stage"), photo = one(".photo"), box = one(".box"), live = one(".live");
@@ -23,7 +23,7 @@ function send(delay = 0) {
   }, delay);
 }
 
-function take(url, isRaw) { // what the browser cannot decode is not shown until the server sends it back
+function take(url, isRaw) { // a photo that the browser cannot decode is shown when the server returns it
   [image, raw, corners, isNew] = [url, isRaw, WHOLE, true];
   if (isRaw) photo.removeAttribute("src");
   else photo.src = url;
@@ -39,19 +39,19 @@ photo.onload = () => { stage.style.maxWidth = `${70 * photo.naturalWidth / photo
 async function load(file) {
   say("");
   if (!file) return;
-  if (file.size > MOST) return say(`${file.name} has ${Math.round(file.size / 2 ** 20)} MB: photos of up to 20 MB are taken.`);
+  if (file.size > MAX_FILE_BYTES) return say(`${file.name} is too large (${Math.round(file.size / 2 ** 20)} MB); use a photo of at most 20 MB.`);
   const mine = loads += 1;
   const [url, isRaw] = await decode(file);
-  if (mine !== loads) return; // another photo was faster
-  if (isRaw) say(`${file.name} cannot be shown by this browser: the server has a look.`);
+  if (mine !== loads) return; // another photo was chosen meanwhile
+  if (isRaw) say(`${file.name} cannot be shown by this browser; trying the server.`);
   take(url, isRaw);
   send();
 }
 
 async function decode(file) {
   try {
-    const bitmap = await createImageBitmap(file); // upright by its EXIF data, which goes no further
-    const scale = Math.min(1, LONGEST / Math.max(bitmap.width, bitmap.height));
+    const bitmap = await createImageBitmap(file); // applies the EXIF orientation; no metadata is sent
+    const scale = Math.min(1, MAX_SIDE_PX / Math.max(bitmap.width, bitmap.height));
     const canvas = document.createElement("canvas");
     canvas.width = Math.max(1, Math.round(bitmap.width * scale));
     canvas.height = Math.max(1, Math.round(bitmap.height * scale));
@@ -61,7 +61,7 @@ async function decode(file) {
     pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     bitmap.close();
     return [canvas.toDataURL("image/jpeg", 0.92), false];
-  } catch { // not one of the browser's formats: the server may know it, or says what is wrong
+  } catch { // not a format of this browser: the server decodes it or reports an error
     const reader = new FileReader();
     return new Promise((done) => { reader.onloadend = () => done([reader.result ?? "", true]); reader.readAsDataURL(file); });
   }
@@ -71,12 +71,12 @@ async function openCamera() {
   const phone = matchMedia("(pointer: coarse)").matches;
   if (phone || !navigator.mediaDevices?.getUserMedia) return one(".capture").click();
   try {
-    live.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: LONGEST } } });
+    live.srcObject = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: MAX_SIDE_PX } } });
     await live.play();
     live.hidden = one(".shoot").hidden = false;
     one(".shot").focus();
   } catch {
-    say("The camera cannot be used: allow it in the browser, or choose a photo.");
+    say("Camera not available; allow it in the browser or choose a photo.");
   }
 }
 
@@ -98,7 +98,7 @@ element.querySelectorAll(".choose").forEach((node) => { node.onclick = () => one
 element.querySelectorAll(".camera").forEach((node) => { node.onclick = openCamera; });
 element.querySelectorAll("input").forEach((node) => { node.onchange = () => { load(node.files[0]); node.value = ""; }; });
 
-// anywhere on the page: beside it the browser would leave for the file itself
+// on the whole document: a file dropped elsewhere would replace the page
 document.addEventListener("dragover", (event) => { event.preventDefault(); element.classList.add("over"); });
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) element.classList.remove("over"); });
 document.addEventListener("drop", (event) => {
@@ -119,12 +119,12 @@ window.addEventListener("carsfg-search", (event) => { // a result or an example 
 });
 window.addEventListener("carsfg-found", ({ detail }) => {
   one(".status").textContent = detail.words ?? "";
-  const phone = matchMedia("(max-width: 700px)").matches; // the photo fills it: go to what was found
+  const phone = matchMedia("(max-width: 700px)").matches; // the photo fills the screen: scroll to the results
   if (isNew && phone) document.getElementById("found").scrollIntoView({ behavior, block: "start" });
   isNew = false;
   if (!raw) return;
   say("");
-  if (!detail.preview || Number(detail.number) !== number) return; // of an older photo
+  if (!detail.preview || Number(detail.number) !== number) return; // response to an older photo
   take(detail.preview, false);
   isNew = false;
   props.value = JSON.stringify({ image, box: corners, raw, number });
@@ -143,8 +143,8 @@ function change(wanted, delay = 0) {
   send(delay);
 }
 
-function fitted([x0, y0, x1, y1]) { // inside the photo, and of some size
-  const [width, height] = [Math.max(SMALLEST, x1 - x0), Math.max(SMALLEST, y1 - y0)];
+function fitted([x0, y0, x1, y1]) { // clip to the photo, with a minimum size
+  const [width, height] = [Math.max(MIN_BOX_SIDE, x1 - x0), Math.max(MIN_BOX_SIDE, y1 - y0)];
   const left = Math.min(Math.max(0, x0), 1 - width), top = Math.min(Math.max(0, y0), 1 - height);
   return [Math.max(0, left), Math.max(0, top), Math.min(1, left + width), Math.min(1, top + height)];
 }
@@ -161,7 +161,7 @@ stage.addEventListener("pointermove", (event) => {
   if (!drag) return;
   const [x, y] = place(event), [dx, dy] = [x - drag.from[0], y - drag.from[1]];
   const [x0, y0, x1, y1] = drag.corners;
-  if (drag.kind === "new" && Math.hypot(dx, dy) < STEP) return; // a click
+  if (drag.kind === "new" && Math.hypot(dx, dy) < BOX_STEP) return; // a click
   if (drag.kind === "move") corners = fitted([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
   else {
     const [west, north] = [drag.kind.includes("w"), drag.kind.includes("n")];
@@ -177,7 +177,7 @@ function drop() {
 stage.addEventListener("pointerup", drop);
 stage.addEventListener("pointercancel", drop);
 box.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+  const step = { ArrowLeft: [-BOX_STEP, 0], ArrowRight: [BOX_STEP, 0], ArrowUp: [0, -BOX_STEP], ArrowDown: [0, BOX_STEP] }[event.key];
   if (!step && event.key !== "Escape") return;
   event.preventDefault();
   const [x0, y0, x1, y1] = corners, [dx, dy] = step ?? [0, 0], still = event.shiftKey ? 0 : 1;

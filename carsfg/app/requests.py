@@ -1,4 +1,4 @@
-"""One upload in, one piece of a page out. Uploads are hostile until they are decoded; nothing of them is kept."""
+"""Request handling: from an uploaded photo to the HTML of the results. Uploads are untrusted and are not stored."""
 
 import base64
 import json
@@ -9,68 +9,71 @@ from typing import Any
 
 from PIL import Image
 
-from carsfg.app.results import EMPTY, complaint, page_of, preview
+from carsfg.app.results import EMPTY, answer_html, error_html, preview_html
 from carsfg.app.saliency import heat_map, overlay
 from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, crop_photo, read_photo
+from carsfg.data.image_io import Box, crop_photo, read_image
 from carsfg.errors import InputError
 from carsfg.search.engine import VisualSearch
 
-MOST = 28 * 2**20  # characters of what the page sends: a photo of 20 MB in base 64
-LONGEST = 1280  # pixels of a photo that the browser could not decode and gets back
+MAX_REQUEST_CHARACTERS = 28 * 2**20  # a photo of 20 MB in base64
+MAX_PREVIEW_SIDE_PX = 1280
+MAX_HEAT_MAP_SIDE_PX = 320
 ANY = "any"
+"""Filter choice that selects all cars."""
 
 
 class Answers:
-    """Answers what the page sends.
+    """Answers the requests of the page.
 
     Args:
-        search: network and gallery.
-        count: how many images to show.
+        search: gallery and the network that embedded it.
+        count: number of similar images to show.
     """
 
     def __init__(self, search: VisualSearch, count: int = 12) -> None:
         self.search, self.count = search, count
-        self.network = Lock()  # a heat map listens to all that passes through it
+        self.network_lock = Lock()  # heat maps register hooks, which must not see the images of other requests
 
     def answer(self, sent: str | None, make: str = ANY, body: str = ANY, year: str = ANY) -> str:
-        """Search for a photo.
+        """Search for the cars most similar to a photo.
 
         Args:
-            sent: JSON of `image`, a data URL, and if wanted `box`, four shares of its sides, `raw`, whether the browser
-                cannot decode it and wants it back as JPEG, and `number`, by which it knows it again.
-            make: of the cars to search among, or `any`.
-            body: likewise.
-            year: likewise.
+            sent: JSON object with `image` (data URL) and optionally `box` (x0, y0, x1, y1 as fractions of the image's
+                width and height, 0..1), `raw` (true if the browser cannot decode the image and needs it as JPEG) and
+                `number` (integer that identifies the photo in the browser).
+            make: car make to search among, or `any`.
+            body: body type to search among, or `any`.
+            year: model year to search among, or `any`.
 
         Returns:
-            The HTML of what was found, or of what is wrong.
+            HTML of the results, or of an error message.
         """
         if not sent:
             return EMPTY
-        back = ""
+        preview = ""
         try:
-            asked = _decode(sent)
-            if asked.raw:
-                asked.image.thumbnail((LONGEST, LONGEST))
-                back = preview(asked.image, asked.number)
-            box = None if asked.corners is None else _box(asked.corners, asked.image)
-            return self._page(crop_photo(asked.image, box), make, body, year) + back
+            upload = _decode(sent)
+            if upload.raw:
+                upload.image.thumbnail((MAX_PREVIEW_SIDE_PX, MAX_PREVIEW_SIDE_PX))
+                preview = preview_html(upload.image, upload.number)
+            box = None if upload.corners is None else _box(upload.corners, upload.image)
+            return self._search(crop_photo(upload.image, box), make, body, year) + preview
         except InputError as error:
-            return complaint(str(error)) + back
+            return error_html(str(error)) + preview
 
-    def _page(self, image: Image.Image, make: str, body: str, year: str) -> str:
+    def _search(self, image: Image.Image, make: str, body: str, year: str) -> str:
         chosen = [None if one == ANY else one for one in (make, body, year)]
         among = None
         if chosen != [None] * 3:
             number = None if chosen[2] is None or not chosen[2].isdecimal() else int(chosen[2])
             among = self.search.among(chosen[0], chosen[1], number)
-        with self.network:
+        with self.network_lock:
             answer = self.search.search(image, self.count, among=among)
-            if not answer.matches:  # an approximate index may look at empty lists alone
-                raise InputError("nothing was found: move the box a little, or search among more cars")
+            if not answer.matches:  # an approximate index may visit empty lists only
+                raise InputError("no similar car found; move the box a little or relax the filters")
             heat = self._heat(image, answer.matches[0].place)
-        return page_of(answer, self.search.gallery.thumbnails, heat)
+        return answer_html(answer, self.search.gallery.thumbnails, heat)
 
     def _heat(self, image: Image.Image, nearest: int) -> Image.Image | None:
         target = self.search.gallery.vector(nearest)
@@ -78,46 +81,48 @@ class Answers:
             return None
         heat = heat_map(self.search.task, to_square(image, self.search.size), target)
         small = image.copy()
-        small.thumbnail((320, 320))
+        small.thumbnail((MAX_HEAT_MAP_SIDE_PX, MAX_HEAT_MAP_SIDE_PX))
         return None if heat is None else overlay(small, heat)
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Upload:
+    """A decoded photo, its unchecked crop box, and the fields `raw` and `number` of the request."""
+
     image: Image.Image
     corners: Any
     raw: bool
     number: int
 
 
-def _decode(sent: str) -> _Asked:
-    """Check and decode what the page sent, all but the box.
+def _decode(sent: str) -> _Upload:
+    """Parse a request and decode its photo; the box is not checked.
 
     Raises:
-        InputError: it is no photo, or too large.
+        InputError: the request is malformed, or the photo cannot be decoded or is too large.
     """
-    if len(sent) > MOST:
-        raise InputError("this photo is too large: photos of up to 20 MB are taken")
+    if len(sent) > MAX_REQUEST_CHARACTERS:
+        raise InputError("the photo is too large; use a photo of at most 20 MB")
     try:
-        facts: Any = json.loads(sent)
-        kind, _, data = facts["image"].partition(";base64,")
-        number = facts.get("number", 0)
+        request: Any = json.loads(sent)
+        kind, _, data = request["image"].partition(";base64,")
+        number = request.get("number", 0)
         if not kind.startswith("data:") or not isinstance(number, int):
             raise ValueError
-        image = read_photo(base64.b64decode(data, validate=True), "this file")
+        image = read_image(base64.b64decode(data, validate=True), "this file")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise InputError("this is not what the page sends: reload it, and choose a photo") from None
-    return _Asked(image, facts.get("box"), facts.get("raw") is True, number)
+        raise InputError("malformed request; reload the page and choose a photo") from None
+    return _Upload(image, request.get("box"), request.get("raw") is True, number)
 
 
 def _box(corners: Any, image: Image.Image) -> Box:
-    """Turn shares of the sides into whole pixels, at least one."""
+    """Convert fractions of width and height to pixels, clipped to the image; the box has at least one pixel."""
     try:
-        shares = [float(one) for one in corners]
+        fractions = [float(corner) for corner in corners]
     except (TypeError, ValueError, OverflowError):
-        shares = []
-    if len(shares) != 4 or not all(map(math.isfinite, shares)):
-        raise InputError("the box is not four numbers: reload the page")
-    x0, y0, x1, y1 = (min(1.0, max(0.0, one)) for one in shares)
+        fractions = []
+    if len(fractions) != 4 or not all(map(math.isfinite, fractions)):
+        raise InputError("the crop box is not four numbers; reload the page")
+    x0, y0, x1, y1 = (min(1.0, max(0.0, fraction)) for fraction in fractions)
     left, top = min(int(x0 * image.width), image.width - 1), min(int(y0 * image.height), image.height - 1)
     return left, top, max(left + 1, round(x1 * image.width)), max(top + 1, round(y1 * image.height))

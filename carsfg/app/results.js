@@ -1,10 +1,10 @@
-// A click on a result or an example searches with its picture.
+// A click on a result or an example starts a search with its image.
 element.addEventListener("click", (event) => {
   const picture = event.target.closest("button")?.querySelector("img");
   if (picture) window.dispatchEvent(new CustomEvent("carsfg-search", { detail: picture.src }));
 });
 
-watch("value", () => { // tell the photo
+watch("value", () => { // notify the photo component
   const preview = element.querySelector(".preview"), words = element.querySelector(".verdict, .problem, .hint")?.textContent;
   const first = element.querySelector(".match .name")?.textContent;
   const detail = { words: first ? `Most similar: ${first}. ${words}` : words, preview: preview?.src, number: preview?.dataset.number };

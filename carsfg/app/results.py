@@ -1,4 +1,4 @@
-"""What was found, as a piece of a page."""
+"""HTML of search results and error messages."""
 
 import base64
 import io
@@ -7,68 +7,68 @@ from html import escape
 
 from PIL import Image
 
-from carsfg.search.display import LEAST, known_sentence
+from carsfg.search.display import MIN_SHARE, known_sentence
 from carsfg.search.engine import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails
 
-EMPTY = '<p class="hint">What is found will stand here.</p>'
-NO_PICTURE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+EMPTY = '<p class="hint">Results appear here.</p>'
+BLANK_IMAGE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
-def page_of(answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image | None) -> str:
+def answer_html(answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image | None) -> str:
     """Return the HTML of an answer.
 
     Args:
-        answer: what was found.
-        thumbnails: the gallery's pictures, if it has any.
-        heat: where the similarity to the nearest comes from.
+        answer: matches, vote, class probabilities and known-car score of a photo.
+        thumbnails: thumbnails of the gallery; None shows blank images.
+        heat: photo with the heat map of its similarity to the nearest image; None leaves the section out.
     """
     verdict = ""
     if answer.known is not None:
-        kind, words = ("yes", "A car we know") if answer.is_known else ("no", "Perhaps no car we know")
+        kind, words = ("yes", "Known car") if answer.is_known else ("no", "Probably not in the gallery")
         verdict = f'<p class="verdict {kind}"><strong>{words}</strong>: {escape(known_sentence(answer))}.</p>'
     cards = "".join(_card(match, thumbnails) for match in answer.matches)
     return (
         f'{verdict}<h2>Most similar</h2><ol class="matches">{cards}</ol><div class="columns">'
-        f"<section><h2>Vote of the {len(answer.matches)} nearest</h2>{_bars(answer.vote[:5])}</section>"
+        f"<section><h2>Vote of the {len(answer.matches)} nearest images</h2>{_bars(answer.vote[:5])}</section>"
         f"<section><h2>Classifier</h2>{_bars(answer.classes)}</section>{_heat(answer, heat)}</div>"
-        f'<p class="hint">The numbers are similarities: 1 is the same picture. It took: {_times(answer)}.</p>'
+        f'<p class="hint">Numbers on the images are similarities; 1 means identical. Time: {_times(answer)}.</p>'
     )
 
 
-def complaint(words: str) -> str:
-    """Return the HTML of a mistake.
+def error_html(message: str) -> str:
+    """Return the HTML of an error message; its first letter becomes a capital.
 
     Args:
-        words: what is wrong, and what to do.
+        message: plain text: the problem and what to do.
     """
-    return f'<p class="problem" role="alert">{escape(words[:1].upper() + words[1:])}</p>'
+    return f'<p class="problem" role="alert">{escape(message[:1].upper() + message[1:])}</p>'
 
 
 def data_url(jpeg: bytes) -> str:
-    """Return a JPEG as a URL that holds it.
+    """Return a data URL of a JPEG file.
 
     Args:
-        jpeg: the file.
+        jpeg: content of the file.
     """
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def preview(image: Image.Image, number: int) -> str:
-    """Return the HTML that gives a page a photo which its browser cannot decode.
+def preview_html(image: Image.Image, number: int) -> str:
+    """Return a hidden image element that sends a photo back to a browser that cannot decode it.
 
     Args:
-        image: the photo, RGB.
-        number: which of the page's photos it was.
+        image: decoded photo, RGB.
+        number: identifies the photo in the browser.
     """
     return f'<img class="preview" data-number="{number}" src="{data_url(to_jpeg(image))}" alt="" hidden>'
 
 
 def to_jpeg(image: Image.Image) -> bytes:
-    """Encode an RGB image as JPEG.
+    """Encode an image as JPEG with quality 88.
 
     Args:
-        image: it.
+        image: RGB image of any size.
     """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)
@@ -76,7 +76,7 @@ def to_jpeg(image: Image.Image) -> bytes:
 
 
 def _card(match: Match, thumbnails: Thumbnails | None) -> str:
-    name, url = escape(match.name), data_url(thumbnails.jpeg(match.place)) if thumbnails else NO_PICTURE
+    name, url = escape(match.name), data_url(thumbnails.jpeg(match.place)) if thumbnails else BLANK_IMAGE
     kind = escape(" · ".join(str(part) for part in (match.make, match.body, match.year) if part))
     return (
         f'<li><button type="button" class="match" aria-label="Search with number {match.rank}: {name}">'
@@ -90,7 +90,7 @@ def _bars(shares: Sequence[Share]) -> str:
         f'<li><span class="name">{escape(one.name)}</span><span class="percent">{100 * one.share:.0f} %</span>'
         f'<span class="bar"><span style="width:{100 * one.share:.1f}%"></span></span></li>'
         for one in shares
-        if one.share >= LEAST
+        if one.share >= MIN_SHARE
     )
     return f'<ul class="shares">{rows}</ul>'
 
@@ -102,7 +102,7 @@ def _heat(answer: Answer, heat: Image.Image | None) -> str:
     return (
         "<section><h2>Where the similarity comes from</h2>"
         f'<img class="heat" src="{data_url(to_jpeg(heat))}" alt="Heat map of the photo">'
-        f'<p class="hint">What glows makes the photo similar to the nearest, {name}.</p></section>'
+        f'<p class="hint">Bright areas contribute to the similarity to the nearest image, {name}.</p></section>'
     )
 
 

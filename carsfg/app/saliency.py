@@ -1,4 +1,4 @@
-"""Where in a photo its similarity to another image comes from."""
+"""Heat maps: how much each part of a photo contributes to its similarity to another image."""
 
 import colorsys
 
@@ -12,20 +12,21 @@ from carsfg.tasks.base import CarsTask
 
 
 def heat_map(task: CarsTask, pixels: Tensor, target: Tensor) -> Tensor | None:
-    """Share the similarity of a photo and another image out among the places of the photo.
+    """Decompose the cosine similarity of a photo and another image into contributions of image regions.
 
-    Each place of the last feature map gets its activations times the gradient of the similarity. Pooling by average,
-    maximum or generalised mean and linear layers without bias keep sums, so that with these the shares add up to the
-    similarity itself.
+    The contribution of a location of the last feature map is the sum over channels of activation times gradient of
+    the similarity. With average, maximum or generalised-mean pooling and linear layers without bias, the
+    contributions add up to the similarity.
     Source: Stylianou et al., "Visualizing Deep Similarity Networks", 2019, for average and maximum pooling.
 
     Args:
-        task: in eval mode.
-        pixels: the photo, uint8 (3, S, S).
+        task: network in eval mode.
+        pixels: photo, uint8 (3, S, S).
         target: embedding of the other image, float (D,).
 
     Returns:
-        Shares, float (h, w), below zero where the photo speaks against it; None where the network has no such map.
+        Contributions, float (h, w), negative where a region lowers the similarity; None if the network has no 4-D
+        feature map larger than 1 x 1.
     """
     maps: list[Tensor] = []
 
@@ -38,28 +39,28 @@ def heat_map(task: CarsTask, pixels: Tensor, target: Tensor) -> Tensor | None:
         with torch.enable_grad():
             image = task.preprocess(pixels[None].to(task.device)).requires_grad_()
             feature = task.embed_images(image)
-            embedding = getattr(task, "projection", nn.Identity())(feature).float()  # of its own length: see below
+            embedding = getattr(task, "projection", nn.Identity())(feature).float()  # not normalised: see below
     finally:
         for hook in hooks:
             hook.remove()
     if not maps:
         return None
-    length = embedding.norm().detach()  # held still: through it, all shares together would come to nothing
+    length = embedding.norm().detach()  # a constant: with its gradient, the contributions would add up to zero
     similarity = (embedding[0] @ functional.normalize(target.to(task.device), dim=0)) / length
     (gradient,) = torch.autograd.grad(similarity, maps)
     return (gradient * maps[0].detach()).sum(1)[0].float().cpu()
 
 
 def overlay(image: Image.Image, heat: Tensor) -> Image.Image:
-    """Lay a heat map over a photo: what speaks for the match glows, the rest is dimmed.
+    """Draw a heat map over a photo: positive contributions glow, all other regions are greyed.
 
     Args:
-        image: RGB.
-        heat: float (h, w).
+        image: RGB photo of any size.
+        heat: contributions as returned by `heat_map`, float (h, w); negative values are not shown.
     """
-    shares = heat.clamp(min=0)
-    shares = functional.interpolate(shares[None, None], image.size[::-1], mode="bicubic", align_corners=False)[0, 0]
-    strength = (shares / shares.max().clamp(min=1e-12)).clamp(0, 1).numpy()[..., None]
+    positive = heat.clamp(min=0)
+    positive = functional.interpolate(positive[None, None], image.size[::-1], mode="bicubic", align_corners=False)[0, 0]
+    strength = (positive / positive.max().clamp(min=1e-12)).clamp(0, 1).numpy()[..., None]
     warm = np.array([colorsys.hsv_to_rgb(0.14 * (1 - step / 255), 1, 1) for step in range(256)]) * 255
     glow = warm[(strength[..., 0] * 255).astype(int)]
     grey = np.asarray(image.convert("L"))[..., None].astype(float)

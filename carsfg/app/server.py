@@ -1,4 +1,4 @@
-"""The server round the page: what it lets in, and what it tells the browser."""
+"""The web server: request filter and security headers around the page."""
 
 import json
 from typing import Any
@@ -12,38 +12,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from carsfg.app.page import SCRIPT, STYLE, build_page, theme
 from carsfg.search.engine import VisualSearch
 
-MOST, HEARD = 30 * 2**20, 8  # bytes of a request, and how many times that is read before the line is cut
-TOO_LARGE = "This is too large: photos of up to 20 MB are taken."
-NOT_HERE = "There is nothing here: the page sends photos with its questions."
-NOT_TEXT = "This is not what the page sends: it asks with `data`, a list of texts."
-OPEN = (  # what the page needs; all else of gradio's, such as uploads, files and proxies, is closed
+MAX_BODY_BYTES = 30 * 2**20
+DISCARD_FACTOR = 8  # oversized bodies are read up to this multiple of the limit, see `Guard`
+TOO_LARGE = "request too large; use a photo of at most 20 MB"
+NOT_FOUND = "page not found; photos are part of the search request"
+NOT_TEXT = "malformed request; `data` must be a list of strings"
+OPEN_PATHS = (  # needed by the page; all other paths of gradio (uploads, files, proxies) are closed
     "/assets/", "/config", "/favicon.ico", "/gradio_api/call/search", "/gradio_api/heartbeat/", "/gradio_api/info",
     "/gradio_api/queue/", "/gradio_api/startup-events", "/gradio_api/theme.css", "/static/", "/svelte/", "/theme.css",
 )  # fmt: skip
-POLICY = (  # the page is made of its own parts: no request leaves for another host
+CONTENT_POLICY = (  # the page loads nothing from other hosts
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; media-src 'self' blob:; frame-ancestors 'none'"
 )
 HEADERS = [
-    (b"content-security-policy", POLICY.encode()),
+    (b"content-security-policy", CONTENT_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
 
 
 class Guard:
-    """Keeps out what is too large, said or not, and what the page would not send, and adds the headers above.
+    """ASGI middleware that refuses oversized and malformed requests and unknown paths, and adds security headers.
+
+    Bodies above the limit are discarded, but read up to `DISCARD_FACTOR` times the limit: a client that is still
+    sending would not see the response otherwise.
 
     Args:
-        app: what answers the rest.
-        most: bytes of a request.
+        app: application that answers all accepted requests.
+        max_body_bytes: largest accepted request body in bytes, with or without a Content-Length header.
     """
 
-    def __init__(self, app: ASGIApp, most: int = MOST) -> None:
-        self.app, self.most = app, most
+    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self.app, self.max_body_bytes = app, max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Handle one request."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         messages = await self._read(receive)
@@ -59,22 +63,22 @@ class Guard:
         return await (_refuse(scope, messages) or self.app)(scope, read_again, with_headers)
 
     async def _read(self, receive: Receive) -> list[Message]:
-        """Read what is sent. Of what is too large nothing is kept, but most is heard out, or no answer would be."""
+        """Read the request body; return an empty list if it is too large."""
         messages: list[Message] = []
         size, more = 0, True
-        while more and size <= HEARD * self.most:
+        while more and size <= DISCARD_FACTOR * self.max_body_bytes:
             message = await receive()
             size, more = size + len(message.get("body", b"")), message.get("more_body", False)
             messages.append(message)
-            if size > self.most:
+            if size > self.max_body_bytes:
                 messages.clear()
         return messages
 
 
 def _refuse(scope: Scope, messages: list[Message]) -> ASGIApp | None:
-    """Return what to answer in place of the page, if anything."""
-    if scope["path"] != "/" and not scope["path"].startswith(OPEN):
-        return PlainTextResponse(NOT_HERE, 404)
+    """Return an error response, or None if the request is accepted."""
+    if scope["path"] != "/" and not scope["path"].startswith(OPEN_PATHS):
+        return PlainTextResponse(NOT_FOUND, 404)
     if not messages:
         return PlainTextResponse(TOO_LARGE, 413)
     if scope["method"] == "POST" and not _is_text(b"".join(message.get("body", b"") for message in messages)):
@@ -83,7 +87,7 @@ def _refuse(scope: Scope, messages: list[Message]) -> ASGIApp | None:
 
 
 def _is_text(body: bytes) -> bool:
-    """Whether a question holds texts alone: gradio would fetch or copy the files that objects name."""
+    """Return whether all inputs are strings or null: gradio would fetch or copy files that are named in objects."""
     try:
         data = json.loads(body)["data"]
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -92,10 +96,10 @@ def _is_text(body: bytes) -> bool:
 
 
 def build_server(search: VisualSearch) -> FastAPI:
-    """Put the page behind its limits.
+    """Build the web application: the page behind a `Guard`.
 
     Args:
-        search: network and gallery.
+        search: gallery and the network that embedded it.
     """
     server = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     parts: dict[str, Any] = {"ssr_mode": False, "pwa": False, "mcp_server": False, "run_history": False}
@@ -106,11 +110,11 @@ def build_server(search: VisualSearch) -> FastAPI:
 
 
 def serve(search: VisualSearch, host: str = "127.0.0.1", port: int = 7860) -> None:
-    """Serve until Ctrl-C.
+    """Run the web server until Ctrl-C.
 
     Args:
-        search: network and gallery.
-        host: the address to listen on; others than 127.0.0.1 are seen by other machines.
-        port: likewise.
+        search: gallery and the network that embedded it.
+        host: address to listen on; other addresses than 127.0.0.1 make the page visible to other machines.
+        port: TCP port to listen on.
     """
     uvicorn.run(build_server(search), host=host, port=port, log_level="warning")

@@ -1,1 +1,1 @@
-"""Drawn cars: synthetic images of cars with labels and boxes."""
+"""Drawn cars: synthetic car images with labels and bounding boxes, for tests and demonstrations."""

@@ -1,6 +1,6 @@
-"""The catalogue of the drawn cars: 14 invented makes x 14 bodies = 196 models, each with its own look.
+"""Catalogue of drawn cars: 14 invented makes x 14 bodies = 196 models, all of different shape.
 
-A body gives the silhouette and the windows, a make the face (lamps and grille), and the model the wheels.
+The body sets the silhouette and the windows, the make sets lamps and grille, the model sets the wheels.
 """
 
 from dataclasses import dataclass
@@ -8,22 +8,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Body:
-    """A side view, in about metres: x runs from the tail (0) to the nose (`length`), y up from the road.
+    """Side view of a car body.
+
+    Lengths are in metres; x runs from the tail (0) to the nose (`length`), y is the height above the road.
 
     Attributes:
-        word: the body type as it stands in the class name.
-        length: from tail to nose.
-        height: of the roof.
-        belt: height of the window line.
-        nose: height of the bonnet's front edge.
-        bonnet: length of the bonnet.
-        screen: horizontal run of the windscreen.
-        rear: horizontal run of the rear glass.
-        boot: length of the boot lid, or of the open bed.
+        word: body type in the class name, e.g. `Sedan`.
+        length: distance from tail to nose.
+        height: height of the roof above the road.
+        belt: height of the lower edge of the windows.
+        nose: height of the front edge of the bonnet.
+        bonnet: length of the bonnet in metres.
+        screen: horizontal length of the windscreen.
+        rear: horizontal length of the rear window.
+        boot: length of the boot lid, or of the bed of a pickup.
         clearance: height of the sills above the road.
         wheel: radius of a tyre.
-        panes: window posts as shares of the window band, from the tail; one pane lies between each two.
-        extra: what else marks the body: "", "bed", "open", "spare", "rails", "clad" or "spoiler".
+        panes: positions of the window posts between the tail end (0) and the nose end (1) of the window band; there
+            is one pane between each two neighbouring posts.
+        extra: additional feature: "", "bed", "open", "spare", "rails", "clad" or "spoiler".
     """
 
     word: str
@@ -43,7 +46,13 @@ class Body:
 
 @dataclass(frozen=True)
 class Wheel:
-    """A rim: its spokes, the share of the rim's edge that they take, and the hub's share of its radius."""
+    """A rim.
+
+    Attributes:
+        spokes: number of spokes; 0 draws a plain disc.
+        width: fraction of the circumference covered by spokes, 0 to 1.
+        hub: radius of the hub as a fraction of the rim's radius, 0 to 1.
+    """
 
     spokes: int
     width: float
@@ -55,11 +64,11 @@ class CarModel:
     """One class of drawn cars.
 
     Attributes:
-        name: `Make Model Body Year`, as the real class names are built.
+        name: class name `Make Model Body Year`, in the format of Stanford Cars.
         body: silhouette and windows.
-        lamp: form of the head and tail lamps.
-        grille: pattern of the grille.
-        wheel: the rims.
+        lamp: shape of head and tail lamps, e.g. `round` or `slit`.
+        grille: pattern of the grille, e.g. `bars` or `slot`.
+        wheel: design of the rims.
     """
 
     name: str
@@ -85,7 +94,7 @@ BODIES = (
     Body("Sedan", 4.8, 1.42, 0.90, 0.80, 1.15, 0.50, 0.85, 0.42, 0.22, 0.39, (0, 0.2, 0.6, 1)),
     Body("Van", 4.3, 2.10, 1.10, 0.92, 0.25, 0.35, 0.05, 0.00, 0.28, 0.38, (0, 0.26, 0.5, 0.76, 1)),
 )
-_FACES = (  # make, models of one word each, lamp, grille
+_MAKES = (  # make, its model names (one word each), lamp shape, grille pattern
     ("Meridian", "Lark Sonnet Vale", "round", "bars"),
     ("Dunmore", "D4 D6 D9", "slit", "mesh"),
     ("Aurora", "2 3 5", "square", "posts"),
@@ -106,23 +115,24 @@ _WHEELS = (
     Wheel(6, 0.6, 0.5), Wheel(2, 0.45, 0.3), Wheel(8, 0.5, 0.5), Wheel(0, 0.0, 0.8), Wheel(10, 0.35, 0.3),
     Wheel(3, 0.7, 0.2), Wheel(5, 0.75, 0.4), Wheel(7, 0.3, 0.2), Wheel(4, 0.7, 0.5),
 )  # fmt: skip
-MOST = len(BODIES) * len(_FACES)
-"""How many models there are."""
+MODEL_COUNT = len(BODIES) * len(_MAKES)
+"""Number of models in the catalogue, 196."""
 
 
 def car_model(label: int) -> CarModel:
-    """The model of a 0-based label below `MOST`; it does not depend on how many classes are drawn.
+    """Return the model of a label. The result does not depend on the number of classes that are drawn.
 
-    The first 14 labels have 14 bodies and 14 wheels and share four makes; each body meets each make once.
+    The first 14 labels have 14 different bodies and wheels, and four makes. Each combination of body and make occurs
+    once.
 
     Args:
-        label: 0-based.
+        label: class label, 0 to `MODEL_COUNT` - 1.
     """
     row, column = divmod(label, len(BODIES))
-    make, models, lamp, grille = _FACES[(row + column % 4) % len(_FACES)]
+    make, models, lamp, grille = _MAKES[(row + column % 4) % len(_MAKES)]
     body = BODIES[column]
     model = "C/V" if label == 1 else models.split()[column % 3]
-    if column in {10, 12}:  # the second body of the same word
+    if column in {10, 12}:  # these body words occurred before; the suffix keeps names unique
         model += " S"
     year = 2012 - (label * 5) % 16
     name = f"{make} {model} {body.word} {2012 if label == 1 else year}"

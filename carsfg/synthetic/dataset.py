@@ -1,4 +1,4 @@
-"""Drawn cars: a seeded stand-in for Stanford Cars, written in its layout, for tests and demonstrations."""
+"""Drawn cars: a seeded synthetic data set in the folder layout of Stanford Cars."""
 
 import io
 import json
@@ -14,26 +14,28 @@ from scipy.io import savemat
 
 from carsfg.errors import InputError
 from carsfg.progress import track
-from carsfg.synthetic.catalogue import MOST, car_model
+from carsfg.synthetic.catalogue import MODEL_COUNT, car_model
 from carsfg.synthetic.scene import Box, draw_scene
 
-_VERSION = 2  # raise whenever the same spec gives other pictures
-_STAMP = "drawn_cars.json"
+_VERSION = 2  # increase when the same spec produces different images
+SPEC_FILE = "drawn_cars.json"
+"""Name of the file that marks a folder of drawn cars: version and spec as JSON."""
+
 _SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
 class DrawnCars:
-    """What to draw: a spec gives the same files, bit by bit, whenever it is drawn.
+    """Specification of a drawn data set. The same specification always produces byte-identical files.
 
     Attributes:
-        classes: how many models, 2 to 196; the first ones of one fixed catalogue.
-        train: images a class in the train split, at least 1.
-        test: images a class in the test split, at least 1.
-        seed: of everything that does not tell a class.
+        classes: number of classes, 2 to 196; always the first ones of the catalogue.
+        train: number of training images per class, at least 1.
+        test: number of test images per class, at least 1.
+        seed: random seed, at least 0, for everything that does not depend on the class (pose, colours, background).
 
     Raises:
-        InputError: a count is out of its range.
+        InputError: a value is out of range.
     """
 
     classes: int = 12
@@ -42,81 +44,83 @@ class DrawnCars:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 2 <= self.classes <= MOST:
-            raise InputError(f"Drawn cars come in 2 to {MOST} classes, not {self.classes}: give another number.")
-        if min(self.train, self.test) < 1 or self.seed < 0:
-            raise InputError("Drawn cars need at least one train and one test image a class, and a seed of 0 or more.")
+        ranges = {"classes": (2, MODEL_COUNT), "train": (1, None), "test": (1, None), "seed": (0, None)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if value < low or (high is not None and value > high):
+                allowed = f"at least {low}" if high is None else f"{low} to {high}"
+                raise InputError(f"drawn cars: '{value}' is out of range for {name}; use {allowed}")
 
 
 def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = True) -> Path:
-    """Draw `spec` into `root/stanford_cars`, in the layout of Stanford Cars (torchvision reads it, too).
+    """Draw a data set into `root/stanford_cars`, in the layout of Stanford Cars (torchvision can read it, too).
 
-    All is written beside the folder and renamed at the end, so neither an interrupted run nor two at once leave
-    anything half. Drawings that are there already are kept, and the call returns at once.
+    The files are written to a temporary folder, which is renamed at the end. An interrupted call and two concurrent
+    calls therefore leave no incomplete folder. If the same data set exists already, the call returns immediately.
 
     Args:
-        root: the folder to put `stanford_cars` into; made if missing.
-        spec: what to draw.
-        progress: show a progress bar.
+        root: parent folder of `stanford_cars`; created if missing.
+        spec: number of classes and images, and the seed.
+        progress: whether to show a progress bar.
 
     Returns:
-        The folder `root/stanford_cars`.
+        Path of `root/stanford_cars`.
 
     Raises:
-        InputError: the folder is there but does not hold these drawings, or it cannot be written.
+        InputError: the folder exists with different content, or it cannot be written.
     """
     target = Path(root) / "stanford_cars"
     if target.exists():
-        return _kept(target, spec)
-    beside = target.with_name(f".stanford_cars-{uuid.uuid4().hex}")
+        return _check_existing(target, spec)
+    temporary = target.with_name(f".stanford_cars-{uuid.uuid4().hex}")
     try:
-        _write(beside, spec, progress)
+        _write(temporary, spec, progress)
         try:
-            beside.rename(target)
+            temporary.rename(target)
         except OSError:
             if not target.exists():
                 raise
-            return _kept(target, spec)  # another process was first
+            return _check_existing(target, spec)  # another process finished first
     except OSError as error:
         raise InputError(
-            f"{target} cannot be written ({error.strerror}): free some space or give another root."
+            f"cannot write '{target}' ({error.strerror}); free some disk space or choose another root"
         ) from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _stamp(spec: DrawnCars) -> dict[str, int]:
+def _spec_content(spec: DrawnCars) -> dict[str, int]:
     return {"version": _VERSION, **asdict(spec)}
 
 
-def _kept(target: Path, spec: DrawnCars) -> Path:
-    """The folder, if its stamp says that it holds these drawings."""
+def _check_existing(target: Path, spec: DrawnCars) -> Path:
+    """Return the folder if its spec file is the expected one, else raise InputError."""
     try:
-        found = json.loads((target / _STAMP).read_text(encoding="utf-8"))
+        content = json.loads((target / SPEC_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        found = None
-    if found != _stamp(spec):
-        what = "other drawn cars" if isinstance(found, dict) else "something else than drawn cars"
-        raise InputError(f"{target} holds {what}: remove it or give another root.")
+        content = None
+    if content != _spec_content(spec):
+        kind = "different drawn cars" if isinstance(content, dict) else "files that are not drawn cars"
+        raise InputError(f"'{target}' contains {kind}; remove the folder or choose another root")
     return target
 
 
 def _write(folder: Path, spec: DrawnCars, progress: bool) -> None:
-    """Draw everything into a new folder; the stamp comes last."""
+    """Draw everything into a new folder; the spec file is written last."""
     (folder / "devkit").mkdir(parents=True)
     labels, boxes = {}, {}
     for split in _SPLITS:
         (folder / f"cars_{split}").mkdir()
         labels[split], boxes[split] = _draw_split(folder, spec, split, progress)
-    for source, copy in _twins(spec, labels):
+    for source, copy in _duplicates(spec, labels):
         shutil.copyfile(_image(folder, *source), _image(folder, *copy))
         boxes[copy[0]][copy[1]] = boxes[source[0]][source[1]]
     _save(folder / "devkit" / "cars_train_annos.mat", annotations=_annotations(labels["train"], boxes["train"]))
     _save(folder / "cars_test_annos_withlabels.mat", annotations=_annotations(labels["test"], boxes["test"]))
     names = np.array([[car_model(label).name for label in range(spec.classes)]], dtype=object)
     _save(folder / "devkit" / "cars_meta.mat", class_names=names)
-    (folder / _STAMP).write_text(json.dumps(_stamp(spec)) + "\n", encoding="utf-8")
+    (folder / SPEC_FILE).write_text(json.dumps(_spec_content(spec)) + "\n", encoding="utf-8")
 
 
 def _image(folder: Path, split: str, index: int) -> Path:
@@ -124,7 +128,7 @@ def _image(folder: Path, split: str, index: int) -> Path:
 
 
 def _draw_split(folder: Path, spec: DrawnCars, split: str, progress: bool) -> tuple[list[int], list[Box]]:
-    """Draw a split's images in shuffled order; gives their 0-based labels and their boxes."""
+    """Draw the images of a split in shuffled order; return their 0-based labels and their boxes."""
     part, count = _SPLITS.index(split), spec.train if split == "train" else spec.test
     order = np.random.default_rng((spec.seed, part)).permutation(spec.classes * count).tolist()
     labels, boxes = [], []
@@ -137,10 +141,11 @@ def _draw_split(folder: Path, spec: DrawnCars, split: str, progress: bool) -> tu
     return labels, boxes
 
 
-def _twins(spec: DrawnCars, labels: dict[str, list[int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
-    """Pairs of images to make byte-identical under two different labels, as the real data have some.
+def _duplicates(spec: DrawnCars, labels: dict[str, list[int]]) -> Iterator[tuple[tuple[str, int], tuple[str, int]]]:
+    """Yield pairs (source, copy) of images that are made byte-identical although their labels differ.
 
-    One pair across the splits for every 600 train images, at least one; within train, none below 600.
+    Stanford Cars contains such duplicates, too. There is one pair within train for each 600 training images (none
+    below 600), and as many pairs across the splits, but at least one. An image is (split, index).
     """
     rng = np.random.default_rng((spec.seed, len(_SPLITS)))
     within = len(labels["train"]) // 600
@@ -153,7 +158,7 @@ def _twins(spec: DrawnCars, labels: dict[str, list[int]]) -> Iterator[tuple[tupl
 
 
 def _annotations(labels: list[int], boxes: list[Box]) -> Any:
-    """The record array of the real files: the smallest unsigned integers that hold the 1-based values."""
+    """Return the record array of the annotation files: 1-based values in the smallest unsigned integer types."""
     fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     records = np.empty((1, len(labels)), dtype=[(field, object) for field in fields])
     for index, (label, box) in enumerate(zip(labels, boxes, strict=True)):
@@ -163,7 +168,7 @@ def _annotations(labels: list[int], boxes: list[Box]) -> Any:
 
 
 def _save(path: Path, **variables: Any) -> None:
-    """Write a `.mat` file without the date in its head, so that equal contents are equal bytes."""
+    """Write a `.mat` file without the date in its header, so that equal variables give equal bytes."""
     buffer = io.BytesIO()
-    savemat(buffer, variables)  # type: ignore[arg-type]  # the stubs know only of paths
+    savemat(buffer, variables)  # type: ignore[arg-type]  # the stubs accept only paths
     path.write_bytes(b"MATLAB 5.0 MAT-file, drawn by carsfg".ljust(116) + buffer.getvalue()[116:])

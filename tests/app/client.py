@@ -1,4 +1,4 @@
-"""What the page does with the server, without a browser."""
+"""A client that talks to the server as the page does, without a browser."""
 
 import base64
 import http.client
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def sent(data: bytes, kind: str = "image/jpeg", **more: Any) -> str:
-    """Returns what the page sends of a photo."""
+    """Returns the JSON that the page sends for a photo."""
     return json.dumps({"image": f"data:{kind};base64,{base64.b64encode(data).decode()}", **more})
 
 
@@ -24,19 +24,19 @@ def encoded(image: Image.Image, kind: str = "PNG", **kwargs: Any) -> bytes:
 
 
 def names(page: str) -> list[str]:
-    """Returns the classes of the images that were found, nearest first."""
+    """Returns the classes of the results, nearest first."""
     return re.findall(r'<img src="[^"]+" alt=""><span class="name">([^<]*)</span>', page)
 
 
 def pictures(page: str) -> list[bytes]:
-    """Returns the JPEGs of the images that were found."""
+    """Returns the JPEG files of the results, nearest first."""
     return [
         base64.b64decode(one) for one in re.findall(r'<img src="data:image/jpeg;base64,([^"]+)" alt=""><span', page)
     ]
 
 
 def said(page: str) -> str:
-    """Returns what a page complains of."""
+    """Returns the error message on a page."""
     (words,) = re.findall(r'<p class="problem" role="alert">([^<]*)</p>', page)
     return str(words)
 
@@ -49,7 +49,7 @@ def free_port() -> int:
 
 @dataclass
 class Client:
-    """Asks a server that runs in another process."""
+    """Sends requests to a server in another process."""
 
     port: int
     pid: int = 0
@@ -74,7 +74,7 @@ class Client:
             line.close()
 
     def ask(self, question: Any, *filters: str) -> str:
-        """Returns the page of an answer, or what the server said in place of it."""
+        """Returns the HTML of an answer, or the error response."""
         status, text = self.post(json.dumps({"data": [question, *(filters or ("any",) * 3)]}).encode())
         if status != 200:
             return text
@@ -88,7 +88,7 @@ class Client:
 
 
 def outcome(events: str) -> str:
-    """Returns the page, or the error, that a stream of events ends in."""
+    """Returns the HTML or the error in the last event of a stream."""
     kind, _, data = events.strip().rpartition("\n\n")[2].partition("\ndata: ")
     told = json.loads(data)
     if kind == "event: complete":

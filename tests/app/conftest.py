@@ -1,4 +1,4 @@
-"""A gallery of drawn cars whose network has learned to tell them apart, and servers of it."""
+"""A gallery of drawn cars with a trained network, and servers for it."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from PIL import Image
 from torch.nn import functional
 
 from carsfg.data.image_folder import to_square
+from carsfg.run_record import DRAWN_CARS, RunRecord
 from carsfg.search.calibration import calibrate
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
@@ -33,7 +34,7 @@ def draw(label: int, number: int) -> Image.Image:
 
 
 def train(images: torch.Tensor, labels: torch.Tensor) -> CarCNN:
-    """Learns until most of them are told apart: two seconds."""
+    """Trains for two seconds, until most images are classified correctly."""
     torch.manual_seed(0)
     task = CarCNN(class_names=[car_model(label).name for label in range(CLASSES)], widths=[16, 32, 64], image_size=SIZE)
     optimizer = torch.optim.Adam(task.parameters(), 3e-3)
@@ -47,21 +48,17 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> CarCNN:
 
 @pytest.fixture(scope="session")
 def search() -> VisualSearch:
-    """The gallery's images are its own pictures, so that they find themselves."""
+    """The gallery contains exactly its thumbnails, so that each thumbnail finds itself."""
     labels = torch.arange(CLASSES).repeat_interleave(EACH)
     pictures = Thumbnails.of([encode(draw(label, number)) for label in range(CLASSES) for number in range(EACH)])
     images = torch.stack([to_square(pictures[place], SIZE) for place in range(len(pictures))])
     task = train(images, labels)
     with torch.no_grad():
         embeddings = task(images)["embedding"]
-    stamp: dict[str, str | int] = {
-        "image_size": SIZE,
-        "precision": "32",
-        "fingerprint": fingerprint(task),
-        "data": "drawn cars",
-    }
-    gallery = Gallery.build(embeddings, labels, class_names=task.class_names, stamp=stamp)
-    gallery.known, gallery.thumbnails = calibrate(gallery, embeddings, itself=True), pictures
+    record = RunRecord(data={"image_size": SIZE, "name": DRAWN_CARS})
+    names = task.class_names
+    gallery = Gallery.build(embeddings, labels, class_names=names, record=record, fingerprint=fingerprint(task))
+    gallery.calibration, gallery.thumbnails = calibrate(gallery, embeddings, itself=True), pictures
     return VisualSearch(task, gallery)
 
 
@@ -84,7 +81,7 @@ def pair(search: VisualSearch) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def serve(gallery_folder: Path) -> Iterator[Serve]:
-    """Starts servers as a user does."""
+    """Starts servers with the command that users type."""
     running = []
 
     def start() -> Client:

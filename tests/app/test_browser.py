@@ -178,7 +178,7 @@ def test_what_the_browser_cannot_decode(visitor: Visitor, own: list[bytes], sear
     visitor.choose(own[0])
     visitor.sees(LARK)
     visitor.choose(b"no image", "broken.jpg")
-    visitor.is_told("This file is no image")
+    visitor.is_told("This file is not an image")
     assert not visitor.page.locator("#photo .stage").is_visible()
     assert visitor.page.locator("#photo .empty").is_visible()
     visitor.choose(encoded(search.gallery.thumbnails[125], "TIFF"), "photo.tif")
@@ -193,7 +193,7 @@ def test_what_the_browser_cannot_decode(visitor: Visitor, own: list[bytes], sear
 def test_files_that_are_too_large_stay_here(visitor: Visitor) -> None:
     visitor.choose(bytes(21 * 2**20), "large.bmp")
     playwright.expect(visitor.page.locator("#photo .message")).to_have_text(
-        "large.bmp has 21 MB: photos of up to 20 MB are taken."
+        "large.bmp is too large (21 MB); use a photo of at most 20 MB."
     )
     assert visitor.page.locator("#found .match").count() == 0
 
@@ -204,5 +204,5 @@ def test_everybody_can_use_it(visitor: Visitor, own: list[bytes]) -> None:
     visitor.sees(LARK)
     assert visitor.violations() == []
     visitor.choose(b"no image", "broken.jpg")
-    visitor.is_told("This file is no image")
+    visitor.is_told("This file is not an image")
     assert visitor.violations() == []

@@ -1,4 +1,4 @@
-"""A thousand hostile uploads: each ends in a clear sentence, and a good photo is answered right afterwards."""
+"""A thousand hostile uploads: each ends in a clear message, and a good photo is answered right afterwards."""
 
 import base64
 import io
@@ -21,13 +21,13 @@ from tests.app.client import Client, encoded, names, sent
 pytestmark = pytest.mark.slow
 
 CLEAR = (
-    "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP files",
+    "This file is not an image: JPEG, PNG, GIF, BMP, TIFF, WEBP",
     "This file cannot be decoded, it is damaged or cut off (",
-    "This file has too many pixels: photos of up to 100 million are taken",
-    "This file has 30000 x 30000 pixels: photos of up to 100 million are taken",
-    "This photo is too large: photos of up to 20 MB are taken",
-    "This is not what the page sends: reload it, and choose a photo",
-    "The box is not four numbers: reload the page",
+    "This file has too many pixels: at most 100 million are read",
+    "This file has 30000 x 30000 pixels: at most 100 million are read",
+    "The photo is too large; use a photo of at most 20 MB",
+    "Malformed request; reload the page and choose a photo",
+    "The crop box is not four numbers; reload the page",
 )
 Question = str | bytes  # a photo's JSON, or the whole body of a request
 Maker = Callable[[random.Random], Question]
@@ -170,7 +170,7 @@ def test_photos_of_20_megabytes(server: Client, search: VisualSearch) -> None:
     assert search.gallery.thumbnails is not None
     photo = search.gallery.thumbnails.jpeg(70)
     assert names(server.ask(sent(photo + bytes(20 * 2**20 - len(photo)))))[0] == "Dunmore C/V Cargo Van 2012"
-    assert "This photo is too large" in server.ask(sent(photo + bytes(22 * 2**20)))
+    assert "The photo is too large" in server.ask(sent(photo + bytes(22 * 2**20)))
 
 
 def test_broken_lines(server: Client, good: str) -> None:

@@ -1,4 +1,4 @@
-"""Many at once: nobody is lost or gets another's answer, and memory does not grow."""
+"""Many concurrent clients: each gets its own answer, and memory does not grow."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,12 +14,12 @@ THREADS, REQUESTS = 20, 200
 
 @pytest.fixture
 def fresh(serve: Serve) -> Client:
-    """A server that nobody has asked yet."""
+    """A new server without earlier requests."""
     return serve()
 
 
 def test_two_hundred_requests_of_twenty_clients(fresh: Client, search: VisualSearch) -> None:
-    """Each asks with its own image of the gallery, which finds itself."""
+    """Each request sends an image of the gallery, which must find itself."""
     gallery = search.gallery
     own = gallery.thumbnails
     assert own is not None
@@ -41,7 +41,7 @@ def test_two_hundred_requests_of_twenty_clients(fresh: Client, search: VisualSea
 
 
 def test_memory_after_large_photos(fresh: Client, search: VisualSearch) -> None:
-    """What is sent is not kept: 100 requests of 8 MB are 800 MB."""
+    """Uploads are not kept: 100 requests of 8 MB are 800 MB."""
     assert search.gallery.thumbnails is not None
     photo = search.gallery.thumbnails.jpeg(0)
     padded = sent(photo + bytes(6 * 2**20))

@@ -1,4 +1,4 @@
-"""From what the page sends to what it shows: good photos, boxes, filters, and what is no photo."""
+"""From a request of the page to the HTML it shows: photos, crop boxes, filters and malformed requests."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from carsfg.app.requests import ANY, MOST, Answers
+from carsfg.app.requests import ANY, MAX_REQUEST_CHARACTERS, Answers
 from carsfg.app.results import EMPTY
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
@@ -18,8 +18,8 @@ from carsfg.search.thumbnails import Thumbnails
 from carsfg.synthetic.catalogue import car_model
 from tests.app.client import encoded, names, pictures, said, sent
 
-SHUFFLED = "This is not what the page sends: reload it, and choose a photo"
-BOX = "The box is not four numbers: reload the page"
+MALFORMED = "Malformed request; reload the page and choose a photo"
+BOX = "The crop box is not four numbers; reload the page"
 LARK, VAN, COUPE, CAB = (car_model(label).name for label in range(4))
 
 
@@ -30,13 +30,13 @@ def answers(search: VisualSearch) -> Answers:
 
 @pytest.fixture(scope="module")
 def own(search: VisualSearch) -> Thumbnails:
-    """The gallery's pictures."""
+    """The thumbnails of the gallery."""
     assert search.gallery.thumbnails is not None
     return search.gallery.thumbnails
 
 
 def known(page: str) -> str:
-    """Returns what is said of whether the car is known."""
+    """Returns the sentence that says whether the car is known."""
     (verdict,) = re.findall(r'<p class="verdict.*?</p>', page)
     return str(verdict)
 
@@ -48,7 +48,7 @@ def test_pictures_of_the_gallery_find_themselves(answers: Answers, own: Thumbnai
         assert len(names(page)) == 12
         assert pictures(page)[0] == own.jpeg(place)
         assert page.count('<span class="score">1.000</span>') == 1
-        assert "A car we know" in page
+        assert "<strong>Known car</strong>" in page
         assert "Where the similarity comes from" in page
         assert "preview" not in page
     assert len(names(Answers(answers.search, 3).answer(sent(own.jpeg(0))))) == 3
@@ -59,7 +59,7 @@ def test_before_there_is_a_photo(nothing: str | None, answers: Answers) -> None:
     assert answers.answer(nothing) == answers.answer(nothing, make="Aurora") == EMPTY
 
 
-def test_boxes_are_shares_of_the_sides(answers: Answers, pair: Image.Image) -> None:
+def test_boxes_are_fractions_of_width_and_height(answers: Answers, pair: Image.Image) -> None:
     photo = encoded(pair)
     left, right = (names(answers.answer(sent(photo, box=box)))[0] for box in ([0, 0, 0.5, 1], [0.5, 0, 1, 1]))
     assert (left, right) == (LARK, COUPE)
@@ -69,7 +69,7 @@ def test_boxes_are_shares_of_the_sides(answers: Answers, pair: Image.Image) -> N
     ("box", "same"),
     [
         ([-5, -0.1, 0.5, 1e300], [0, 0, 0.5, 1]),
-        ([0.5, 0, 0.2, 1], [0.5, 0, 301 / 600, 1]),  # the wrong way round: one pixel
+        ([0.5, 0, 0.2, 1], [0.5, 0, 301 / 600, 1]),  # corners swapped: one pixel
         ([1, 1, 1, 1], [599 / 600, 199 / 200, 1, 1]),
         (None, [0, 0, 1, 1]),
     ],
@@ -90,9 +90,9 @@ def test_filters(answers: Answers, own: Thumbnails) -> None:
     assert names(answers.answer(photo, ANY, ANY, ANY)) == names(answers.answer(photo))
 
 
-def test_none_of_that_kind(answers: Answers, own: Thumbnails) -> None:
+def test_filters_that_match_no_car(answers: Answers, own: Thumbnails) -> None:
     page = answers.answer(sent(own.jpeg(0)), "Aurora", "Van", "2012")
-    assert said(page) == "There is no car of make Aurora, body Van, year 2012 in the gallery"
+    assert said(page) == "The gallery holds no car of make Aurora, body Van, year 2012"
     assert names(page) == []
 
 
@@ -111,34 +111,34 @@ def test_a_photo_that_the_browser_cannot_decode_comes_back(answers: Answers, own
     ((number, data),) = re.findall(r'<img class="preview" data-number="(\d+)" src="data:image/jpeg;base64,(.*?)"', page)
     with Image.open(io.BytesIO(base64.b64decode(data))) as back:
         assert (number, back.format, back.size) == ("17", "JPEG", (1280, 800))
-    assert 'class="preview"' in answers.answer(sent(tiff, raw=True), "Aurora", "Van")  # beside the complaint
+    assert 'class="preview"' in answers.answer(sent(tiff, raw=True), "Aurora", "Van")  # next to the error message
     assert "preview" not in answers.answer(sent(tiff))
 
 
 @pytest.mark.parametrize(
     ("question", "words"),
     [
-        ("{", SHUFFLED),
-        ("[]", SHUFFLED),
-        ("5", SHUFFLED),
-        ("null", SHUFFLED),
-        ("[" * 100_000, SHUFFLED),
-        ("9" * 5000, SHUFFLED),
-        ("{}", SHUFFLED),
-        ('{"image": null}', SHUFFLED),
-        ('{"image": "/etc/passwd"}', SHUFFLED),
-        ('{"image": "https://example.org/car.jpg"}', SHUFFLED),
-        ('{"image": "data:image/png;base64,A"}', SHUFFLED),
-        ('{"image": "data:image/png;base64,AAAA", "number": "<script>"}', SHUFFLED),
+        ("{", MALFORMED),
+        ("[]", MALFORMED),
+        ("5", MALFORMED),
+        ("null", MALFORMED),
+        ("[" * 100_000, MALFORMED),
+        ("9" * 5000, MALFORMED),
+        ("{}", MALFORMED),
+        ('{"image": null}', MALFORMED),
+        ('{"image": "/etc/passwd"}', MALFORMED),
+        ('{"image": "https://example.org/car.jpg"}', MALFORMED),
+        ('{"image": "data:image/png;base64,A"}', MALFORMED),
+        ('{"image": "data:image/png;base64,AAAA", "number": "<script>"}', MALFORMED),
         (
             '{"image": "data:image/png;base64,AAAA"}',
-            "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP",
+            "This file is not an image: JPEG, PNG, GIF, BMP, TIFF, WEBP",
         ),
-        ('{"image": "data:;base64,"}', "This file is no image: photos are JPEG, PNG, GIF, BMP, TIFF, WEBP"),
-        (" " * (MOST + 1), "This photo is too large: photos of up to 20 MB are taken"),
+        ('{"image": "data:;base64,"}', "This file is not an image: JPEG, PNG, GIF, BMP, TIFF, WEBP"),
+        (" " * (MAX_REQUEST_CHARACTERS + 1), "The photo is too large; use a photo of at most 20 MB"),
     ],
 )
-def test_what_is_no_photo(question: str, words: str, answers: Answers) -> None:
+def test_malformed_requests_and_files_that_are_not_photos(question: str, words: str, answers: Answers) -> None:
     assert said(answers.answer(question)).startswith(words)
 
 
@@ -146,7 +146,7 @@ def test_what_is_no_photo(question: str, words: str, answers: Answers) -> None:
     "box", [[], [0, 0, 1], [0, 0, 1, 1, 1], "0011", 5, ["a", 0, 1, 1], [float("nan"), 0, 1, 1], [0, 0, 1, 10**400],
             [0, 0, float("inf"), 1], [None, 0, 1, 1], {"x0": 0}, [[0], 0, 1, 1]]
 )  # fmt: skip
-def test_boxes_that_are_none(box: Any, answers: Answers, own: Thumbnails) -> None:
+def test_malformed_boxes(box: Any, answers: Answers, own: Thumbnails) -> None:
     if box == "0011":  # four digits are four numbers
         assert len(names(answers.answer(sent(own.jpeg(0), box=box)))) == 12
     else:
@@ -154,7 +154,7 @@ def test_boxes_that_are_none(box: Any, answers: Answers, own: Thumbnails) -> Non
 
 
 def test_where_an_approximate_index_finds_nothing(search: VisualSearch, own: Thumbnails) -> None:
-    """Five of its six lists are empty, and it looks at one."""
+    """Five of the six lists are empty, and one list is searched."""
     embeddings = torch.cat([search.gallery.vector(0).expand(8, -1), search.gallery.vector(230)[None]])  # type: ignore[union-attr, index]
     gallery = Gallery.build(
         embeddings, torch.zeros(9, dtype=torch.int64), class_names=search.task.class_names, factory="IVF6,Flat"
@@ -163,11 +163,11 @@ def test_where_an_approximate_index_finds_nothing(search: VisualSearch, own: Thu
     pages = [few.answer(sent(own.jpeg(place))) for place in range(0, 240, 8)]
     nothing = [page for page in pages if not names(page)]
     assert nothing
-    assert {*map(said, nothing)} == {"Nothing was found: move the box a little, or search among more cars"}
+    assert {*map(said, nothing)} == {"No similar car found; move the box a little or relax the filters"}
 
 
 def test_a_gallery_without_pictures(search: VisualSearch, own: Thumbnails) -> None:
-    bare = Gallery(search.gallery.index, search.gallery.labels, [], search.gallery.class_names, "cosine", {})
+    bare = Gallery(search.gallery.index, search.gallery.labels, [], search.gallery.class_names, "cosine")
     page = Answers(VisualSearch(search.task, bare)).answer(sent(own.jpeg(0)))
     assert names(page)[0] == LARK
     assert "data:image/gif" in page
@@ -175,10 +175,10 @@ def test_a_gallery_without_pictures(search: VisualSearch, own: Thumbnails) -> No
 
 
 def test_several_at_once(answers: Answers, own: Thumbnails) -> None:
-    """Heat maps listen to the network: not to what others pass through it."""
+    """The hooks of a heat map do not see images of other requests."""
 
     def shown(place: int) -> str:
-        return answers.answer(sent(own.jpeg(place))).partition('<p class="hint">The numbers')[0]
+        return answers.answer(sent(own.jpeg(place))).partition('<p class="hint">Numbers on')[0]
 
     places = [*range(0, 240, 8)]
     alone = [shown(place) for place in places]

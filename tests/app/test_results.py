@@ -1,4 +1,4 @@
-"""Answers as pieces of a page: what they say, and that names stay names."""
+"""HTML of results: content, and that class names are escaped."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 
-from carsfg.app.results import complaint, data_url, page_of, preview, to_jpeg
+from carsfg.app.results import answer_html, data_url, error_html, preview_html, to_jpeg
 from carsfg.search.engine import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails, encode
 
@@ -20,53 +20,53 @@ def answer(name: str = "Aurora 5 Coupe 2002", known: float | None = 0.5) -> Answ
     return Answer(matches, [Share(name, 1.0)], shares, known, SECONDS)
 
 
-def test_what_is_said() -> None:
+def test_content_of_an_answer() -> None:
     pictures = Thumbnails.of([encode(Image.new("RGB", (8, 8), colour)) for colour in ("red", "blue")])
-    page = page_of(answer(), pictures, Image.new("RGB", (4, 4)))
+    page = answer_html(answer(), pictures, Image.new("RGB", (4, 4)))
     assert page.count('class="match"') == 2
     assert page.index(data_url(pictures.jpeg(0))) < page.index(data_url(pictures.jpeg(1)))
     assert 'aria-label="Search with number 1: Aurora 5 Coupe 2002"' in page
     assert '<span class="score">0.800</span>' in page
-    assert "Vote of the 2 nearest" in page
+    assert "Vote of the 2 nearest images" in page
     assert "75 %" in page
     assert "half a percent" in page
     assert "less" not in page
-    assert "What glows makes the photo similar to the nearest, Aurora 5 Coupe 2002." in page
+    assert "Bright areas contribute to the similarity to the nearest image, Aurora 5 Coupe 2002." in page
     assert "decode 1 ms, embed 20 ms, search 0 ms" in page
 
 
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        (0.5, '<p class="verdict yes"><strong>A car we know</strong>: 50 % of known cars have no better match'),
+        (0.5, '<p class="verdict yes"><strong>Known car</strong>: 50 % of known cars have no better match'),
         (
             0.001,
-            '<p class="verdict no"><strong>Perhaps no car we know</strong>: only 0.1 % of known cars have',
+            '<p class="verdict no"><strong>Probably not in the gallery</strong>: only 0.1 % of known cars have',
         ),
     ],
 )
 def test_whether_it_is_known(known: float, words: str) -> None:
-    assert page_of(answer(known=known), None, None).startswith(words)
+    assert answer_html(answer(known=known), None, None).startswith(words)
 
 
 def test_without_scores_pictures_and_heat() -> None:
-    page = page_of(answer(known=None), None, None)
+    page = answer_html(answer(known=None), None, None)
     assert "verdict" not in page
     assert "Where the similarity comes from" not in page
     assert page.count("data:image/gif;base64") == 2
 
 
-def test_names_stay_names() -> None:
-    page = page_of(answer(SCRIPT), None, Image.new("RGB", (4, 4)))
+def test_class_names_are_escaped() -> None:
+    page = answer_html(answer(SCRIPT), None, Image.new("RGB", (4, 4)))
     assert page.count("&lt;script&gt;") == 9  # two cards of three, vote, classifier, heat map
-    for piece in (page, complaint(SCRIPT)):
+    for piece in (page, error_html(SCRIPT)):
         assert "<script" not in piece
         assert '"x"' not in piece
 
 
-def test_complaints_begin_large() -> None:
-    assert complaint("no photo") == '<p class="problem" role="alert">No photo</p>'
-    assert complaint("") == '<p class="problem" role="alert"></p>'
+def test_error_messages_begin_with_a_capital() -> None:
+    assert error_html("no photo") == '<p class="problem" role="alert">No photo</p>'
+    assert error_html("") == '<p class="problem" role="alert"></p>'
 
 
 def test_pictures_in_urls() -> None:
@@ -75,6 +75,6 @@ def test_pictures_in_urls() -> None:
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert (head, image.format, image.size) == ("data:image/jpeg;base64", "JPEG", (30, 20))
     assert (
-        preview(Image.new("RGB", (30, 20), "red"), 4)
+        preview_html(Image.new("RGB", (30, 20), "red"), 4)
         == f'<img class="preview" data-number="4" src="{url}" alt="" hidden>'
     )

@@ -1,4 +1,4 @@
-"""Heat maps: their shares add up to the similarity, and lie where it comes from."""
+"""Heat maps: contributions add up to the similarity and are at the right place."""
 
 from typing import Any
 
@@ -36,8 +36,8 @@ def similarity(task: CarsTask, pixels: Tensor, target: Tensor) -> float:
 @pytest.mark.parametrize("normalize", [False, True])
 @pytest.mark.parametrize("projection", [None, 5])
 @pytest.mark.parametrize("pooling", ["average", "max", "gem"])
-def test_shares_add_up_to_the_similarity(pooling: Any, projection: int | None, normalize: bool) -> None:
-    """Exactly so where the projection has no bias."""
+def test_contributions_add_up_to_the_similarity(pooling: Any, projection: int | None, normalize: bool) -> None:
+    """Exact if the projection has no bias."""
     task = extractor(pooling=pooling, projection=projection, normalize=normalize)
     if projection is not None:
         nn.init.zeros_(task.get_parameter("projection.bias"))
@@ -48,8 +48,8 @@ def test_shares_add_up_to_the_similarity(pooling: Any, projection: int | None, n
     assert float(heat.sum()) == pytest.approx(similarity(task, photo(), target), abs=1e-4)
 
 
-def test_a_bias_comes_from_no_place() -> None:
-    """What it adds to the similarity is missing in the shares: bias . target / lengths."""
+def test_a_bias_belongs_to_no_region() -> None:
+    """Its part of the similarity, bias . target / lengths, is missing in the contributions."""
     task = extractor(projection=5)
     target, bias = (
         torch.randn(5, generator=torch.Generator().manual_seed(2)),
@@ -67,7 +67,7 @@ def test_a_bias_comes_from_no_place() -> None:
     ("backbone", "pooling"), [("resnet18", None), ("resnet18", "gem"), ("mobilenet_v2", None), ("mobilenet_v2", "max")]
 )
 def test_networks_of_torchvision(backbone: str, pooling: Any) -> None:
-    """Also where the last maps pass a function on their way."""
+    """Also if a function is applied to the last feature maps."""
     task = extractor(backbone=backbone, backbone_args=None, pooling=pooling, image_size=64)
     with torch.no_grad():
         target = task.embed({"image": photo(64).flip(2)[None]})[0]
@@ -95,7 +95,7 @@ def test_a_corner_by_hand(pooling: nn.Module) -> None:
     assert float(against.min()) == pytest.approx(-(0.5**0.5))
 
 
-def test_a_network_without_maps() -> None:
+def test_a_network_without_feature_maps() -> None:
     task = CarCNN(widths=[3], **PLAIN).eval()
     task.backbone = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 7))
     assert heat_map(task, photo(), torch.ones(7)) is None
@@ -110,7 +110,7 @@ def test_it_leaves_the_network_as_it_was() -> None:
     assert similarity(task, photo(), torch.ones(16)) == before
 
 
-def test_what_speaks_for_the_match_glows() -> None:
+def test_positive_contributions_glow() -> None:
     grey, heat = Image.new("RGB", (80, 40), (90, 90, 90)), torch.zeros(4, 4)
     heat[0, 3], heat[3, 0] = 0.7, -0.7
     shown = np.asarray(overlay(grey, heat)).astype(int)
@@ -121,6 +121,6 @@ def test_what_speaks_for_the_match_glows() -> None:
 
 
 @pytest.mark.parametrize("heat", [torch.zeros(3, 3), -torch.ones(3, 3)])
-def test_where_nothing_speaks_for_it_nothing_glows(heat: Tensor) -> None:
+def test_without_positive_contributions_nothing_glows(heat: Tensor) -> None:
     shown = np.asarray(overlay(Image.new("RGB", (9, 9), (90, 90, 90)), heat))
     assert (shown == 90).all()

@@ -1,4 +1,4 @@
-"""The server round the page: what it lets in, what it tells the browser, and that nothing is written."""
+"""The web server: which requests it accepts, its headers, and that it stores nothing."""
 
 import asyncio
 import tempfile
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from carsfg.app.server import HEARD, MOST, NOT_HERE, NOT_TEXT, TOO_LARGE, Guard, build_server
+from carsfg.app.server import DISCARD_FACTOR, MAX_BODY_BYTES, NOT_FOUND, NOT_TEXT, TOO_LARGE, Guard, build_server
 from carsfg.search.engine import VisualSearch
 from tests.app.client import names, outcome, said, sent
 
@@ -36,17 +36,14 @@ def ask(client: TestClient, question: Any, *filters: str) -> str:
 
 
 def kept() -> set[str]:
-    """Returns all that gradio has written to its folder."""
+    """Returns the files that gradio has written to its temporary folder."""
     return {str(path) for path in KEPT.rglob("*")}
 
 
 def test_a_photo_is_answered(client: TestClient, photo: str) -> None:
     assert names(ask(client, photo))[0] == "Aurora 5 Coupe 2002"
     assert {*names(ask(client, photo, "Dunmore", "any", "2012"))} == {"Dunmore C/V Cargo Van 2012"}
-    assert (
-        said(ask(client, photo, "Dunmore", "any", "1997"))
-        == "There is no car of make Dunmore, year 1997 in the gallery"
-    )
+    assert said(ask(client, photo, "Dunmore", "any", "1997")) == "The gallery holds no car of make Dunmore, year 1997"
     assert "not in the list of choices" in ask(client, photo, "Ferrari", "any", "any")
 
 
@@ -62,7 +59,11 @@ def test_the_page_and_its_parts(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/config", "/nowhere", "/gradio_api/upload", ASK])
 def test_headers(path: str, client: TestClient) -> None:
-    for answer in (client.get(path), client.post(path, content=b"{"), client.post(path, content=bytes(MOST + 1))):
+    for answer in (
+        client.get(path),
+        client.post(path, content=b"{"),
+        client.post(path, content=bytes(MAX_BODY_BYTES + 1)),
+    ):
         rules = answer.headers["content-security-policy"]
         assert "default-src 'self';" in rules
         assert "frame-ancestors 'none'" in rules
@@ -84,9 +85,9 @@ def test_headers(path: str, client: TestClient) -> None:
         "/pwa_icon", "//gradio_api/upload",
     ],
 )  # fmt: skip
-def test_all_else_is_closed(path: str, client: TestClient) -> None:
+def test_all_other_paths_are_closed(path: str, client: TestClient) -> None:
     for answer in (client.get(path), client.post(path, files={"files": b"x"}), client.post(path, json={"data": []})):
-        assert (answer.status_code, answer.text) == (404, NOT_HERE)
+        assert (answer.status_code, answer.text) == (404, NOT_FOUND)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_all_else_is_closed(path: str, client: TestClient) -> None:
     ],
 )
 def test_files_are_neither_copied_nor_fetched(data: Any, client: TestClient) -> None:
-    """Gradio does both with what an object of its own names."""
+    """Gradio would copy or fetch files that are named in its file objects."""
     before = kept()
     for path in (ASK, "/gradio_api/queue/join"):
         answer = client.post(path, json={"data": data, "session_hash": "s", "fn_index": 0})
@@ -124,13 +125,15 @@ def test_bodies_above_the_limit(client: TestClient) -> None:
         for _ in range(31):
             yield bytes(2**20)
 
-    for content in (bytes(MOST + 1), pieces()):
+    for content in (bytes(MAX_BODY_BYTES + 1), pieces()):
         answer = client.post(ASK, content=content)
         assert (answer.status_code, answer.text) == (413, TOO_LARGE)
-    assert "too large" in said(ask(client, " " * (MOST - 1000)))  # below the limit of requests, above that of photos
+    assert "too large" in said(
+        ask(client, " " * (MAX_BODY_BYTES - 1000))
+    )  # below the limit for requests, above the limit for photos
 
 
-def test_what_never_ends_is_not_heard_out() -> None:
+def test_an_endless_body_is_cut_off() -> None:
     heard, told = 0, []
 
     async def receive() -> dict[str, Any]:
@@ -145,9 +148,9 @@ def test_what_never_ends_is_not_heard_out() -> None:
         raise AssertionError
 
     scope = {"type": "http", "method": "POST", "path": ASK, "headers": []}
-    asyncio.run(Guard(app, most=100)(scope, receive, send))
+    asyncio.run(Guard(app, max_body_bytes=100)(scope, receive, send))
     assert told[0]["status"] == 413
-    assert heard == HEARD * 10 + 1
+    assert heard == DISCARD_FACTOR * 10 + 1
 
 
 def test_nothing_is_written_and_nothing_kept(client: TestClient, photo: str) -> None:
@@ -157,4 +160,4 @@ def test_nothing_is_written_and_nothing_kept(client: TestClient, photo: str) -> 
     client.get("/")
     assert kept() == before
     blocks = next(route.app.get_blocks() for route in client.app.routes if hasattr(route, "app"))  # type: ignore[attr-defined]
-    assert len(blocks.state_holder.session_data) <= 1  # each holds what it sent last
+    assert len(blocks.state_holder.session_data) <= 1  # gradio keeps the last inputs of a session

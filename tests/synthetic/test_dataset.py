@@ -1,3 +1,5 @@
+"""Drawn cars: layout, labels, boxes, duplicates, and images that do not change unnoticed."""
+
 import hashlib
 import json
 import threading
@@ -16,7 +18,8 @@ from torchvision.datasets import StanfordCars
 
 from carsfg.errors import InputError
 from carsfg.synthetic.catalogue import car_model
-from carsfg.synthetic.dataset import DrawnCars, draw_cars
+from carsfg.synthetic.dataset import _VERSION, DrawnCars, draw_cars
+from carsfg.synthetic.scene import draw_scene
 
 Array = npt.NDArray[np.float64]
 ANNOTATIONS = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
@@ -44,7 +47,7 @@ def rows_of(folder: Path, split: str) -> list[tuple[Path, int, tuple[int, int, i
     return rows
 
 
-def twins_of(folder: Path) -> list[list[tuple[str, int]]]:
+def duplicates_of(folder: Path) -> list[list[tuple[str, int]]]:
     """Groups of byte-identical images, each image as (split, class)."""
     groups = defaultdict(list)
     for split in ("train", "test"):
@@ -64,7 +67,7 @@ def crops_of(folder: Path, split: str) -> tuple[Array, Array]:
 
 
 def histograms(crops: Array) -> Array:
-    """Shares (n, 512) of 8 x 8 x 8 colours."""
+    """Colour histograms (n, 512) with 8 bins per channel; rows sum to 1."""
     bins = np.minimum(crops * 8, 7).astype(np.int64).reshape(len(crops), -1, 3) @ np.array((64, 8, 1))
     return np.stack([np.bincount(row, minlength=512) / row.size for row in bins])
 
@@ -84,7 +87,7 @@ def test_torchvision_reads_both_splits(drawn: Path) -> None:
     assert train.classes == [car_model(c).name for c in range(12)]
 
 
-def test_mat_files_hold_what_the_real_ones_hold(drawn: Path) -> None:
+def test_mat_files_have_the_fields_and_types_of_the_real_ones(drawn: Path) -> None:
     records = loadmat(drawn / ANNOTATIONS["train"])["annotations"]
     assert records.shape == (1, 720)
     assert records.dtype.names == FIELDS
@@ -96,7 +99,7 @@ def test_mat_files_hold_what_the_real_ones_hold(drawn: Path) -> None:
     assert names.shape == (1, 12)
 
 
-def test_boxes_lie_inside_and_some_reach_the_edge(drawn: Path) -> None:
+def test_boxes_are_inside_and_some_reach_the_border(drawn: Path) -> None:
     edge, rows = 0, rows_of(drawn, "train")
     for path, _, (x1, y1, x2, y2) in rows:
         with Image.open(path) as image:
@@ -130,18 +133,18 @@ def test_every_model_looks_different() -> None:
     assert len({(model.body, model.lamp, model.grille) for model in models}) == 196
 
 
-def test_twins_disagree_within_train_and_across(drawn: Path) -> None:
-    twins = twins_of(drawn)
-    assert sorted([split for split, _ in group] for group in twins) == [["train", "test"], ["train", "train"]]
-    assert all(len({label for _, label in group}) == 2 for group in twins)
+def test_duplicates_have_different_labels_within_train_and_across_splits(drawn: Path) -> None:
+    groups = duplicates_of(drawn)
+    assert sorted([split for split, _ in group] for group in groups) == [["train", "test"], ["train", "train"]]
+    assert all(len({label for _, label in group}) == 2 for group in groups)
 
 
-def test_tiny_drawings_have_a_twin_across_splits(tmp_path: Path) -> None:
-    (group,) = twins_of(draw_cars(tmp_path, TINY, progress=False))
+def test_few_images_have_one_duplicate_across_splits(tmp_path: Path) -> None:
+    (group,) = duplicates_of(draw_cars(tmp_path, TINY, progress=False))
     assert [split for split, _ in group] == ["train", "test"]
 
 
-def test_same_spec_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+def test_the_same_spec_gives_the_same_bytes_and_another_seed_different_ones(tmp_path: Path) -> None:
     first, again = (files_of(draw_cars(tmp_path / name, TINY, progress=False)) for name in "ab")
     other = files_of(draw_cars(tmp_path / "c", DrawnCars(classes=3, train=4, test=2, seed=1), progress=False))
     assert len(first) == 3 * 6 + 4
@@ -149,7 +152,7 @@ def test_same_spec_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     assert first["cars_train/00001.jpg"] != other["cars_train/00001.jpg"]
 
 
-def test_drawings_that_are_there_are_kept(tmp_path: Path) -> None:
+def test_existing_drawn_cars_are_kept(tmp_path: Path) -> None:
     folder = draw_cars(tmp_path, TINY, progress=False)
     before = (folder / "cars_train" / "00001.jpg").stat().st_mtime_ns
     assert draw_cars(str(tmp_path), TINY, progress=False) == folder
@@ -157,31 +160,62 @@ def test_drawings_that_are_there_are_kept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stanford_cars"]
 
 
-def test_foreign_folders_are_refused(tmp_path: Path) -> None:
+def test_folders_with_other_content_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "stanford_cars"
     folder.mkdir()
     (folder / "mine.txt").write_text("keep")
-    with pytest.raises(InputError, match="something else than drawn cars"):
+    with pytest.raises(
+        InputError, match=r"contains files that are not drawn cars; remove the folder or choose another root$"
+    ):
         draw_cars(tmp_path, TINY, progress=False)
     (folder / "drawn_cars.json").write_text(json.dumps({"version": 0}))
-    with pytest.raises(InputError, match="other drawn cars"):
+    with pytest.raises(InputError, match="contains different drawn cars"):
         draw_cars(tmp_path, TINY, progress=False)
     assert (folder / "mine.txt").read_text() == "keep"
 
 
-def test_an_unusable_root_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_an_unusable_root_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(
+        InputError, match=r"^cannot write '.*stanford_cars' .*; free some disk space or choose another root$"
+    ):
         draw_cars(tmp_path / "file", TINY, progress=False)
 
 
-@pytest.mark.parametrize("counts", [{"classes": 1}, {"classes": 197}, {"train": 0}, {"test": 0}, {"seed": -1}])
-def test_counts_out_of_range_are_refused(counts: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="Drawn cars"):
-        DrawnCars(**counts)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"classes": 1}, "'1' is out of range for classes; use 2 to 196"),
+        ({"classes": 197}, "'197' is out of range for classes; use 2 to 196"),
+        ({"train": 0}, "'0' is out of range for train; use at least 1"),
+        ({"test": 0}, "'0' is out of range for test; use at least 1"),
+        ({"seed": -1}, "'-1' is out of range for seed; use at least 0"),
+    ],
+)
+def test_values_out_of_range_are_refused(values: dict[str, int], message: str) -> None:
+    with pytest.raises(InputError, match=f"^drawn cars: {message}$"):
+        DrawnCars(**values)
 
 
-def test_two_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("label", "size", "box", "grey"),
+    [
+        (3, (278, 169), (42, 48, 242, 131), [[106, 109, 117, 118], [158, 156, 156, 153], [197, 186, 175, 179]]),
+        (6, (182, 172), (20, 72, 174, 135), [[92, 91, 99, 102], [112, 128, 131, 120], [178, 172, 167, 156]]),
+    ],
+)
+def test_images_do_not_change_without_a_new_version(
+    label: int, size: tuple[int, int], box: tuple[int, int, int, int], grey: list[list[int]]
+) -> None:
+    """Mean grey levels of 4 x 3 cells, recorded from version 2; library versions may differ by a level or two."""
+    image, found = draw_scene(car_model(label), 2, np.random.default_rng((5, label)))
+    assert _VERSION == 2
+    assert (image.size, found) == (size, box)
+    cells = np.asarray(image.convert("L").resize((4, 3), Image.Resampling.BOX))
+    np.testing.assert_allclose(cells, grey, atol=2)
+
+
+def test_two_concurrent_calls_leave_one_complete_folder(tmp_path: Path) -> None:
     threads = [threading.Thread(target=draw_cars, args=(tmp_path, TINY, False)) for _ in range(2)]
     for thread in threads:
         thread.start()
