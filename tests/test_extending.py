@@ -52,7 +52,7 @@ def test_a_user_s_own_classes_go_through_every_verb(tmp_path: Path) -> None:
     assert '"matches": [{' in carsfg(tmp_path, "search", "cars", photo, "--json=true")
     carsfg(tmp_path, "predict", "--config", "mine.yaml", f"--ckpt_path={checkpoint}")
     carsfg(tmp_path, "report", "--output=page")
-    assert "| mine |" in (tmp_path / "page/report.md").read_text()
+    assert "| mine/version_0 | resnet18 |" in (tmp_path / "page/report.md").read_text()
     pytest.importorskip("onnx")
     carsfg(tmp_path, "export", checkpoint, "--output=mine.onnx")
     assert (tmp_path / "mine.onnx").is_file()
