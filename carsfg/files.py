@@ -19,7 +19,7 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
     The block writes either a file or a folder. Everything is flushed to the disk (fsync) before the rename, so that
     after a power cut `path` is either as it was or complete. An error, Ctrl-C included, removes what was written and
     leaves `path` as it was. A folder that is a mount point, or that lies in a folder without write permission, cannot
-    be renamed: its entries are replaced one by one, those that were written last in the end.
+    be renamed: its entries are replaced one by one, in the order in which they were written.
 
     Args:
         path: file or folder to create or replace; links are followed, parent folders are created.
@@ -29,7 +29,7 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
         A path in the same file system, with the suffix of `path`, where nothing exists yet.
 
     Raises:
-        OSError: the disk is full, or there is no permission.
+        OSError: the disk is full, or permission is missing.
     """
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,11 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
             if not keep_folder:
                 _swap(path, beside)
         else:
-            beside.replace(path)
+            try:
+                beside.replace(path)
+            except OSError:
+                if not (keep_folder and path.is_dir()):  # otherwise another process has just written the same
+                    raise
         _flush_one(path.parent)
     finally:
         remove(beside)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carsfg.errors import InputError
+from carsfg.files import replacing
 
 FILE = "run_record.json"
 STANFORD_CARS, DRAWN_CARS = "Stanford Cars", "drawn cars"  # values of `data["name"]`; any other name is a user's own
@@ -101,6 +102,18 @@ class RunRecord:
         return str(self.trainer.get("precision", "32-true"))
 
     @property
+    def trained_precision(self) -> str | None:
+        """Precision of the training; None if the record does not contain it."""
+        return self.precision if self.trainer else None
+
+    @property
+    def scored_part(self) -> str:
+        """Part of the test images that was scored, such as `8 of 16 images`; empty for all of them."""
+        total = self.data.get("test_images")
+        partial = isinstance(total, int) and 0 < self.scored_images < total
+        return f"{self.scored_images:,} of {total:,} images" if partial else ""
+
+    @property
     def image_size(self) -> int:
         """Side of the network's input in pixels."""
         return int(self.task.get("image_size", 224))
@@ -169,9 +182,9 @@ class RunRecord:
         Args:
             folder: of the run; it is created if needed.
         """
-        Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=1, sort_keys=True)
-        (Path(folder) / FILE).write_text(text + "\n", encoding="utf-8")
+        with replacing(Path(folder) / FILE) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: str | Path) -> "RunRecord":

@@ -83,9 +83,8 @@ def build_page(search: VisualSearch) -> gr.Blocks:
         for one in filters:
             one.change(answer, inputs, outputs, api_visibility="private", show_progress_on=[found])
     page.queue(max_size=MAX_QUEUED_REQUESTS, default_concurrency_limit=SEARCH_THREADS)
-    page.state_session_capacity = (
-        1  # gradio keeps the last inputs of this many sessions; with 1, uploads are not retained
-    )
+    # gradio keeps the last inputs of this many sessions; with 1, uploads are not retained
+    page.state_session_capacity = 1
     return page
 
 

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from carsfg.callbacks.observer import Observer
 from carsfg.plots.confusion import confusion_figure
 from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.tasks.base import CarsTask
 
 
-class ConfusionMatrix(Callback):
+class ConfusionMatrix(Observer):
     """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
 
     Which validation is the last is known when training ends, so all of them are counted. A test also writes two tables
@@ -31,10 +32,6 @@ class ConfusionMatrix(Callback):
         self.every_n_epochs = every_n_epochs
         self._counts: MulticlassConfusionMatrix | None = None
         self._pending: Tensor | None = None  # counts of the latest validation, until they are drawn
-
-    def describe(self) -> dict[str, Any] | None:
-        """Return None: weights and metrics do not depend on this callback."""
-        return None
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting, except in the sanity check before training."""

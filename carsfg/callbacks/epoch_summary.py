@@ -1,12 +1,13 @@
 """One line per epoch that stays when the progress bar moves on, and also reaches log files."""
 
 import time
-from typing import Any
 
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+
+from carsfg.callbacks.observer import Observer
 
 
-class EpochSummary(Callback):
+class EpochSummary(Observer):
     """Print `epoch 3/10  train loss 1.234  train top1 45.6 %  val loss ...  207 s` on the main process.
 
     Validation metrics are printed only for epochs that were validated.
@@ -16,17 +17,11 @@ class EpochSummary(Callback):
         self._started = 0.0
         self._validated = False
 
-    def describe(self) -> dict[str, Any] | None:
-        """Return None: weights and metrics do not depend on this callback."""
-        return None
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._started, self._validated = time.monotonic(), False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock, also of a run that is resumed within an epoch."""
-        self._started, self._validated = time.monotonic(), False
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start that epoch again
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the epoch has new validation metrics."""

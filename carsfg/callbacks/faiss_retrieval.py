@@ -1,4 +1,4 @@
-"""Retrieval figures after any validation or test of any task."""
+"""FaissRetrieval: retrieval metrics after any validation or test of any task."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -52,17 +52,17 @@ class FaissRetrieval(Callback):
         return {"k": self.k, "knn": self.knn, "metric": self.metric}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Refuse a second one, whose figures would be averaged with those of the first."""
+        """Refuse a second FaissRetrieval: its metrics would be averaged with those of the first."""
         if sum(isinstance(one, FaissRetrieval) for one in trainer.callbacks) > 1:  # type: ignore[attr-defined]
             raise InputError("there are two FaissRetrieval callbacks, which log under the same names: leave one")
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew, if this epoch is searched."""
+        """Forget the last search, and collect embeddings if this epoch is searched."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.state.fn != TrainerFn.FITTING
         self._start(due and not trainer.sanity_checking)
 
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin anew."""
+        """Forget the last search, and collect embeddings."""
         self._start(True)
 
     def on_validation_batch_end(

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.callbacks.observer import Observer
 from carsfg.callbacks.record_run import RecordRun
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
@@ -22,8 +23,8 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
 
-class GalleryWriter(BasePredictionWriter):
-    """Write each process's predictions to the run's folder, and a `gallery/` of them all.
+class GalleryWriter(Observer, BasePredictionWriter):
+    """Write each process's predictions to the run's folder, and a `gallery/` of all predictions.
 
     `predictions-RANK.pt` holds `embedding` (N, D), `logits` (N, C) and `index` (N,), places among the predicted images.
     Embeddings are compared as by the run's FaissRetrieval, or by cosine.
@@ -31,9 +32,6 @@ class GalleryWriter(BasePredictionWriter):
 
     def __init__(self) -> None:
         super().__init__("epoch")
-
-    def describe(self) -> None:
-        """Return None: the run record is the same with and without this callback."""
 
     def write_on_epoch_end(
         self,

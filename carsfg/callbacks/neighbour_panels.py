@@ -7,13 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.callbacks.observer import Observer
 from carsfg.data.class_names import parse
 from carsfg.data.splits import Rows
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
@@ -35,7 +36,7 @@ PROJECTED_WIDTH = 128  # dimensions of the projected embeddings, which are writt
 HEADER = ["class", "make", "body", "year", "average precision"]
 
 
-class NeighbourPanels(Callback):
+class NeighbourPanels(Observer):
     """Show the results of `FaissRetrieval`: of its last search in a validation, and of the test.
 
     The figures `.../retrieval/best` and `.../worst` show queries by average precision, one per class; `.../random`
@@ -57,10 +58,6 @@ class NeighbourPanels(Callback):
             raise InputError("NeighbourPanels: queries and neighbours must be 1 or more, projected 0 or more")
         self.queries, self.neighbours, self.projected = queries, neighbours, projected
         self._pending: RetrievalResult | None = None  # the latest search in a validation, until it is shown
-
-    def describe(self) -> dict[str, Any] | None:
-        """Return None: weights and metrics do not depend on this callback."""
-        return None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find the results and the images; without a FaissRetrieval, or with other data, nothing is shown."""

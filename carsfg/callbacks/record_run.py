@@ -1,7 +1,5 @@
 """RecordRun: writes the RunRecord of a run to its folder, its loggers and its checkpoints."""
 
-import hashlib
-import platform
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +21,16 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 
 import carsfg
+from carsfg.callbacks.observer import Observer
 from carsfg.class_paths import class_path
+from carsfg.files import checksum
+from carsfg.hardware import device_name
 from carsfg.run_record import RunRecord
 from carsfg.seeding import global_seed
 
 # what TensorBoard compares runs by: its table takes its columns from one run, so all of them have the same
 COMPARED = (
-    "data.augment", "data.batch_size", "data.name", "data.protocol", "data.val", "seed", "task.image_size", "task.lr",
+    "data.augment", "data.batch_size", "data.protocol", "data.val", "seed", "task.image_size", "task.lr",
     "task.optimizer", "trainer.max_epochs", "trainer.precision", "weights",
 )  # fmt: skip
 # arguments of the Trainer that change the result; devices, logging and profiling do not
@@ -42,7 +43,7 @@ WATCHING = (LearningRateMonitor, ProgressBar, ModelSummary, DeviceStatsMonitor, 
 NOT_OF_THE_RECIPE = ("dirpath", "filename", "verbose", "save_weights_only", "save_last", "every_n_train_steps")
 
 
-class RecordRun(Callback):
+class RecordRun(Observer):
     """Record what made a run: as `run_record.json` in its folder, in its checkpoints, and for its loggers.
 
     Task, DataModule and callbacks contribute by `describe() -> dict`. A callback without this method is recorded with
@@ -70,7 +71,7 @@ class RecordRun(Callback):
         self._set(trainer, own if self._trained is None or stage == "fit" else self._trained.scored_as(own))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Forget the checkpoint that was scored: the next weights may be others."""
+        """Forget the checkpoint that was scored: the next weights may differ."""
         self._trained = None
 
     def load_record(self, checkpoint: Mapping[str, Any]) -> None:
@@ -104,7 +105,7 @@ class RecordRun(Callback):
     def compared(self) -> dict[str, str | int | float]:
         """Return the few values that TensorBoard compares runs by, the same ones for every task."""
         known = self.record.flat()
-        values = {key.rpartition(".")[2]: known.get(key, "") for key in COMPARED if key != "data.name"}
+        values = {key.rpartition(".")[2]: known.get(key, "") for key in COMPARED}
         values |= {"network": self.record.network, "data": self.record.data_name}
         return {key: value if isinstance(value, str | int | float) else str(value) for key, value in values.items()}
 
@@ -141,7 +142,7 @@ class RecordRun(Callback):
             weights_sha256=digest,
             chosen_on=f"{val}: {choosing[0]}" if choosing else "last epoch",
             seed=global_seed(),
-            hardware=_hardware(trainer),
+            hardware=f"{trainer.world_size} x {device_name(trainer.strategy.root_device)}",
             versions=f"carsfg {carsfg.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}",
         )
 
@@ -151,7 +152,7 @@ class RecordRun(Callback):
             return _described(callback)
         path = class_path(type(callback))
         silent = isinstance(callback, Checkpoint) and not getattr(callback, "monitor", None)
-        if silent or isinstance(callback, WATCHING) or (path.startswith("carsfg.") and path not in self.arguments):
+        if silent or isinstance(callback, WATCHING):
             return None
         given = self.arguments.get(path, {})
         return {key: plain(value) for key, value in given.items() if key not in NOT_OF_THE_RECIPE}
@@ -196,14 +197,5 @@ def _weights(task: LightningModule) -> tuple[str, str]:
     if not start:
         return "random", ""
     file = Path(str(start))
-    digest = ""
-    if file.is_file():
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()[:16]
+    digest = checksum(file, "sha256")[:16] if file.is_file() else ""
     return str(start).replace("\\", "/").rpartition("/")[2], digest
-
-
-def _hardware(trainer: Trainer) -> str:
-    if torch.cuda.is_available() and trainer.strategy.root_device.type == "cuda":
-        return f"{trainer.world_size} x {torch.cuda.get_device_name()}"
-    return f"{trainer.world_size} x CPU ({platform.machine()}, {torch.get_num_threads()} threads)"

@@ -1,21 +1,24 @@
 """Compute the output of a frozen backbone once: it is the same in every epoch and every run."""
 
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from carsfg.callbacks.observer import Observer
+from carsfg.data.augmentation import recipe
+from carsfg.data.datamodule import CarsDataModule
+from carsfg.files import replacing
 from carsfg.models.backbones import read_state_dict
 from carsfg.progress import track
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
 
-class ReuseFrozenBackbone(Callback):
+class ReuseFrozenBackbone(Observer):
     """Pass all images through the backbone once, then train and score on its output, the features.
 
     It is active if the backbone is frozen and images are not augmented, except in runs that are cut short
@@ -29,16 +32,14 @@ class ReuseFrozenBackbone(Callback):
         self._features: Tensor | None = None
         self._key = ""
 
-    def describe(self) -> dict[str, Any] | None:
-        """Return None: weights and metrics do not depend on this callback."""
-        return None
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find or compute the features, before Lightning asks for the loaders."""
         data = getattr(trainer, "datamodule", None)
         # floats are shares, integers are counts: 1 is one batch
         whole = all(repr(limit) == "1.0" for limit in (trainer.limit_train_batches, trainer.limit_val_batches))
-        if data is not None and data.augment == "none" and whole and _is_still(pl_module):
+        if not isinstance(data, CarsDataModule) or recipe(data.augment) is not None:
+            return
+        if whole and _is_still(pl_module):
             self._key = features_key(trainer, pl_module)
             data.features = self._features = self._find_or_compute(trainer, pl_module)
 
@@ -66,14 +67,11 @@ class ReuseFrozenBackbone(Callback):
         if file.is_file():
             return read_state_dict(file)["features"]
         features = _compute(trainer, task)
-        beside = file.with_name(f".{file.name}-{uuid.uuid4().hex}")
         try:
-            torch.save({"features": features}, beside)
-            beside.replace(file)
+            with replacing(file) as beside:
+                torch.save({"features": features}, beside)
         except (OSError, RuntimeError) as error:
             rank_zero_warn(f"the backbone's output could not be stored in {file.parent} ({error}); the run goes on")
-        finally:
-            beside.unlink(missing_ok=True)
         return features
 
 

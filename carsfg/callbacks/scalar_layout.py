@@ -1,9 +1,9 @@
 """TensorBoard's custom scalars: training and validation in one chart."""
 
-from typing import Any
-
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+
+from carsfg.callbacks.observer import Observer
 
 LAYOUT = {
     "train and val": {
@@ -26,12 +26,8 @@ LAYOUT = {
 }  # fmt: skip
 
 
-class ScalarLayout(Callback):
+class ScalarLayout(Observer):
     """Write the layout of TensorBoard's custom scalars when training starts; other loggers have no such layout."""
-
-    def describe(self) -> dict[str, Any] | None:
-        """Return None: weights and metrics do not depend on this callback."""
-        return None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the layout, once per run."""

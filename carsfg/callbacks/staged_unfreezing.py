@@ -69,13 +69,17 @@ class StagedUnfreezing(Callback):
         pl_module.requires_grad_(False)
         pl_module.optimizer_groups = [self._group(pl_module, one) for one in self.stages]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the stage at once: a run resumed within an epoch does not start that epoch again."""
-        self._begin(trainer, pl_module)
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin the stage of the epoch."""
-        self._begin(trainer, pl_module)
+        """Set the rates and modes of the stage of the current epoch."""
+        assert isinstance(pl_module, CarsTask)  # noqa: S101
+        current = self._stage_of(trainer.current_epoch)
+        for index, group in enumerate(trainer.optimizers[0].param_groups):
+            group["lr"] = self.stages[current].lr if index <= current else 0.0
+        learning = [name for one in self.stages[: current + 1] for name in one.modules]
+        pl_module.frozen_modules = _outside(pl_module, learning)
+        pl_module.train()
+
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start that epoch again
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Remove the gradients of later stages if gradients are about to be clipped."""
@@ -83,16 +87,6 @@ class StagedUnfreezing(Callback):
             for group in optimizer.param_groups[self._stage_of(trainer.current_epoch) + 1 :]:
                 for parameter in group["params"]:
                     parameter.grad = None
-
-    def _begin(self, trainer: Trainer, task: LightningModule) -> None:
-        """Set the rates and modes of the stage of the current epoch."""
-        assert isinstance(task, CarsTask)  # noqa: S101
-        current = self._stage_of(trainer.current_epoch)
-        for index, group in enumerate(trainer.optimizers[0].param_groups):
-            group["lr"] = self.stages[current].lr if index <= current else 0.0
-        learning = [name for one in self.stages[: current + 1] for name in one.modules]
-        task.frozen_modules = _outside(task, learning)
-        task.train()
 
     def _stage_of(self, epoch: int) -> int:
         for index, stage in enumerate(self.stages):

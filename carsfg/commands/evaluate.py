@@ -90,13 +90,12 @@ def _evaluate(options: EvaluateOptions, data_words: Sequence[str]) -> int:
     from carsfg.evaluation.table import print_evaluation
     from carsfg.hardware import choose_precision, device_name, find_device
     from carsfg.run_record import RETRIEVAL
-    from carsfg.tasks.checkpoints import load, read_record
+    from carsfg.tasks.checkpoints import load_with_record
 
     device = find_device(options.device)
-    task, record = load(options.checkpoint, device), read_record(options.checkpoint)
-    trained_precision = record.precision if record.trainer else None
+    task, record = load_with_record(options.checkpoint, device)
     metric: Metric = options.metric or record.metric or "cosine"  # type: ignore[assignment]
-    precision = choose_precision(device.type, options.precision, trained_precision)
+    precision = choose_precision(device.type, options.precision, record.trained_precision)
     subject, used = _open(options, record, task, data_words)
     say_settings(record, used, metric=metric, precision=precision)
     rows, strength = _score(subject, metric, options.knn, precision, device)

@@ -53,11 +53,11 @@ def _index(options: IndexOptions) -> int:
     from carsfg.hardware import find_device
     from carsfg.search.build import choose_factory, embed_photos, tune
     from carsfg.search.calibration import calibrate
-    from carsfg.tasks.checkpoints import load, read_record
+    from carsfg.tasks.checkpoints import load_with_record
 
     _check_output(options)  # before it takes minutes
     device = find_device(options.device)
-    task, record = load(options.checkpoint, device), read_record(options.checkpoint)
+    task, record = load_with_record(options.checkpoint, device)
     use = Settings.choose(options, record, task, device)
     photos = Photos.find(options.folder, use.crop, use.margin, options.split)
     others = Photos.find(options.calibrate, use.crop, use.margin) if options.calibrate else None

@@ -109,13 +109,12 @@ class Settings:
         from carsfg.search.engine import input_size
 
         given, run = options.data, record.data
-        trained = record.precision if record.trainer else None
         return cls(
             crop=bool(run.get("crop", True)) if given.crop is None else given.crop,
             margin=float(run.get("margin", 0.0)) if given.margin is None else given.margin,
             image_size=given.image_size or input_size(record, task),
             metric=options.metric or record.metric or "cosine",  # type: ignore[arg-type]
-            precision=choose_precision(device.type, options.precision, trained),
+            precision=choose_precision(device.type, options.precision, record.trained_precision),
         )
 
     def record(self, run: "RunRecord") -> "RunRecord":

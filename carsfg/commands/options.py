@@ -8,11 +8,11 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
-from carsfg.commands.parsing import one_line, suggestion
+from carsfg.commands.parsing import RaisingErrors, one_line, suggestion
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
@@ -77,12 +77,8 @@ class Embedding(Computing):
     )
 
 
-class RaisingParser(ArgumentParser):
+class RaisingParser(RaisingErrors, ArgumentParser):
     """A parser that raises its errors instead of printing them and exiting."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raise the error of the parser."""
-        raise InputError(message)
 
 
 def parse(verb: str, kind: type[Options], args: Sequence[str]) -> Options:

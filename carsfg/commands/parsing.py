@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from typing import NoReturn
 
 from carsfg.errors import InputError
 
@@ -16,6 +17,25 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close and close[0] != word else ""
+
+
+class RaisingErrors:
+    """Mix-in for parsers that raise their errors instead of printing them and exiting."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the error of the parser."""
+        raise InputError(message)
+
+
+def argument_names(cls: type) -> list[str]:
+    """Return the arguments of a class on the command line, those that `**kwargs` pass to its base classes included.
+
+    Args:
+        cls: class whose `__init__` is read.
+    """
+    from jsonargparse import ArgumentParser
+
+    return [str(name) for name in ArgumentParser().add_class_arguments(cls, fail_untyped=False)]
 
 
 def one_line(message: str, known: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from carsfg.callbacks.record_run import plain
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
 from carsfg.tasks.checkpoints import read_checkpoint
@@ -107,7 +108,7 @@ def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | 
         checkpoint: as `read_checkpoint` returns it.
         path: of its file, for the message.
         max_epochs: length of the run that goes on; None or -1 for no limit.
-        max_steps: likewise in optimizer steps; -1 for no limit.
+        max_steps: length of the run in optimizer steps; -1 for no limit.
 
     Raises:
         InputError: the checkpoint holds weights alone, or the run is finished.
@@ -140,7 +141,7 @@ def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
         if key == "class_names":
             continue
         wanted = asked.get(key)
-        if key not in ("weights", "init_from", "compile") and _plain(wanted) != _plain(value):
+        if key not in ("weights", "init_from", "compile") and plain(wanted) != plain(value):
             lines.append(f"model.{key} {wanted!r}, {value!r} is used")
         asked[key] = value
     return lines
@@ -166,8 +167,3 @@ def take_data_settings(record: RunRecord, data: Any) -> list[str]:
         if arguments[key] != record.data[key]:
             lines.append(f"data.{key} {arguments[key]!r}, {record.data[key]!r} in training")
     return lines
-
-
-def _plain(value: Any) -> Any:
-    """Return lists for tuples, so that both compare equal."""
-    return list(value) if isinstance(value, tuple) else value

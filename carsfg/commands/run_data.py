@@ -1,6 +1,5 @@
 """The data block of the run that made a checkpoint, for the verbs that use it again."""
 
-import inspect
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from carsfg.class_paths import import_class
 from carsfg.commands.options import RaisingParser
-from carsfg.commands.parsing import mistake_in, one_line, suggestion
+from carsfg.commands.parsing import argument_names, mistake_in, one_line, suggestion
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
 
@@ -55,7 +54,7 @@ def _build(
 ) -> "tuple[LightningDataModule, dict[str, Any]]":
     from lightning import LightningDataModule
 
-    known = inspect.signature(import_class(path)).parameters
+    known = argument_names(import_class(path))
     parser = RaisingParser(allow_abbrev=False)
     parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
     taken = {key: value for key, value in arguments.items() if key in known}
@@ -114,7 +113,7 @@ def say_settings(record: RunRecord, data: Mapping[str, Any], **further: Any) -> 
     changed = [name for name in data if name in record.data and record.data[name] != data[name]]
     names = [name for name in dict.fromkeys([*SHOWN, *changed]) if name not in NOT_TAKEN]
     used = {name: data[name] for name in names if data.get(name) is not None} | further
-    recorded = record.data | {"metric": record.metric} | ({"precision": record.precision} if record.trainer else {})
+    recorded = record.data | {"metric": record.metric, "precision": record.trained_precision}
     known = {name: value for name, value in recorded.items() if value is not None}
     print(settings_line(known, used), file=sys.stderr)  # noqa: T201
 

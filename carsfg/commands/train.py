@@ -5,7 +5,6 @@ import logging
 import shlex
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from carsfg.callbacks import (
 )
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
-from carsfg.commands.parsing import mistake_in, one_line
+from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
@@ -51,12 +50,8 @@ COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map
 ALWAYS = (ReuseFrozenBackbone, EpochSummary, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
 
 
-class CarsParser(LightningArgumentParser):
+class CarsParser(RaisingErrors, LightningArgumentParser):
     """Raises its errors instead of printing them and exiting."""
-
-    def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Raise the error of the parser."""
-        raise InputError(message)
 
 
 class CarsCLI(LightningCLI):
@@ -181,7 +176,7 @@ class CarsCLI(LightningCLI):
             and not any(isinstance(one, ModelCheckpoint) for one in kept)
             and config.enable_checkpointing is not False
         ):
-            callbacks.append(ModelCheckpoint())  # Lightning adds it only if there is no other Checkpoint
+            callbacks.append(ModelCheckpoint())  # Lightning adds one only if the config has no Checkpoint
         loggers: Any = False
         if not config.fast_dev_run:
             root, parent, run = config.default_root_dir, self.experiment, self.run_name
@@ -255,8 +250,6 @@ def main(args: list[str]) -> int:
     """
     _silence()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # for tasks, data and callbacks of the user's own
     args, resumed = resume_words(args)
     words, experiment = find_configs(args)
     if any(word.startswith(("-h", "--help", "--model.help", "--data.help", "--print_config")) for word in words):

@@ -103,7 +103,7 @@ def recipe(augment: str | Recipe) -> Recipe | None:
         augment: name of one of `RECIPES`, or a recipe.
 
     Raises:
-        InputError: there is no recipe of that name, or a value is out of its range.
+        InputError: the recipe is unknown, or a value is out of its range.
     """
     if isinstance(augment, Recipe):
         augment.check()
@@ -125,7 +125,7 @@ def describe_recipe(augment: str | Recipe) -> str | dict[str, Any]:
         The name if a named recipe has the same values, else the values that differ from the defaults.
 
     Raises:
-        InputError: there is no recipe of that name.
+        InputError: the recipe is unknown, or a value is out of its range.
     """
     found = recipe(augment)
     named = [name for name, one in RECIPES.items() if one == found]

@@ -38,9 +38,8 @@ class CropSamples(Dataset[Batch]):
     ) -> None:
         self.caches, self.recipe, self.stored = caches, recipe, stored
         self.pooled_rows = rows % len(labels)
-        self._draw_of = (
-            rows if stored else np.arange(len(rows))
-        )  # number of the draw that belongs to each image of the split
+        # number of the draw that belongs to each image of the split
+        self._draw_of = rows if stored else np.arange(len(rows))
         self.labels = labels[self.pooled_rows]
         self._uniform: tuple[int, npt.NDArray[np.float32]] | None = None
 
@@ -48,7 +47,7 @@ class CropSamples(Dataset[Batch]):
         return len(self.pooled_rows)
 
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
-        """Return one sample: `image` (3, S, S), `label`, `index`; for a key without an epoch that of epoch 0."""
+        """Return one sample: `image` (3, S, S), `label`, `index`; a key without an epoch means epoch 0."""
         batch = self.__getitems__([key])
         return {name: values[0] for name, values in batch.items()}
 

@@ -20,9 +20,10 @@ from carsfg.data.image_io import DECODER_VERSION
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
+from carsfg.files import digest, replacing
 
 FORMAT_VERSION = 2  # raise it whenever the files of a cache change
-RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, so there is no aliasing
+RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
 ABANDONED_SECONDS = 24 * 3600  # age after which an unfinished build is considered abandoned
 MAX_CROP_SIDE = 2048  # pixels; 13 MB per image
 HEADER = "cache.json"
@@ -36,8 +37,8 @@ class CropCache:
     image file. If one of these changes, another cache is built.
 
     A file can change while size and modification time stay, as with `rsync -t` or a restored backup. Its change time
-    (ctime) does not stay, so the cache's header holds a hash of all change times. If they differ, all files are read
-    once and compared with the stored digests: the cache is rebuilt if a file is another one, and kept if the files
+    (ctime) differs then, so the cache's header holds a hash of all change times. If they differ, all files are read
+    once and compared with the stored digests: the cache is rebuilt if a file differs, and kept if the files
     were just copied or moved. Where a file system has no change times (Windows), such a change goes unnoticed.
 
     A cache is written beside its folder and renamed: an unfinished one is never read, and of two processes that build
@@ -121,6 +122,16 @@ def cache_key(dataset: StanfordCars, size: int) -> str:
     return made_of.hexdigest()
 
 
+def resize_square(image: Image.Image, size: int) -> Image.Image:
+    """Resize an image to a square; an image of this size is returned unchanged.
+
+    Args:
+        image: RGB picture of any shape.
+        size: side of the square in pixels.
+    """
+    return image if image.size == (size, size) else image.resize((size, size), RESAMPLING)
+
+
 def duplicates(digests: Sequence[str]) -> list[list[int]]:
     """Group the indices of byte-identical files, in the order of each group's first; groups of one are left out.
 
@@ -131,15 +142,6 @@ def duplicates(digests: Sequence[str]) -> list[list[int]]:
     for index, one in enumerate(digests):
         groups.setdefault(one, []).append(index)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def digest(data: bytes) -> str:
-    """Return the 128-bit BLAKE2b digest of a file's bytes as 32 hexadecimal digits.
-
-    Args:
-        data: bytes of the file.
-    """
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _status(dataset: StanfordCars) -> list[os.stat_result]:
@@ -174,10 +176,11 @@ def _is_current(path: Path, dataset: StanfordCars) -> bool:
     read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), f"comparing {dataset.split} images")
     same = len(digests) == len(dataset) and all(one == other for one, other in zip(read, digests, strict=True))
     if same:
-        with contextlib.suppress(OSError):  # a read-only cache is compared again the next time
-            beside = path / f".{HEADER}-{uuid.uuid4().hex}"
+        with (
+            contextlib.suppress(OSError),
+            replacing(path / HEADER) as beside,
+        ):  # else compared again next time
             beside.write_text(json.dumps(now))
-            beside.replace(path / HEADER)
     return same
 
 
@@ -226,9 +229,7 @@ def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> No
 
     def crop(index: int) -> tuple[bytes, str]:
         data = dataset.read(index)
-        image = dataset.decode(index, data)
-        if image.size != (size, size):
-            image = image.resize((size, size), RESAMPLING)
+        image = resize_square(dataset.decode(index, data), size)
         return image.tobytes(), digest(data)
 
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), size, size, 3)}
@@ -253,7 +254,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _name_others(path: Path) -> None:
-    """Say which older caches of the same split lie beside a new one: nothing else tells the user that they add up."""
+    """Print the names of other caches of the same split, since they take up space and are never removed."""
     split = path.name.partition("-")[0]
     others = sorted(other.name for other in path.parent.glob(f"{split}-*-*") if other != path and other.is_dir())
     if others:

@@ -17,37 +17,40 @@ from carsfg.data.batches import Batch, CropSamples, FeatureSamples, as_it_is
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.gpu_loader import ResidentLoader, fits, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.settings import check_at_least, refuse_selection
+from carsfg.data.settings import Retrieval, check_at_least, check_settings, refuse_selection
 from carsfg.data.sources.identity import identify
 from carsfg.data.splits import Protocol, Rows, Splits, Validation, check_splits, split
 from carsfg.errors import InputError
 from carsfg.seeding import global_seed
 
-Retrieval = Literal["closed_loo", "closed_train_gallery", "zero_shot"]  # zero_shot comes with the protocol alone
 Loader = DataLoader[Batch] | ResidentLoader
-DEFAULT_IMAGE_SIZE, MAX_IMAGE_SIDE = 224, 4096  # pixels
+DEFAULT_IMAGE_SIZE = 224  # pixels
 
 
 class CarsDataModule(LightningDataModule):
     """Base of carsfg's DataModules: decoded images under a stated protocol, with loaders and splits.
 
-    A subclass says where images come from: `all_class_names` and `open_caches`. The other arguments are those of
-    `carsfg.StanfordCarsDataModule`.
+    A subclass says where images come from: `all_class_names` and `open_caches`.
 
     Args:
         root: folder of the data set.
-        image_size: side of the stored squares in pixels; None: that of the network in use.
-        cache_dir: folder of the decoded images; None: `root/cache`.
-        protocol: `official`, `zero_shot` or `seed_leaky`.
-        val: `holdout`, `test` or `none`.
-        retrieval: `closed_loo` or `closed_train_gallery`.
-        predict: images that `predict` embeds.
-        augment: recipe for training images.
+        image_size: side of the stored and augmented squares in pixels; by default that of the network.
+        cache_dir: folder of the decoded images; by default `root/cache`.
+        protocol: `official` (both splits as given), `zero_shot` (the first half of the classes trains, the other is
+            tested by retrieval alone) or `seed_leaky` (validated on augmented copies of training images).
+        val: `holdout` chooses on 10 % of each training class, `test` draws validation curves on the test images
+            (choosing on them is refused), `none` does not validate.
+        retrieval: gallery of a query: the other images of its own split (`closed_loo`), or all training images
+            (`closed_train_gallery`), which then come as a second validation and test loader.
+        predict: images that `predict` embeds: the `test` or the `train` folder, or `both`.
+        augment: recipe for training images: `none`, a name in `carsfg.data.augmentation.RECIPES`, or a mapping of the
+            fields of `carsfg.data.augmentation.Recipe`.
         batch_size: images per process and step.
-        images_per_class: number of images per class in every training batch; None: shuffle.
-        num_workers: loader processes.
-        on_device: keep all images in the memory of the device.
-        split_seed: seed of the hold-out.
+        images_per_class: number of images per class in every training batch, for metric-learning losses; None: shuffle.
+        num_workers: loader processes; by default none on a CPU, up to 8 with a GPU.
+        on_device: keep all images in the memory of the device and cut batches there, without workers; `auto`: if a GPU
+            has twice the needed memory free.
+        split_seed: seed of the hold-out; keep it to compare runs.
 
     Raises:
         InputError: settings contradict each other or are out of range.
@@ -70,15 +73,9 @@ class CarsDataModule(LightningDataModule):
         split_seed: int = 0,
     ) -> None:
         super().__init__()
-        galleries = ("closed_loo", "zero_shot" if protocol == "zero_shot" else "closed_train_gallery")
-        if retrieval not in galleries:
-            raise InputError(f"data.protocol {protocol!r} excludes {retrieval!r}: leave data.retrieval out")
-        if protocol == "seed_leaky" and val != "holdout":
-            raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
+        check_settings(protocol, val, retrieval, image_size)
         check_at_least(1, {"batch_size": batch_size, "images_per_class": images_per_class})
         check_at_least(0, {"num_workers": num_workers, "split_seed": split_seed})
-        if image_size is not None and not 1 <= image_size <= MAX_IMAGE_SIDE:
-            raise InputError(f"data.image_size {image_size} must be 1 to {MAX_IMAGE_SIDE} pixels")
         self.root, self.image_size = root, image_size
         self.protocol: Protocol = protocol
         self.val: Validation = val
@@ -169,7 +166,7 @@ class CarsDataModule(LightningDataModule):
         self.open_caches()
 
     def setup(self, stage: str) -> None:
-        """Lay out the splits.
+        """Open the decoded images and compute the splits.
 
         Raises:
             InputError: something would be selected on the test split, or there is nothing to validate on.
@@ -216,14 +213,14 @@ class CarsDataModule(LightningDataModule):
         return {"train": rows[:first], "test": rows[first:], "both": rows}[self.predict]
 
     def every_image_dataloader(self) -> Loader:
-        """Return batches of both folders pooled, in order, on every process alike."""
+        """Return batches of all images of both folders in order; every process gets all of them."""
         samples = CropSamples(self.caches, self.labels, np.arange(len(self.labels)))
         return self._load(samples, EpochSampler(samples, shuffle=False))
 
     def crops(self, rows: Rows) -> npt.NDArray[np.uint8]:
-        """Return the crops (B, S, S, 3) of rows as `splits` has them, not augmented: of a stored copy, the original.
+        """Return the unaugmented crops (B, S, S, 3) of rows of `splits`; a stored copy gives its original.
 
-        They come from the cache, also when the loaders give images on a device, or the output of a frozen backbone.
+        They are read from the cache even if the loaders return images on a device or features of a frozen backbone.
 
         Args:
             rows: int64 (B,).
@@ -231,9 +228,9 @@ class CarsDataModule(LightningDataModule):
         return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
 
     def gallery_rows(self, split: Literal["val", "test"]) -> Rows | None:
-        """The rows that images of a split are searched in, each image once; None: the split itself.
+        """Return the gallery's rows for the queries of a split, each image once; None: the split itself.
 
-        Test images are searched in all of `cars_train`, those of the hold-out in what was learned from.
+        Test images are searched in all of `cars_train`, hold-out images in the training split.
 
         Args:
             split: `val` or `test`, whose images are the queries.
@@ -270,14 +267,14 @@ class CarsDataModule(LightningDataModule):
         workers = self._workers() if isinstance(samples, CropSamples) else 0
         return DataLoader(
             samples,
-            batch_size=self.batch_size,  # by name, for Lightning rebuilds loaders to predict
+            batch_size=self.batch_size,  # by name: Lightning rebuilds loaders for predict
             sampler=sampler,
             collate_fn=as_it_is,
             num_workers=workers,
             drop_last=drop_last,
             pin_memory=self._device.type == "cuda",
             persistent_workers=workers > 0,
-            generator=torch.Generator(),  # else each new iterator draws from torch's random state, and a resume differs
+            generator=torch.Generator(),  # otherwise iterators draw from torch's random state, and a resume differs
         )
 
     def _resident_images(self) -> Tensor | None:

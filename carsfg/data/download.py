@@ -1,7 +1,6 @@
 """Get Stanford Cars from addresses or local archives into the layout that is read."""
 
 import contextlib
-import hashlib
 import http.client
 import tempfile
 import urllib.error
@@ -14,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from carsfg.data.sources.annotations import OFFICIAL, other_layout
 from carsfg.data.unpack import lay_out, unpack
 from carsfg.errors import InputError
+from carsfg.files import checksum
 from carsfg.progress import stderr_console
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without a byte received
 SOURCES = """\
-Stanford's own host no longer serves Stanford Cars, so there is no default address. It can be found at
+Stanford's server no longer offers Stanford Cars, so carsfg has no default address. Known sources:
   images        kaggle.com/datasets/jessicali9530/stanford-cars-dataset (cars_train, cars_test)
   annotations   car_devkit.tgz (cars_meta.mat, cars_train_annos.mat), linked in pytorch/vision#7545 on GitHub
   test labels   cars_test_annos_withlabels.mat, linked in the same issue
@@ -80,7 +80,7 @@ def _fetch_one(source: str, sha256: str | None, folder: Path, progress: bool) ->
     if not file.is_file():
         raise InputError(f"{file} is not a file: give a file, or an address that begins with https://")
     _check_readable(file)
-    if sha256 and (found := _sha256(file)) != sha256.lower():
+    if sha256 and (found := checksum(file, "sha256")) != sha256.lower():
         if remote:
             _drop(file)
         raise InputError(f"checksum mismatch for {source}: expected SHA-256 {sha256.lower()}, got {found}")
@@ -186,8 +186,3 @@ def _bar(progress: bool) -> "Progress":
     console = stderr_console()
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not (progress and console.is_terminal))
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()

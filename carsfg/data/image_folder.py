@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from carsfg.data.crop_cache import RESAMPLING
+from carsfg.data.crop_cache import resize_square
 from carsfg.data.image_io import read_image
 from carsfg.data.image_listing import SUFFIXES, list_images
 from carsfg.data.sources.annotations import Split, annotation_file, find_folder
@@ -32,7 +32,7 @@ class Photos:
         labels: int64 (N,), 0-based places in `class_names`.
         class_names: names of the C classes, in label order.
         cars: the data sets that crop the images, if the folder is Stanford Cars.
-        left_out: one line that says what was found in the folder and not taken; empty if everything was.
+        left_out: one line that lists what was skipped in the folder; empty if nothing was.
     """
 
     folder: Path
@@ -134,7 +134,7 @@ def is_folder(path: str | Path) -> bool:
     Args:
         path: file or directory, which may be unreadable or missing.
     """
-    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for names too long and folders closed to us
+    return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for overlong names and unreadable folders
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
@@ -144,7 +144,7 @@ def to_square(image: Image.Image, size: int) -> Tensor:
         image: RGB picture of any size.
         size: side of the result in pixels.
     """
-    return to_tensor(image if image.size == (size, size) else image.resize((size, size), RESAMPLING))
+    return to_tensor(resize_square(image, size))
 
 
 def _class_name(path: Path, folder: Path) -> str:

@@ -97,7 +97,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
 
 
 def read_bytes(path: str | Path, name: str | None = None) -> bytes:
-    """Read an image file; of a file without end, no more than is needed to refuse it.
+    """Read an image file, at most one byte more than `MAX_IMAGE_BYTES`, so that endless files can be refused.
 
     Args:
         path: encoded image file, such as a JPEG.
@@ -150,7 +150,7 @@ def _decode(data: bytes, name: str) -> Image.Image:
     try:
         image = _load(data, name)
     except DECODE_ERRORS:
-        # long texts, large colour profiles or wrong checksums beside the pixels of a PNG do not concern us
+        # long texts, large colour profiles or wrong checksums in a PNG do not affect its pixels
         bare = _pixels_of_png(data)
         if bare is None:
             raise
@@ -192,7 +192,7 @@ def _pixels_of_png(data: bytes) -> bytes | None:
     while place < len(data):
         length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
         chunk = data[place : place + length + 12]  # length, kind, content, checksum
-        # the orientation counts, too, if it is not what is damaged
+        # an undamaged orientation is kept, too
         sound_exif = kind == b"eXIf" and zlib.crc32(chunk[4:-4]).to_bytes(4, "big") == chunk[-4:]
         if kind in PNG_CHUNKS or sound_exif:
             kept.append(chunk)

@@ -1,4 +1,4 @@
-"""The image files below a folder, and an account of everything else that is there."""
+"""The image files below a folder, and counts of everything that is skipped."""
 
 import os
 from collections import Counter
@@ -61,7 +61,7 @@ def list_images(folder: str | Path) -> Listing:
 
 
 def _walk(folder: Path, found: Listing, above: tuple[tuple[int, int], ...]) -> None:
-    """Add what lies in a folder.
+    """Add the contents of a folder.
 
     Args:
         folder: directory to list, with its sub-directories.

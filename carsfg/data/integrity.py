@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from carsfg.data.crop_cache import digest, duplicates
+from carsfg.data.crop_cache import duplicates
 from carsfg.data.image_io import DECODE_ERRORS
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
+from carsfg.files import digest
 
 
 @dataclass(frozen=True)
@@ -135,12 +136,12 @@ def channels(data: bytes) -> int:
     try:
         with Image.open(io.BytesIO(data)) as image:
             return len(image.getbands())
-    except DECODE_ERRORS:  # `read_image` reads some files all the same
+    except DECODE_ERRORS:  # `read_image` can still read some of these files
         return 0
 
 
 def identical_pairs(digests: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the index pairs (smaller first) of equal digests; `""` equals nothing.
+    """Yield the index pairs (smaller first) of equal digests; `""` never matches.
 
     Args:
         digests: digest of each file's bytes.

@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch.utils.data import Dataset, DistributedSampler
 
+from carsfg.data.splits import Rows
 from carsfg.errors import InputError
 from carsfg.seeding import derive_seed
-
-Rows = npt.NDArray[np.int64]
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -70,8 +68,8 @@ def balanced_order(labels: Rows, per_class: int, per_batch: int, seed: int) -> R
     """Draw batches of `per_batch` images that hold `per_class` images of each of their classes.
 
     The classes of a batch are drawn without repetition, with equal chances. The images of a class are drawn in shuffled
-    rounds: none comes again before all have come, so batches share no image unless a class is drawn more often than
-    it has images. A class of fewer than `per_class` images is repeated within the batch.
+    rounds: no image is repeated before all were drawn, so batches share no image unless a class is drawn more often
+    than it has images. A class of fewer than `per_class` images is repeated within the batch.
 
     Args:
         labels: int64 (N,).
@@ -83,7 +81,7 @@ def balanced_order(labels: Rows, per_class: int, per_batch: int, seed: int) -> R
         int64 (N // per_batch * per_batch,), places in `labels`, batch after batch.
 
     Raises:
-        InputError: such batches do not exist.
+        InputError: the numbers do not fit together or with the number of classes.
     """
     classes = np.unique(labels)
     if per_class < 1 or per_batch % per_class or per_batch > per_class * len(classes):

@@ -1,12 +1,37 @@
 """Checks of a DataModule's settings."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from carsfg.data.crop_cache import MAX_CROP_SIDE
 from carsfg.data.splits import Protocol, Validation
 from carsfg.errors import InputError
+
+Retrieval = Literal["closed_loo", "closed_train_gallery", "zero_shot"]  # zero_shot is set by the protocol
+
+
+def check_settings(protocol: Protocol, val: Validation, retrieval: Retrieval, image_size: int | None) -> None:
+    """Check that settings of the data fit each other.
+
+    Args:
+        protocol: `official`, `zero_shot` or `seed_leaky`.
+        val: `holdout`, `test` or `none`.
+        retrieval: gallery of a query.
+        image_size: side of the stored squares in pixels; None is allowed.
+
+    Raises:
+        InputError: they contradict each other, or the size is out of range.
+    """
+    galleries = ("closed_loo", "zero_shot" if protocol == "zero_shot" else "closed_train_gallery")
+    if retrieval not in galleries:
+        raise InputError(f"data.protocol {protocol!r} excludes {retrieval!r}: leave data.retrieval out")
+    if protocol == "seed_leaky" and val != "holdout":
+        raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
+    if image_size is not None and not 1 <= image_size <= MAX_CROP_SIDE:
+        raise InputError(f"data.image_size {image_size} must be 1 to {MAX_CROP_SIDE} pixels")
 
 
 def refuse_selection(callbacks: Sequence[Callback], val: Validation, protocol: Protocol) -> None:
@@ -15,7 +40,7 @@ def refuse_selection(callbacks: Sequence[Callback], val: Validation, protocol: P
     A monitored training metric is allowed, since no image outside the training split decides then.
 
     Args:
-        callbacks: all that the trainer runs, of which checkpoints and early stopping matter.
+        callbacks: callbacks of the trainer; only checkpoints and early stopping are checked.
         val: `holdout`, `test` or `none`.
         protocol: `official`, `zero_shot` or `seed_leaky`.
 

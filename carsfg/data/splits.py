@@ -1,4 +1,4 @@
-"""Protocols: which images train, which choose, which test."""
+"""Protocols: the images to train on, to validate on and to test on."""
 
 import hashlib
 from collections.abc import Sequence

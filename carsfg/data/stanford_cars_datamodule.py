@@ -2,16 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from carsfg.data.augmentation import Recipe
 from carsfg.data.crop_cache import CropCache
-from carsfg.data.datamodule import CarsDataModule, Retrieval
+from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.sources.annotations import find_folder, read_class_names
 from carsfg.data.sources.stanford_cars import StanfordCars
-from carsfg.data.splits import Protocol, Validation
 from carsfg.synthetic.catalogue import car_model
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
@@ -24,24 +22,7 @@ class StanfordCarsDataModule(CarsDataModule):
         drawn: draw cars into `root/drawn_cars/` and use them instead of `root/stanford_cars/`.
         crop: cut each image to its annotated box; `false` for images that are box crops already.
         margin: fraction of the box that is added on each side.
-        image_size: side of the stored and augmented squares in pixels; by default that of the network.
-        cache_dir: folder of the decoded images; by default `root/cache`.
-        protocol: `official` (8,144 train, 8,041 test images), `zero_shot` (the first half of the classes trains, the
-            other half is tested by retrieval alone) or `seed_leaky` (the paper's third CNN: validated on augmented
-            copies of training images).
-        val: `holdout` chooses on 10 % of each training class, `test` draws validation curves on the test images
-            (choosing on them is refused), `none` does not validate.
-        retrieval: gallery of a query: the other images of its own split (`closed_loo`), or all training images
-            (`closed_train_gallery`), which then come as a second validation and test loader.
-        predict: images that `predict` embeds: the `test` or the `train` folder, or `both`.
-        augment: recipe for training images: `none`, a name in `carsfg.data.augmentation.RECIPES`, or a mapping of the
-            fields of `carsfg.data.augmentation.Recipe`.
-        batch_size: images per process and step.
-        images_per_class: number of images per class in every training batch, for metric-learning losses; None: shuffle.
-        num_workers: loader processes; by default none on a CPU, up to 8 with a GPU.
-        on_device: keep all images in the memory of the device and cut batches there, without workers; `auto`: on a GPU
-            with twice the room.
-        split_seed: seed of the hold-out; keep it to compare runs.
+        **kwargs: settings of `carsfg.CarsDataModule`, such as `protocol`, `val`, `augment` and `batch_size`.
 
     Raises:
         InputError: data is missing or damaged, or a setting does not exist.
@@ -53,34 +34,9 @@ class StanfordCarsDataModule(CarsDataModule):
         drawn: DrawnCars | None = None,
         crop: bool = True,
         margin: float = 0.0,
-        image_size: int | None = None,
-        cache_dir: str | None = None,
-        protocol: Protocol = "official",
-        val: Validation = "holdout",
-        retrieval: Retrieval = "closed_loo",
-        predict: Literal["test", "train", "both"] = "test",
-        augment: str | Recipe = "none",
-        batch_size: int = 32,
-        images_per_class: int | None = None,
-        num_workers: int | None = None,
-        on_device: bool | Literal["auto"] = "auto",
-        split_seed: int = 0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn),
-            image_size=image_size,
-            cache_dir=cache_dir,
-            protocol=protocol,
-            val=val,
-            retrieval=retrieval,
-            predict=predict,
-            augment=augment,
-            batch_size=batch_size,
-            images_per_class=images_per_class,
-            num_workers=num_workers,
-            on_device=on_device,
-            split_seed=split_seed,
-        )
+        super().__init__(Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn), **kwargs)
         self.drawn, self.crop, self.margin = drawn, crop, margin
         self._names: list[str] | None = None
 
@@ -88,7 +44,7 @@ class StanfordCarsDataModule(CarsDataModule):
     def all_class_names(self) -> list[str]:
         """Names of all classes in label order, including those that a zero-shot protocol only tests."""
         if self._names is None:
-            if self.drawn is not None:  # known without drawing, which is the first process's work
+            if self.drawn is not None:  # known without drawing, which only the first process does
                 self._names = [car_model(label).name for label in range(self.drawn.classes)]
             else:
                 self._names = read_class_names(find_folder(self.root))

@@ -29,7 +29,7 @@ def intervals(values: Tensor) -> Tensor:
         values: (Q, M), of each query.
 
     Returns:
-        The three rows; not a number without any query.
+        The three rows; NaN without queries.
     """
     values = values.double().cpu()
     count = len(values)
@@ -64,7 +64,7 @@ def joint_intervals(
         resamples: how often the images are drawn with replacement.
 
     Returns:
-        The three rows; not a number without any query.
+        The three rows; NaN without queries.
     """
     mean = values.double().mean(0, keepdim=True)
     if not len(values):

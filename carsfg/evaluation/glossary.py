@@ -12,7 +12,10 @@ TITLES = {
     "map": "mAP",
 }
 # metrics of a ranking, in the order of all tables
-RANKED = ("top_1", "top_5", "top_10", "precision_10", "r_precision", "map_at_r", "map")
+# and the number of ranks they look at; 0: as many as there are relevant items, or all
+RANKED = {
+    "top_1": 1, "top_5": 5, "top_10": 10, "precision_10": 10, "r_precision": 0, "map_at_r": 0, "map": 0,
+}  # fmt: skip
 PROTOCOLS = {
     "official": "training on the training images, scores on the test images",
     "closed_train_gallery": "queries are the test images, the gallery is all training images",

@@ -7,16 +7,13 @@ import torch
 from torch import Tensor
 
 from carsfg.evaluation.bootstrap import intervals, joint_intervals
+from carsfg.evaluation.glossary import RANKED
 from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, LinearProbe, choose_strength
 from carsfg.retrieval.metrics import knn_labels
 from carsfg.retrieval.ranking import EmbeddedImages, search
 from carsfg.retrieval.similarity import Metric
 
 TOP_K = (1, 5, 10)
-# retrieval scores, and the number of ranks they look at; 0: as many as there are relevant items, or all
-RANKED = {
-    "top_1": 1, "top_5": 5, "top_10": 10, "precision_10": 10, "r_precision": 0, "map_at_r": 0, "map": 0,
-}  # fmt: skip
 ALL, WITHOUT_DUPLICATES = "all images", "without duplicates"
 
 
@@ -103,7 +100,7 @@ def evaluate_closed(
 def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
     """Choose the strength of the linear probe's penalty on the hold-out of train, without duplicates.
 
-    It is chosen once, so that scores with and without duplicates differ by the images alone.
+    It is chosen once, so that scores with and without duplicates differ only by the images.
 
     Args:
         train: all images of `cars_train`.

@@ -98,7 +98,7 @@ def refuse_negative_maps(backbone: nn.Module, name: str) -> Iterator[None]:
     about half of their values to 1e-6.
 
     Args:
-        backbone: any network; without GeM pooling nothing is refused.
+        backbone: any network; one without GeM pooling is never refused.
         name: of the network, for the message.
 
     Raises:

@@ -36,7 +36,7 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
     try:
         try:
             network = timm.create_model(name, dynamic_img_size=True, **options)
-        except TypeError:  # not a transformer, so there is nothing to adapt
+        except TypeError:  # not a transformer: it takes any image size already
             network = timm.create_model(name, **options)
     except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
         said = " ".join(str(error).split())[:200]

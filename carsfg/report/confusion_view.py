@@ -50,18 +50,19 @@ class ConfusionView:
         Args:
             one: runs whose confused classes are shown.
         """
-        counts = severity(one.confusions)
+        confusions = one.confusions  # summed over the runs at each access
+        counts = severity(confusions)
         images = sum(counts.values())
-        classes = {name: (right / count, count) for name, (right, count) in per_class(one.confusions).items()}
+        classes = {name: (right / count, count) for name, (right, count) in per_class(confusions).items()}
         return cls(
             label=one.label,
             right=counts[KINDS[0]] / images,
             images=images,
             seeds=len(one.runs),
             kinds={kind: (count / images, count) for kind, count in counts.items()},
-            pairs=confused_pairs(one.confusions, MAX_PAIRS),
-            same_model=same_model_pairs(one.confusions)[:MAX_PAIRS],
-            parts={title: accuracy_by(one.confusions, part) for part, title in PARTS.items()},
+            pairs=confused_pairs(confusions, MAX_PAIRS),
+            same_model=same_model_pairs(confusions)[:MAX_PAIRS],
+            parts={title: accuracy_by(confusions, part) for part, title in PARTS.items()},
             classes=dict(sorted(classes.items(), key=lambda item: item[1])),
         )
 

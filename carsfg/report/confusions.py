@@ -94,9 +94,9 @@ def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int
         part: `make`, `body` or `year`.
     """
     counts: dict[str, list[int]] = {}
-    for (truth, predicted), images in confusions.items():
+    for truth, (right, images) in per_class(confusions).items():
         count = counts.setdefault(str(getattr(parse(truth), part) or UNKNOWN), [0, 0])
-        count[0] += images * (truth == predicted)
+        count[0] += right
         count[1] += images
     return {name: (right / images, images) for name, (right, images) in sorted(counts.items())}
 

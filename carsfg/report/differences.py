@@ -86,8 +86,8 @@ def describe_unlike(record: RunRecord, others: Sequence[RunRecord]) -> str:
         others: the records it is compared with.
     """
     keys = differing_keys(others)
-    texts = {key: Counter(values(other, [key])[key] for other in others) for key in keys}
-    rare = [key for key in keys if 2 * texts[key][values(record, [key])[key]] <= len(others)]
+    own, shown = values(record, keys), [values(other, keys) for other in others]
+    rare = [key for key in keys if 2 * sum(one[key] == own[key] for one in shown) <= len(others)]
     return describe(record, rare[:MAX_DIFFERENCES])
 
 

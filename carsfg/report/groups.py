@@ -16,7 +16,7 @@ class Group:
     """Runs with equal recipe hashes, one per seed.
 
     Attributes:
-        runs: one or more; exactly one if a part of the test images was scored only.
+        runs: one or more; exactly one if only a part of the test images was scored.
         label: unique among the groups, such as `tl_exp1, resnet50 frozen, 224 px`.
     """
 
@@ -167,7 +167,7 @@ def _name(run: Run) -> str:
 
 
 def _repetitions(runs: list[Run]) -> list[list[Run]]:
-    """Return runs of one recipe to average, one per seed; each partial test of a seed without a whole one is alone."""
+    """Return runs of one recipe to average, one per seed; a seed with only a partial test has its own group."""
     by_seed: dict[int, list[Run]] = {}
     for run in sorted(runs, key=_worth):
         by_seed.setdefault(run.record.seed, []).append(run)

@@ -70,7 +70,7 @@ def build_markdown(groups: Sequence[Group]) -> str:
 
 
 def _is_shown(table: TextTable) -> bool:
-    """Whether a table has a run; the paper's tables list experiments without one, too."""
+    """Whether a table has a run; the paper's tables also list experiments without a run."""
     return any(sum(map(bool, row)) > 3 for row in table.rows)
 
 

@@ -26,7 +26,7 @@ VOTE = {
     "predict_s": "predict s",
 }
 SHARES = ("f1_weighted", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
-ATTRIBUTES = ("make", "body", "year")  # other data have none, or others
+ATTRIBUTES = ("make", "body", "year")  # a user's own data may lack them
 FURTHER = ("top5", "f1_macro", *ATTRIBUTES)
 MISSING = "-"
 
@@ -107,9 +107,7 @@ def _table(title: str, columns: Mapping[str, str]) -> Table:
 
 def _data(record: RunRecord) -> str:
     """Name the data, and the scored part of the test images if it is not the whole."""
-    total = record.data.get("test_images", 0)
-    part = f", {record.scored_images:,} of {total:,} images" if 0 < record.scored_images < total else ""
-    return record.data_name + part
+    return ", ".join(filter(None, (record.data_name, record.scored_part)))
 
 
 def _name(record: RunRecord) -> str:

@@ -38,14 +38,13 @@ class Run:
 
     @property
     def is_partial(self) -> bool:
-        """Whether a part of the test images was scored only."""
-        total = self.record.data.get("test_images")
-        return isinstance(total, int) and 0 < self.record.scored_images < total
+        """Whether only a part of the test images was scored."""
+        return bool(self.record.scored_part)
 
     @property
     def scored_part(self) -> str:
         """Which part of the test images was scored, such as `8 of 16 images`; empty for all of them."""
-        return f"{self.record.scored_images:,} of {self.record.data['test_images']:,} images" if self.is_partial else ""
+        return self.record.scored_part
 
 
 def read_runs(folder: str | Path) -> list[Run]:

@@ -15,7 +15,7 @@ def exact_top_k(fetch: Fetch, k: int, count: int) -> tuple[Tensor, Tensor]:
         fetch: gives scores and gallery indices (B, n) of some of the queries, their n best in any order; the index is
             -1 where there are no more.
         k: items to find per query, at most `count`.
-        count: items that can be found at most.
+        count: the largest number of items that can be found.
 
     Returns:
         Scores, float32 (Q, k), and gallery indices, int64 (Q, k), best first; where there are no more, -inf and -1.

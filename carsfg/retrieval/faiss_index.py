@@ -189,7 +189,7 @@ def _readable_name(path: Path, mode: str) -> Iterator[str]:
     name = str(path)
     try:
         name.encode()
-    except UnicodeEncodeError:  # on Linux and macOS alone, where an open file has a second name
+    except UnicodeEncodeError:  # only on Linux and macOS, where an open file has a second name
         with path.open(mode) as file:
             yield f"/dev/fd/{file.fileno()}"
     else:

@@ -88,7 +88,7 @@ def score_chunks(
 
     Args:
         queries: float32 (Q, D), as `prepare` gives them.
-        gallery: float32 (G, D), likewise.
+        gallery: float32 (G, D), as `prepare` gives it.
         itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
         metric: `cosine` or `euclidean`.
     """

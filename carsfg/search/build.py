@@ -16,8 +16,8 @@ from carsfg.search.thumbnails import encode
 from carsfg.tasks.base import CarsTask
 
 MAX_EXACT_IMAGES = 100_000  # up to which an exact search takes milliseconds
-MEASURED_IMAGES = 500  # of the gallery, to measure the recall of an approximate index with
-MIN_RECALL = 0.97  # recall@10 asked for on those, so that it is above 0.95 on others
+MEASURED_IMAGES = 500  # images of the gallery that measure the recall of an approximate index
+MIN_RECALL = 0.97  # recall@10 to reach on those, so that it is above 0.95 on others
 
 
 @dataclass

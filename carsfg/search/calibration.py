@@ -18,7 +18,7 @@ from carsfg.search.gallery import Gallery
 MIN_KNOWN_P = 0.05  # a photo with a smaller p-value is said not to show a car like those in the gallery
 SCORE_DIGITS = 6  # digits of a score that mean something: in float32 the cosine of equal images is 1 to within 1e-7
 MAX_CALIBRATION_IMAGES = 2000  # scores that are kept: p-values in steps of 0.05 %
-MIN_CALIBRATION_IMAGES = 1000  # if so many are left without duplicates, no more are searched
+MIN_CALIBRATION_IMAGES = 1000  # the search ends when this many are left without duplicates
 MAX_SEARCHED_IMAGES = 10 * MAX_CALIBRATION_IMAGES
 SAME_DISTANCE = 1e-3  # of the embeddings' length; by cosine 1 - score is half its square, which float32 cannot resolve
 

@@ -226,7 +226,7 @@ class VisualSearch:
         return out["embedding"].float().cpu(), out["logits"][0].float().softmax(0).cpu()
 
     def _known(self, embedding: torch.Tensor) -> float:
-        """Return the p-value by the nearest of all images, whichever are searched."""
+        """Return the p-value by the nearest image of the whole gallery, even if only some images are searched."""
         return p_value(float(self.gallery.search(embedding, 1)[0]), self.gallery.calibration)
 
     def _match(self, rank: int, similarity: float, place: int) -> Match:

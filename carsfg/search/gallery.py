@@ -31,7 +31,7 @@ class Gallery:
         metric: how embeddings are compared.
         record: the run that made the network, with the precision that the images were embedded in.
         fingerprint: of the network, see `carsfg.tasks.fingerprint`; empty if unknown.
-        origin: float32 (D,), subtracted from all embeddings; see `find_origin`. None: nothing is.
+        origin: float32 (D,), subtracted from all embeddings; see `find_origin`. None: nothing is subtracted.
         calibration: ascending scores of cars of known classes with their nearest image; see
             `carsfg.search.calibration`.
         thumbnails: of the N images.
@@ -203,7 +203,7 @@ class Gallery:
             verify: read all files first, and compare their checksums.
 
         Raises:
-            InputError: there is none, it is damaged, or another version of carsfg wrote it.
+            InputError: the folder holds no gallery, it is damaged, or another version of carsfg wrote it.
         """
         from carsfg.search.storage import read_gallery
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from carsfg.errors import InputError
 from carsfg.files import checksum
+from carsfg.retrieval.faiss_index import METRICS
 from carsfg.run_record import RunRecord
 
 FORMAT = 3
 MANIFEST = "gallery.json"
-METRICS = ("cosine", "euclidean")
 MAX_IMAGE_SIDE = 4096  # of the images that a network takes, in pixels
 
 
@@ -105,7 +105,7 @@ class Manifest:
             folder: directory that holds `gallery.json`.
             name: file name inside the directory.
             kind: its NumPy dtype.
-            count: its length; None if any will do.
+            count: its length; None for any length.
             mmap: leave it on disk, where pages are copied if they are written to.
 
         Raises:

@@ -97,7 +97,7 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
         verify: compare the checksums of all files first.
 
     Raises:
-        InputError: there is none, it is damaged, or another version of carsfg wrote it.
+        InputError: the folder holds no gallery, it is damaged, or another version of carsfg wrote it.
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)

@@ -1,4 +1,4 @@
-"""Small pictures of a gallery's images, to show matches where the images themselves are not at hand."""
+"""Small pictures of a gallery's images, to show matches where the images themselves are not available."""
 
 import io
 from collections.abc import Iterable

@@ -115,6 +115,8 @@ _WHEELS = (
     Wheel(6, 0.6, 0.5), Wheel(2, 0.45, 0.3), Wheel(8, 0.5, 0.5), Wheel(0, 0.0, 0.8), Wheel(10, 0.35, 0.3),
     Wheel(3, 0.7, 0.2), Wheel(5, 0.75, 0.4), Wheel(7, 0.3, 0.2), Wheel(4, 0.7, 0.5),
 )  # fmt: skip
+SPEC_FILE = "drawn_cars.json"
+"""Name of the file that marks a folder of drawn cars: version and spec as JSON."""
 MODEL_COUNT = len(BODIES) * len(_MAKES)
 """Number of models in the catalogue, 196."""
 

@@ -3,7 +3,6 @@
 import io
 import json
 import shutil
-import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,14 +12,12 @@ import numpy as np
 from scipy.io import savemat
 
 from carsfg.errors import InputError
+from carsfg.files import replacing
 from carsfg.progress import track
-from carsfg.synthetic.catalogue import MODEL_COUNT, car_model
+from carsfg.synthetic.catalogue import MODEL_COUNT, SPEC_FILE, car_model
 from carsfg.synthetic.scene import Box, draw_scene
 
 _VERSION = 2  # increase when the same spec produces different images
-SPEC_FILE = "drawn_cars.json"
-"""Name of the file that marks a folder of drawn cars: version and spec as JSON."""
-
 _SPLITS = ("train", "test")
 
 
@@ -70,24 +67,15 @@ def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = 
         InputError: the folder exists with different content, or it cannot be written.
     """
     target = Path(root) / "stanford_cars"
-    if target.exists():
-        return _check_existing(target, spec)
-    temporary = target.with_name(f".stanford_cars-{uuid.uuid4().hex}")
-    try:
-        _write(temporary, spec, progress)
+    if not target.exists():
         try:
-            temporary.rename(target)
-        except OSError:
-            if not target.exists():
-                raise
-            return _check_existing(target, spec)  # another process finished first
-    except OSError as error:
-        raise InputError(
-            f"cannot write '{target}' ({error.strerror}); free some disk space or choose another root"
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+            with replacing(target, keep_folder=True) as beside:
+                _write(beside, spec, progress)
+        except OSError as error:
+            raise InputError(
+                f"cannot write '{target}' ({error.strerror}); free some disk space or choose another root"
+            ) from error
+    return _check_existing(target, spec)  # also one that another process has drawn meanwhile
 
 
 def _spec_content(spec: DrawnCars) -> dict[str, int]:

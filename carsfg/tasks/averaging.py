@@ -10,7 +10,7 @@ from carsfg.tasks.constants import Constants
 
 
 def attached_trainer(module: LightningModule) -> Trainer | None:
-    """Return the trainer that runs a module; None if there is none, where `module.trainer` raises.
+    """Return the trainer that runs a module; None without a trainer, when `module.trainer` raises.
 
     Args:
         module: any LightningModule.
@@ -25,7 +25,7 @@ class AveragingHooks(LightningModule):
     """Keeps constant tensors as they are in averaged weights: validated, saved, and left after training.
 
     The hooks belong to the module and not to a callback, since Lightning calls a module after all callbacks: the
-    averages are in place by then. `on_validation_start` is the last hook before they are.
+    averages are in place by then. `on_validation_start` is the last hook before that.
     """
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carsfg.class_paths import class_path
 from carsfg.errors import InputError, TrainingError
 from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
@@ -99,10 +100,9 @@ class CarsTask(AveragingHooks, CarsNetwork):
 
         That is `class_path`, with the module, and all arguments except for class names, weights and `compile`.
         """
-        cls = type(self)
         arguments = {key: value for key, value in self.hparams.items() if key not in NOT_DESCRIBED}
         plain: dict[str, Any] = json.loads(json.dumps(arguments, default=str))
-        return {"class_path": f"{cls.__module__}.{cls.__qualname__}", **plain}
+        return {"class_path": class_path(type(self)), **plain}
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return the loss (scalar, cross-entropy by default), the logits (B, C), and parts of the loss by name.

@@ -49,7 +49,7 @@ def read_record(path: str | Path) -> RunRecord:
     Raises:
         InputError: the file cannot be read, or its record is damaged.
     """
-    return RunRecord.from_dict(read_checkpoint(path)["carsfg"].get("record", {}), path)
+    return _record(read_checkpoint(path), path)
 
 
 def import_task(name: str) -> "type[CarsTask]":
@@ -96,7 +96,25 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
     Raises:
         InputError: the file is missing, damaged, hostile, or no carsfg checkpoint.
     """
+    return _task(read_checkpoint(path), path, device)
+
+
+def load_with_record(path: str | Path, device: str | torch.device = "cpu") -> "tuple[CarsTask, RunRecord]":
+    """Load the task in a checkpoint, and what made it; the file is read once.
+
+    Args:
+        path: a checkpoint written by `carsfg fit`.
+        device: where to put the task.
+
+    Raises:
+        InputError: as `load` and `read_record` raise it.
+    """
     checkpoint = read_checkpoint(path)
+    return _task(checkpoint, path, device), _record(checkpoint, path)
+
+
+def _task(checkpoint: dict[str, Any], path: str | Path, device: str | torch.device) -> "CarsTask":
+    """Build the task in a checkpoint that was read."""
     cls = task_class(checkpoint)
     try:
         with skip_weights():
@@ -105,6 +123,10 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
     except (TypeError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version of carsfg: {' '.join(str(error).split())[:200]}") from error
     return task.to(memory_format=torch.channels_last).to(device).eval()  # laid out as in training
+
+
+def _record(checkpoint: dict[str, Any], path: str | Path) -> RunRecord:
+    return RunRecord.from_dict(checkpoint["carsfg"].get("record", {}), path)
 
 
 def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
@@ -132,7 +154,7 @@ def task_name(task: "CarsTask") -> dict[str, str]:
 
 
 def init_from(task: "CarsTask", path: str | None) -> None:
-    """Copy the backbone of a checkpoint into a task, its projection where that fits, and then its head too.
+    """Copy the backbone of a checkpoint into a task, and its projection and head if they fit.
 
     The head is taken where both know the same classes. A pooling that the checkpoint has not stays as it is. What was
     not found there is listed in the task's `still_random`.
@@ -174,7 +196,7 @@ def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
 
     Args:
         known: the network's, in label order.
-        given: the data's, likewise.
+        given: the data's, in label order.
 
     Raises:
         InputError: they differ.

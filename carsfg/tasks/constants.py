@@ -52,7 +52,7 @@ class Constants:
         """Write the constants over all tensors of a network, including those that no checkpoint holds.
 
         Args:
-            network: module whose tensors are looked at, the same in all calls.
+            network: module whose constant tensors are kept, the same in all calls.
         """
         self.put_back(_tensors(network))
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import uuid
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 import carsfg
 from carsfg.errors import InputError
+from carsfg.files import replacing
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
 
@@ -54,26 +54,23 @@ def export_onnx(task: CarsTask, path: str | Path) -> float:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
         raise InputError(f"exporting needs {error.name}: pip install 'carsfg[export]'") from None
-    path = Path(path)
-    beside = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        _write(task, beside)
-        model = onnx.load(beside)
-        onnx.helper.set_model_props(model, _facts(task))
-        onnx.save(model, beside)
-        difference = _compare(task, onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"]))
-        if not difference <= MAX_DIFFERENCE:
-            raise InputError(
-                f"the ONNX graph differs from the checkpoint by {difference:.1e}, more than {MAX_DIFFERENCE}: not kept"
-            )
-        beside.replace(path)
+        with replacing(path) as beside:
+            _write(task, beside)
+            model = onnx.load(beside)
+            onnx.helper.set_model_props(model, _facts(task))
+            onnx.save(model, beside)
+            difference = _compare(task, onnxruntime.InferenceSession(beside, providers=["CPUExecutionProvider"]))
+            if not difference <= MAX_DIFFERENCE:
+                raise InputError(
+                    f"the ONNX graph differs from the checkpoint by {difference:.1e}, more than {MAX_DIFFERENCE}: "
+                    "not kept"
+                )
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from error
     except torch.onnx.OnnxExporterError as error:
         said = str(error.__cause__ or error).partition("\n")[0]
         raise InputError(f"torch cannot export {task.hparams.get('backbone', 'this network')} ({said})") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return difference
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+from lightning import LightningDataModule
 
 from carsfg.callbacks import ConfusionMatrix, EpochSummary, NeighbourPanels, ScalarLayout
 from carsfg.callbacks.reuse_frozen_backbone import ReuseFrozenBackbone, features_key
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
-from tests.conftest import MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
 Fit = Callable[..., tuple[CarClassifier, dict[str, float], list[int]]]
 
@@ -152,3 +153,21 @@ def test_the_precision_is_part_of_the_key(make_task: MakeTask, make_cars: MakeCa
 )
 def test_callbacks_that_change_neither_weights_nor_metrics_describe_nothing(callback: Any) -> None:
     assert callback().describe() is None
+
+
+def test_data_of_a_user_s_own_is_loaded_as_it_is(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    class Mine(LightningDataModule):
+        class_names = NAMES
+
+        def train_dataloader(self) -> Any:
+            return cars.train_dataloader()
+
+    cars = make_cars()
+    cars.prepare_data()
+    cars.setup("fit")
+    task = make_task(freeze=True)
+    calls = count(task)
+    make_trainer(callbacks=[ReuseFrozenBackbone()]).fit(task, datamodule=Mine())
+    assert sum(calls) == 36

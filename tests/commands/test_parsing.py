@@ -1,8 +1,11 @@
 """Messages of jsonargparse in one line, as it writes them for values inside others."""
 
+from typing import Any
+
 import pytest
 
-from carsfg.commands.parsing import one_line, suggestion
+from carsfg.commands.parsing import argument_names, one_line, suggestion
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 
 NESTED = """Parser key "data":
   Does not validate against any of the Union subtypes
@@ -46,3 +49,15 @@ def test_one_line(message: str, expected: str) -> None:
 def test_suggestions() -> None:
     assert suggestion("--data.rot", ["--data.root", "--knn"]) == " (did you mean '--data.root'?)"
     assert suggestion("quite else", ["--data.root"]) == ""
+
+
+def test_arguments_passed_on_to_a_base_class_count() -> None:
+    """Else `evaluate` would not take box crop and protocol from the run of a DataModule that adds one setting."""
+
+    class Mine(StanfordCarsDataModule):
+        def __init__(self, margin: float = 0.1, **kwargs: Any) -> None:
+            super().__init__(margin=margin, **kwargs)
+
+    names = argument_names(Mine)
+    assert {"margin", "crop", "root", "drawn", "protocol", "image_size", "batch_size"} <= set(names)
+    assert "kwargs" not in names

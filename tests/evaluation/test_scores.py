@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from carsfg.evaluation.bootstrap import intervals, joint_intervals
-from carsfg.evaluation.scores import ALL, RANKED, WITHOUT_DUPLICATES, Images, Row, evaluate_closed, evaluate_zero_shot
+from carsfg.evaluation.glossary import RANKED
+from carsfg.evaluation.scores import ALL, WITHOUT_DUPLICATES, Images, Row, evaluate_closed, evaluate_zero_shot
 from carsfg.retrieval.ranking import EmbeddedImages, search
 
 

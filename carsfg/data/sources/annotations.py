@@ -58,7 +58,7 @@ def find_images(folder: Path, split: Split) -> Path:
         split: `train` or `test`.
 
     Raises:
-        InputError: there is no such folder, or it cannot be read.
+        InputError: the folder is missing or cannot be read.
     """
     images = folder / f"cars_{split}"
     if not _exists(images):
@@ -123,7 +123,7 @@ def read_annotations(path: Path) -> tuple[list[str], Tensor, Tensor]:
 def read_mat(path: Path, key: str) -> Any:
     """Read one variable of a `.mat` file as a one-dimensional array, which must not be changed.
 
-    A file that has not changed since is read only once: one `fit` asks for the class names many times.
+    An unchanged file is parsed only once, since one `fit` asks for the class names many times.
 
     Args:
         path: `.mat` file to parse.

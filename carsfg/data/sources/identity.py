@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from carsfg.data.sources.annotations import find_folder
 from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
+from carsfg.synthetic.catalogue import SPEC_FILE
 
 # `annotation_digest` of the published annotation files: 196 class names, 8,144 and 8,041 labels
 STANFORD_CARS_DIGEST = "98fdaf0d377882f658c7c4f87e445cc5"
-DRAWN_CARS_MARKER = "drawn_cars.json"  # written by carsfg.synthetic.dataset beside the images
 
 
 def identify(
@@ -27,19 +27,19 @@ def identify(
         root: the folder that holds `stanford_cars/`, or `stanford_cars/` itself.
         class_names: names of all classes, in label order.
         train_labels: (N,), 0-based labels of `cars_train`, in the order of the annotations.
-        test_labels: (M,), 0-based labels of `cars_test`, likewise.
+        test_labels: (M,), 0-based labels of `cars_test`, in the order of the annotations.
 
     Returns:
         `Stanford Cars` if class names and labels are the published ones, `drawn cars` if carsfg drew the images, else
         the name of the folder. A folder with one of these two names is called `my Stanford Cars`, `my drawn cars`.
 
     Raises:
-        InputError: there is no data set in the folder.
+        InputError: the folder holds no data set.
     """
     if annotation_digest(class_names, train_labels, test_labels) == STANFORD_CARS_DIGEST:
         return STANFORD_CARS
     folder = find_folder(root).resolve()
-    if (folder / DRAWN_CARS_MARKER).is_file():
+    if (folder / SPEC_FILE).is_file():
         return DRAWN_CARS
     name = folder.parent.name if folder.name == "stanford_cars" else folder.name
     return f"my {name}" if name in (STANFORD_CARS, DRAWN_CARS) else name or "my data"

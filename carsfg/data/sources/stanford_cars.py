@@ -61,7 +61,7 @@ class StanfordCars(Dataset[dict[str, Any]]):
         transform: Callable[[Image.Image], Any] | None = None,
     ) -> None:
         if split not in ("train", "test"):
-            raise InputError(f"there is no split {split!r}: use 'train' or 'test'")
+            raise InputError(f"unknown split {split!r}: use 'train' or 'test'")
         if not 0 <= margin <= 10:
             raise InputError(f"margin is {margin}: use a share of the box between 0 and 10")
         self.split, self.crop, self.margin, self.transform = split, crop, margin, transform
