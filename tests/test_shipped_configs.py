@@ -7,17 +7,25 @@ import pytest
 from carsfg.cli import main
 from carsfg.configs import CONFIGS
 
-OVERLAYS = {"demo", "gpu"}
+OVERLAYS = {"demo", "gpu", "head_first"}
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in OVERLAYS)
 SMALL = ["--data.drawn.classes=4", "--data.drawn.train=4", "--data.drawn.test=2", "--data.batch_size=4"]
 SMALL += ["--data.image_size=32", "--model.image_size=32"]
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("experiment", [*EXPERIMENTS, "tl_exp3 --config head_first", "ir_exp1 --config head_first"])
 def test_a_batch(experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     data = tmp_path.parent / "drawn"  # one drawing for all configs
-    words = ["fit", "--config", experiment, "--config", "demo", f"--data.root={data}", "--trainer.fast_dev_run=1"]
+    words = [
+        "fit",
+        "--config",
+        *experiment.split(),
+        "--config",
+        "demo",
+        f"--data.root={data}",
+        "--trainer.fast_dev_run=1",
+    ]
     assert main([*words, *SMALL]) == 0
 
 

@@ -30,14 +30,12 @@ class Stage:
 class StagedUnfreezing(Callback):
     """Let modules learn in stages, each with its epochs and its learning rate; other modules never learn.
 
-    Each stage has a parameter group, which has gradients from the first step on and rate 0 until the stage begins: so
-    all processes of a DDP run reduce the same parameters throughout (parameters unfrozen after the wrap would not be
-    reduced). Modules of the backbone that do not learn are in eval mode: their BatchNorm statistics do not move, and
-    nothing is dropped.
+    Each stage has a parameter group. Until the stage begins, its rate is 0 and its parameters have no gradients, so the
+    optimizer's state of a stage (Adam's moments, momentum buffers) is empty when it begins. Modules of the backbone
+    that do not learn are in eval mode: their BatchNorm statistics do not move, and nothing is dropped.
 
-    At rate 0 an optimizer still updates its state (Adam's moments, momentum buffers), so a stage does not begin with an
-    empty state. With `trainer.gradient_clip_val` it does: gradients of later stages are removed before the norm is
-    computed, so that they do not count.
+    One process does not compute the gradients of later stages at all. Under DDP they are computed, reduced and then
+    removed, since parameters unfrozen after the wrap would not be reduced.
 
     Args:
         stages: in order; their epochs must sum to `trainer.max_epochs`.
@@ -70,11 +68,13 @@ class StagedUnfreezing(Callback):
         pl_module.optimizer_groups = [self._group(pl_module, one) for one in self.stages]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the rates and modes of the stage of the current epoch."""
+        """Set the rates, gradients and modes of the stage of the current epoch."""
         assert isinstance(pl_module, CarsTask)  # noqa: S101
         current = self._stage_of(trainer.current_epoch)
         for index, group in enumerate(trainer.optimizers[0].param_groups):
             group["lr"] = self.stages[current].lr if index <= current else 0.0
+            for parameter in group["params"]:
+                parameter.requires_grad_(index <= current or trainer.world_size > 1)
         learning = [name for one in self.stages[: current + 1] for name in one.modules]
         pl_module.frozen_modules = _outside(pl_module, learning)
         pl_module.train()
@@ -82,11 +82,10 @@ class StagedUnfreezing(Callback):
     on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start that epoch again
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Remove the gradients of later stages if gradients are about to be clipped."""
-        if trainer.gradient_clip_val:
-            for group in optimizer.param_groups[self._stage_of(trainer.current_epoch) + 1 :]:
-                for parameter in group["params"]:
-                    parameter.grad = None
+        """Remove the gradients of later stages, before gradients are clipped."""
+        for group in optimizer.param_groups[self._stage_of(trainer.current_epoch) + 1 :]:
+            for parameter in group["params"]:
+                parameter.grad = None
 
     def _stage_of(self, epoch: int) -> int:
         for index, stage in enumerate(self.stages):

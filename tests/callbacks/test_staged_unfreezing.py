@@ -177,17 +177,37 @@ class Stop(Callback):
         trainer.should_stop = True
 
 
-@pytest.mark.parametrize(("clip", "steps"), [(None, 5), (0.1, 0)])
-def test_state_of_the_optimizer_when_a_stage_begins(
-    clip: float | None, steps: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+class CountGradients(Callback):
+    """Counts the parameters with a gradient at the last step of each epoch."""
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        if trainer.is_last_batch:
+            self.counts.append(sum(one.grad is not None for one in pl_module.parameters()))
+
+
+def test_a_stage_begins_with_an_empty_state_of_the_optimizer(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     stages = [Stage(["head"], 1, 0.1), Stage(["backbone.layer4"], 1, 0.1)]
-    trainer = make_trainer(
-        max_epochs=2, callbacks=[StagedUnfreezing(stages), Stop()], gradient_clip_val=clip, limit_val_batches=0
-    )
+    trainer = make_trainer(max_epochs=2, callbacks=[StagedUnfreezing(stages), Stop()], limit_val_batches=0)
     trainer.fit(make_task(), make_cars())
-    later = trainer.optimizers[0].param_groups[1]["params"]
-    assert {int(trainer.optimizers[0].state[one].get("step", 0)) for one in later} == {steps}
+    head, later = (group["params"] for group in trainer.optimizers[0].param_groups)
+    state = trainer.optimizers[0].state
+    assert {int(state[one]["step"]) for one in head} == {5}
+    assert [one for one in later if one in state] == []
+
+
+def test_one_process_computes_no_gradients_of_later_stages(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    counts, task = CountGradients(), make_task()
+    stages = [Stage(["head"], 1, 0.1), Stage(["backbone.layer4"], 1, 0.1)]
+    make_trainer(max_epochs=2, callbacks=[counts, StagedUnfreezing(stages)], limit_val_batches=0).fit(task, make_cars())
+    of_stage = [len(list(task.get_submodule(one).parameters())) for one in ("head", "backbone.layer4")]
+    assert counts.counts == [of_stage[0], sum(of_stage)]
 
 
 def test_the_stages_are_described() -> None:
