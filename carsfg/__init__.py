@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from carsfg.callbacks.faiss_retrieval import FaissRetrieval as FaissRetrieval
     from carsfg.cli import main as main
     from carsfg.data.datamodule import CarsDataModule as CarsDataModule
-    from carsfg.data.sources.stanford_cars import StanfordCars as StanfordCars
+    from carsfg.data.photo_datamodule import PhotoDataModule as PhotoDataModule
     from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule as StanfordCarsDataModule
+    from carsfg.data.stanford_cars_dataset import StanfordCars as StanfordCars
     from carsfg.errors import InputError as InputError
     from carsfg.run_record import RunRecord as RunRecord
     from carsfg.search.engine import VisualSearch as VisualSearch
@@ -34,7 +35,8 @@ _HOME = {
     "EmbeddingExtractor": "carsfg.tasks.embedder",
     "FaissRetrieval": "carsfg.callbacks.faiss_retrieval",
     "Gallery": "carsfg.search.gallery",
-    "StanfordCars": "carsfg.data.sources.stanford_cars",
+    "PhotoDataModule": "carsfg.data.photo_datamodule",
+    "StanfordCars": "carsfg.data.stanford_cars_dataset",
     "StanfordCarsDataModule": "carsfg.data.stanford_cars_datamodule",
     "VisualSearch": "carsfg.search.engine",
     "load": "carsfg.tasks.checkpoints",
@@ -50,6 +52,7 @@ __all__ = [
     "FaissRetrieval",
     "Gallery",
     "InputError",
+    "PhotoDataModule",
     "RunRecord",
     "StanfordCars",
     "StanfordCarsDataModule",

@@ -147,7 +147,7 @@ def _write_sheet(root: str, crop: bool, file: str | None) -> None:
     """Write a contact sheet of the training images, if a file is named."""
     if file is None:
         return
-    from carsfg.data.sources.stanford_cars import StanfordCars
+    from carsfg.data.stanford_cars_dataset import StanfordCars
     from carsfg.plots.contact_sheet import contact_sheet
 
     try:

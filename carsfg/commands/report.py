@@ -121,7 +121,7 @@ def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
         said = f"no pictures of confused classes: {DATA}/stanford_cars does not exist"
         print(f"{said} (name another folder with --data.root)")  # noqa: T201
         return {}
-    from carsfg.data.sources.stanford_cars import StanfordCars
+    from carsfg.data.stanford_cars_dataset import StanfordCars
 
     try:
         cars = StanfordCars(root or DATA, "train", crop)

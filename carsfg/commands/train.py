@@ -262,6 +262,7 @@ def main(args: list[str]) -> int:
     elif experiment is None:
         shipped = ", ".join(f"{name}.yaml" for name in shipped_configs() if name not in OVERLAYS)
         raise InputError(f"name an experiment: `carsfg {args[0]} --config NAME`, a file or one of {shipped}")
+    import_class("carsfg.PhotoDataModule")  # so that `--data=PhotoDataModule` is understood
     if not names_data(words):  # not as a default of the parser, which would leave its arguments to another class
         words.insert(1, "--data=carsfg.StanfordCarsDataModule")
     for line in dropped_callbacks(words):

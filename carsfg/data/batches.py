@@ -26,7 +26,7 @@ class CropSamples(Dataset[Batch]):
     the worker that loads the image nor on the images loaded before.
 
     Args:
-        caches: the decoded crops of `cars_train` and `cars_test`.
+        caches: the decoded crops of all pooled images, in their order.
         labels: int64 (N,), of all pooled images.
         rows: int64 (M,), pooled rows of the split; copy c of row r is `c * N + r`.
         recipe: augmentation; None for none.
@@ -65,11 +65,12 @@ class CropSamples(Dataset[Batch]):
         Args:
             indices: int64 (B,), places in the split.
         """
-        rows, first = self.pooled_rows[indices], len(self.caches[0])
-        size = self.caches[0].images.shape[1:]
-        pixels = np.empty((len(rows), *size), np.uint8)
-        for cache, chosen, start in zip(self.caches, (rows < first, rows >= first), (0, first), strict=True):
+        rows, start = self.pooled_rows[indices], 0
+        pixels = np.empty((len(rows), *self.caches[0].images.shape[1:]), np.uint8)
+        for cache in self.caches:
+            chosen = (start <= rows) & (rows < start + len(cache))
             pixels[chosen] = cache.images[rows[chosen] - start]
+            start += len(cache)
         return pixels
 
     def draws(self, epoch: int, indices: Rows) -> Draws:

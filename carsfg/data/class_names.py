@@ -98,6 +98,19 @@ def hierarchy(names: Sequence[str]) -> dict[str, tuple[list[str], Tensor]]:
     }
 
 
+def class_attributes(names: Sequence[str], labels: Tensor) -> dict[str, list[str]]:
+    """Return make, body type and year of each image, as columns by name.
+
+    Args:
+        names: names of the C classes, in label order.
+        labels: int64 (N,), 0-based.
+    """
+    return {
+        name: [values[group] for group in groups[labels].tolist()]
+        for name, (values, groups) in hierarchy(names).items()
+    }
+
+
 def _group(values: list[str]) -> tuple[list[str], Tensor]:
     groups = sorted(set(values))
     place = {group: index for index, group in enumerate(groups)}

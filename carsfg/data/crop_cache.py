@@ -8,7 +8,6 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.image_io import DECODER_VERSION
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.near_duplicates import HASH_BYTES, perceptual_hash
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import digest, replacing
 
-FORMAT_VERSION = 2  # raise it whenever the files of a cache change
+FORMAT_VERSION = 3  # raise it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
 ABANDONED_SECONDS = 24 * 3600  # age after which an unfinished build is considered abandoned
 MAX_CROP_SIDE = 2048  # pixels; 13 MB per image
@@ -30,9 +30,9 @@ HEADER = "cache.json"
 
 
 class CropCache:
-    """The decoded crops of one split, resized to squares; `open` builds the cache if needed.
+    """The decoded crops of a data set, resized to squares; `open` builds the cache if needed.
 
-    A cache is the folder `CACHES/SPLIT-SIZE-KEY/`. Its key is a hash of everything that the crops depend on: the
+    A cache is the folder `CACHES/NAME-SIZE-KEY/`. Its key is a hash of everything that the crops depend on: the
     versions of this format and of the decoder, size, boxes, margin, and name, size and modification time of every
     image file. If one of these changes, another cache is built.
 
@@ -51,6 +51,7 @@ class CropCache:
         path: directory that holds the decoded images and their header.
         images: uint8 (N, size, size, 3), RGB, read-only, memory-mapped.
         digests: N hexadecimal digests of the bytes of the image files.
+        hashes: uint8 (N, 32), perceptual hashes of the crops, by which near duplicates are found.
 
     Raises:
         InputError: the cache is damaged.
@@ -61,9 +62,10 @@ class CropCache:
         try:
             self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r")
             self.digests = (path / "digests.txt").read_text().split()
+            self.hashes: npt.NDArray[np.uint8] = np.load(path / "hashes.npy")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder") from error
-        if len(self.images) != len(self.digests):
+        if not len(self.images) == len(self.digests) == len(self.hashes):
             raise InputError(f"the crop cache {path} is damaged (lengths differ): delete that folder")
 
     def __len__(self) -> int:
@@ -74,11 +76,11 @@ class CropCache:
         return CropCache, (self.path,)
 
     @classmethod
-    def open(cls, dataset: StanfordCars, size: int, folder: str | Path, progress: bool = True) -> "CropCache":
+    def open(cls, dataset: CroppedImages, size: int, folder: str | Path, progress: bool = True) -> "CropCache":
         """Open the cache of a data set; build it first if it is missing or out of date.
 
         Args:
-            dataset: the split to decode; its transform is not used.
+            dataset: the images to decode; its transform is not used.
             size: side of the squares in pixels; a crop that has this size already is not resized.
             folder: folder of all caches; created if needed.
             progress: show a progress bar if the build takes a while.
@@ -88,7 +90,7 @@ class CropCache:
         """
         if not 1 <= size <= MAX_CROP_SIDE:
             raise InputError(f"image size {size} is out of range: use 1 to {MAX_CROP_SIDE} pixels")
-        path = Path(folder) / f"{dataset.split}-{size}-{cache_key(dataset, size)}"
+        path = Path(folder) / f"{dataset.name}-{size}-{cache_key(dataset, size)}"
         if not _is_current(path, dataset):
             try:
                 _check_room(dataset, size, path.parent)
@@ -101,11 +103,11 @@ class CropCache:
         return cls(path)
 
 
-def cache_key(dataset: StanfordCars, size: int) -> str:
+def cache_key(dataset: CroppedImages, size: int) -> str:
     """Hash everything that the crops of a data set depend on, to 16 hexadecimal digits.
 
     Args:
-        dataset: the split, with its crop and margin.
+        dataset: the images, with crop and margin.
         size: side of the squares in pixels.
 
     Raises:
@@ -114,10 +116,10 @@ def cache_key(dataset: StanfordCars, size: int) -> str:
     made_of = hashlib.blake2b(digest_size=8)
     head = [FORMAT_VERSION, DECODER_VERSION, size, int(RESAMPLING), dataset.crop, dataset.margin]
     made_of.update(json.dumps(head).encode())
-    if dataset.crop:
+    if dataset.crop and dataset.boxes is not None:
         made_of.update(dataset.boxes.numpy().tobytes())
-    for path, status in zip(dataset.paths, _status(dataset), strict=True):
-        name = path.relative_to(dataset.folder).as_posix()
+    for index, status in enumerate(_status(dataset)):
+        name = dataset.source.name(index)
         made_of.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return made_of.hexdigest()
 
@@ -132,19 +134,7 @@ def resize_square(image: Image.Image, size: int) -> Image.Image:
     return image if image.size == (size, size) else image.resize((size, size), RESAMPLING)
 
 
-def duplicates(digests: Sequence[str]) -> list[list[int]]:
-    """Group the indices of byte-identical files, in the order of each group's first; groups of one are left out.
-
-    Args:
-        digests: digest of each file's bytes.
-    """
-    groups: dict[str, list[int]] = {}
-    for index, one in enumerate(digests):
-        groups.setdefault(one, []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def _status(dataset: StanfordCars) -> list[os.stat_result]:
+def _status(dataset: CroppedImages) -> list[os.stat_result]:
     status = []
     for path in dataset.paths:
         try:
@@ -154,14 +144,14 @@ def _status(dataset: StanfordCars) -> list[os.stat_result]:
     return status
 
 
-def _header(dataset: StanfordCars) -> dict[str, Any]:
+def _header(dataset: CroppedImages) -> dict[str, Any]:
     made_of = hashlib.blake2b(digest_size=8)
     for status in _status(dataset):
         made_of.update(f"{status.st_ctime_ns}\n".encode())
     return {"format": FORMAT_VERSION, "decoder": DECODER_VERSION, "change_times": made_of.hexdigest()}
 
 
-def _is_current(path: Path, dataset: StanfordCars) -> bool:
+def _is_current(path: Path, dataset: CroppedImages) -> bool:
     """Whether a cache exists and holds the crops of the files as they are now."""
     try:
         found = json.loads((path / HEADER).read_text())
@@ -173,7 +163,7 @@ def _is_current(path: Path, dataset: StanfordCars) -> bool:
         return True
     if not isinstance(found, dict) or {**found, "change_times": now["change_times"]} != now:
         return False  # another format
-    read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), f"comparing {dataset.split} images")
+    read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), f"comparing {dataset.name} images")
     same = len(digests) == len(dataset) and all(one == other for one, other in zip(read, digests, strict=True))
     if same:
         with (
@@ -184,19 +174,19 @@ def _is_current(path: Path, dataset: StanfordCars) -> bool:
     return same
 
 
-def _room(dataset: StanfordCars, size: int) -> str:
+def _room(dataset: CroppedImages, size: int) -> str:
     needed = len(dataset) * size * size * 3 / 2**20
     return f"{needed / 2**10:.1f} GB" if needed > 1000 else f"{max(1, round(needed))} MB"
 
 
-def _check_room(dataset: StanfordCars, size: int, folder: Path) -> None:
+def _check_room(dataset: CroppedImages, size: int, folder: Path) -> None:
     """Raise OSError if the disk is too full, before anything is decoded."""
     folder.mkdir(parents=True, exist_ok=True)
     if shutil.disk_usage(folder).free < len(dataset) * size * size * 3:
         raise OSError("not enough free space on the disk")
 
 
-def _build(dataset: StanfordCars, size: int, path: Path, progress: bool) -> None:
+def _build(dataset: CroppedImages, size: int, path: Path, progress: bool) -> None:
     """Write a cache beside `path` and rename it; no part of it is left if it fails."""
     _remove_abandoned(path.parent)
     unfinished = path.with_name(f".building-{uuid.uuid4().hex}")
@@ -224,24 +214,27 @@ def _rename(unfinished: Path, path: Path) -> None:
             raise
 
 
-def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> None:
-    """Decode all images into `folder/images.npy` and `folder/digests.txt`."""
+def _write(dataset: CroppedImages, size: int, folder: Path, progress: bool) -> None:
+    """Decode all images into `folder/images.npy`, `folder/digests.txt` and `folder/hashes.npy`."""
 
-    def crop(index: int) -> tuple[bytes, str]:
+    def crop(index: int) -> tuple[bytes, str, npt.NDArray[np.uint8]]:
         data = dataset.read(index)
         image = resize_square(dataset.decode(index, data), size)
-        return image.tobytes(), digest(data)
+        return image.tobytes(), digest(data), perceptual_hash(image)
 
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), size, size, 3)}
-    digests = []
+    digests, hashes = [], np.empty((len(dataset), HASH_BYTES), np.uint8)
     # ordinary writes: on a full disk they raise, whereas writing through a memory map kills the process
     with (folder / "images.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels, one in in_threads(crop, len(dataset), f"decoding {dataset.split} crops", progress):
+        crops = in_threads(crop, len(dataset), f"decoding {dataset.name} crops", progress)
+        for index, (pixels, one, bits) in enumerate(crops):
             file.write(pixels)
             digests.append(one)
+            hashes[index] = bits
         file.flush()
         os.fsync(file.fileno())  # otherwise the rename may survive a power cut, and the pixels may not
+    np.save(folder / "hashes.npy", hashes)
     (folder / "digests.txt").write_text("\n".join(digests) + "\n")
 
 
@@ -254,9 +247,9 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _name_others(path: Path) -> None:
-    """Print the names of other caches of the same split, since they take up space and are never removed."""
-    split = path.name.partition("-")[0]
-    others = sorted(other.name for other in path.parent.glob(f"{split}-*-*") if other != path and other.is_dir())
+    """Print the names of other caches of the same images, since they take up space and are never removed."""
+    name = path.name.partition("-")[0]
+    others = sorted(other.name for other in path.parent.glob(f"{name}-*-*") if other != path and other.is_dir())
     if others:
         text = f"carsfg: {path.parent} also holds crops of other settings or older versions: {', '.join(others)}"
         print(f"{text}; delete those that you do not need", file=sys.stderr)  # noqa: T201

@@ -12,10 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from carsfg.data.crop_cache import resize_square
+from carsfg.data.cropped_images import to_tensor
 from carsfg.data.image_io import read_image
 from carsfg.data.image_listing import SUFFIXES, list_images
 from carsfg.data.sources.annotations import Split, annotation_file, find_folder
-from carsfg.data.sources.stanford_cars import StanfordCars, to_tensor
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 

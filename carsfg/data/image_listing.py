@@ -13,6 +13,8 @@ SUFFIXES += (".avif",) if READS_AVIF else ()
 # folders that file servers and operating systems add; the thumbnails in them would be classes of their own
 SYSTEM_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 
+CACHE_FOLDER = ".carsfg-cache"  # decoded images, which carsfg itself puts beside photos
+
 
 @dataclass
 class Listing:
@@ -81,6 +83,8 @@ def _walk(folder: Path, found: Listing, above: tuple[tuple[int, int], ...]) -> N
         return
     for entry in inside:
         path = folder / entry.name
+        if entry.name == CACHE_FOLDER:
+            continue
         if kind := _kind_left_out(entry):
             found.skipped[kind] += 1
         elif entry.is_dir():

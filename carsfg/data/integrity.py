@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from carsfg.data.crop_cache import duplicates
 from carsfg.data.image_io import DECODE_ERRORS
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.splits import repeated
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import digest
@@ -146,6 +146,5 @@ def identical_pairs(digests: Sequence[str]) -> Iterator[tuple[int, int]]:
     Args:
         digests: digest of each file's bytes.
     """
-    for group in duplicates(digests):
-        if digests[group[0]]:
-            yield from combinations(group, 2)
+    for group in repeated(digests):
+        yield from combinations(group, 2)

@@ -4,12 +4,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.sources.annotations import find_folder, read_class_names
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.sources.identity import identify
+from carsfg.data.sources.source import ImageSource, pool
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.synthetic.catalogue import car_model
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
@@ -38,17 +38,18 @@ class StanfordCarsDataModule(CarsDataModule):
     ) -> None:
         super().__init__(Path(root) if drawn is None else Path(root) / "drawn_cars" / _folder_name(drawn), **kwargs)
         self.drawn, self.crop, self.margin = drawn, crop, margin
-        self._names: list[str] | None = None
 
     @property
-    def all_class_names(self) -> list[str]:
-        """Names of all classes in label order, including those that a zero-shot protocol only tests."""
-        if self._names is None:
-            if self.drawn is not None:  # known without drawing, which only the first process does
-                self._names = [car_model(label).name for label in range(self.drawn.classes)]
-            else:
-                self._names = read_class_names(find_folder(self.root))
-        return self._names
+    def data_name(self) -> str:
+        """`Stanford Cars`, `drawn cars`, or the name of the folder; see `identify`."""
+        labels = [self.labels[self.parts == part] for part in ("train", "test")]
+        return identify(self.root, self.all_class_names, *labels)
+
+    def read_class_names(self) -> list[str]:
+        """Read the names of all classes in label order; those of drawn cars are known without drawing."""
+        if self.drawn is not None:  # only the first process draws
+            return [car_model(label).name for label in range(self.drawn.classes)]
+        return read_class_names(find_folder(self.root))
 
     def prepare_data(self) -> None:
         """Draw cars if asked to, and decode all images once."""
@@ -56,12 +57,11 @@ class StanfordCarsDataModule(CarsDataModule):
             draw_cars(self.root, self.drawn)
         super().prepare_data()
 
-    def open_caches(self) -> tuple[list[Path], torch.Tensor, list[CropCache]]:
-        """Open the train and test folders; see `CarsDataModule.open_caches`."""
+    def open_images(self) -> tuple[ImageSource, list[CropCache]]:
+        """Open the train and test folders; see `CarsDataModule.open_images`."""
         datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
         caches = [CropCache.open(dataset, self.stored_size, self.cache_dir) for dataset in datasets]
-        paths = [path for dataset in datasets for path in dataset.paths]
-        return paths, torch.cat([dataset.labels for dataset in datasets]), caches
+        return pool([dataset.source for dataset in datasets]), caches
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data of a run, as plain values; see `CarsDataModule.describe`."""

@@ -1,16 +1,16 @@
 """A checkpoint beside the data it is scored on: whether they fit, and the embeddings of all images."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningDataModule
 
-from carsfg.data.crop_cache import duplicates
 from carsfg.data.datamodule import CarsDataModule
-from carsfg.data.splits import holdout
+from carsfg.data.sources.source import same_classes
+from carsfg.data.splits import holdout, repeated
 from carsfg.errors import InputError
 from carsfg.evaluation.embed import embed
 from carsfg.evaluation.loaders import labelled_batches, testing_loader, training_loader
@@ -48,6 +48,8 @@ class Subject:
                 checkpoint that had learned the classes it is tested with.
         """
         names = getattr(data, "class_names", None)
+        if isinstance(data, CarsDataModule) and same_classes(data.class_names, task.class_names):
+            names = data.use_class_names(task.class_names)
         if names is not None:
             check_classes(task.class_names, names)
         if getattr(data, "protocol", None) == "zero_shot":
@@ -85,18 +87,17 @@ class Subject:
         if not isinstance(self.data, CarsDataModule):
             return self._loaded_images(bfloat16, track)
         data = self.data
-        digests = [digest for cache in data.caches for digest in cache.digests]
-        first = len(data.caches[0])
-        duplicate, held = torch.zeros(2, len(digests), dtype=torch.bool)
-        duplicate[[row for group in duplicates(digests) for row in group]] = True
-        held[:first] = torch.from_numpy(holdout(data.labels[:first], digests[:first], data.split_seed))
+        duplicate = torch.zeros(len(data.labels), dtype=torch.bool)
+        duplicate[[row for group in repeated(data.digests) for row in group]] = True
+        held = torch.from_numpy(data.held_out)
         if data.protocol == "zero_shot":
             rows, loader = data.splits.test, track(data.test_dataloader()[0])
             self.duplicates = {"the second half": int(duplicate[rows].sum())}
             return None, Images(*embed(self.task, loader, bfloat16), duplicate[rows], held[rows])
-        self.duplicates = {"cars_train": int(duplicate[:first].sum()), "cars_test": int(duplicate[first:].sum())}
+        train, test = (torch.from_numpy(mask) for mask in (np.isin(data.parts, ("train", "val")), data.parts == "test"))
+        self.duplicates = {"train": int(duplicate[train].sum()), "test": int(duplicate[test].sum())}
         everything = Images(*embed(self.task, track(data.every_image_dataloader()), bfloat16), duplicate, held)
-        return everything.take(slice(first)), everything.take(slice(first, None))
+        return everything.take(train), everything.take(test)
 
     def _loaded_images(self, bfloat16: bool, track: Any) -> tuple[Images | None, Images]:
         """Embed what the loaders of a user's own DataModule give; which files are duplicates is not known."""
@@ -107,16 +108,12 @@ class Subject:
                 continue
             embedded, predicted = embed(self.task, labelled_batches(track(loader), self.task.class_names), bfloat16)
             labels = embedded.labels.numpy()
-            held = torch.from_numpy(holdout(labels, _distinct(len(labels)), seed=0))
+            held = torch.from_numpy(holdout(labels, list(map(str, range(len(labels)))), np.arange(len(labels)), seed=0))
             found.append(Images(embedded, predicted, torch.zeros(len(labels), dtype=torch.bool), held))
         train, test = found
         if test is None:
             raise InputError(f"{type(self.data).__name__} has no test_dataloader, so there is nothing to score")
         return train, test
-
-
-def _distinct(count: int) -> Sequence[str]:
-    return [str(number) for number in range(count)]
 
 
 def _check_start(task: CarsTask, names: list[str], path: str | Path) -> None:

@@ -83,7 +83,7 @@ def evaluate_closed(
     All scores come a second time without duplicates, if there are any.
 
     Args:
-        train: all images of `cars_train`.
+        train: all training images, with the hold-out.
         test: all images of `cars_test`.
         metric: `cosine` or `euclidean`.
         knn: neighbours that vote.
@@ -103,7 +103,7 @@ def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
     It is chosen once, so that scores with and without duplicates differ only by the images.
 
     Args:
-        train: all images of `cars_train`.
+        train: all training images, with the hold-out.
         device: where to fit.
     """
     train = train.without_duplicates()

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 
 ROWS, COLUMNS = 8, 6
 

@@ -14,8 +14,8 @@ from carsfg.data.augmentation import RECIPES
 from carsfg.data.batches import CropSamples
 from carsfg.data.gpu_loader import ResidentLoader, upload
 from carsfg.data.sampler import EpochSampler
-from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.synthetic.dataset import DrawnCars
 from tests.benchmarks.conftest import Pair

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from carsfg.cli import main
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks.checkpoints import save_network

@@ -111,12 +111,12 @@ def test_duplicates_are_left_out_as_counted_by_hand(
     left = {split: sum(everything.count(one) == 1 for one in digests[split]) for split in digests}
     assert left == {"train": 39, "test": 19}
     found = evaluate(plain[1])
-    assert found["duplicates"] == {"cars_train": 1, "cars_test": 1}
+    assert found["duplicates"] == {"train": 1, "test": 1}
     without = {key[1:]: row for key, row in found["by"].items() if key[0] == "without duplicates"}
     assert {row["queries"] for row in without.values()} == {19}
     assert without["closed_train_gallery", "top_1"]["gallery"] == without["official", "linear_probe"]["gallery"] == 39
     assert without["closed_loo", "top_1"]["gallery"] == 18
-    assert "1 of cars_train, 1 of cars_test are left out" in " ".join(capsys.readouterr().out.split())
+    assert "1 of train, 1 of test are left out" in " ".join(capsys.readouterr().out.split())
 
 
 def test_images_without_duplicates_are_scored_as_if_they_were_not_there(

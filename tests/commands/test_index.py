@@ -15,7 +15,7 @@ from PIL import Image
 
 from carsfg.cli import main
 from carsfg.data.image_folder import to_square
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RETRIEVAL, RunRecord
 from carsfg.search.engine import VisualSearch

@@ -9,7 +9,7 @@ import pytest
 from carsfg.data.augmentation import Recipe
 from carsfg.data.batches import CropSamples, split_keys
 from carsfg.data.crop_cache import CropCache
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 
 ROWS = np.array([2, 0, 1])
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from carsfg.data import crop_cache
-from carsfg.data.crop_cache import ABANDONED_SECONDS, CropCache, duplicates
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.crop_cache import ABANDONED_SECONDS, CropCache
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import Photo, encode, gradient, write_cars
 
@@ -266,9 +266,4 @@ def test_digests_tell_duplicates(tmp_path: Path, cache: Path) -> None:
     write_cars(tmp_path, photos)
     crops = CropCache.open(StanfordCars(tmp_path, "train"), 4, cache)
     assert [len(digest) for digest in crops.digests] == [32] * 4
-    assert duplicates(crops.digests) == [[0, 1, 3]]
-
-
-def test_duplicates() -> None:
-    assert duplicates(["b", "a", "b", "c", "a", "b"]) == [[0, 2, 5], [1, 4]]
-    assert duplicates([]) == []
+    assert [digest == crops.digests[0] for digest in crops.digests] == [True, True, False, True]

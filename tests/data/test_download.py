@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from carsfg.data.download import download, fetch
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import Photo, write_cars
 

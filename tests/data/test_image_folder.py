@@ -9,7 +9,7 @@ from PIL import Image
 
 from carsfg.data.image_folder import Photos, to_square
 from carsfg.data.image_listing import list_images
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import NAMES, encode, gradient
 

@@ -9,7 +9,7 @@ from PIL import Image
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.image_folder import Photos, to_square
 from carsfg.data.image_io import read_image, upright_size
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from tests.data.conftest import Photo, write_cars
 from tests.data.test_image_io import encoded, two_halves
 

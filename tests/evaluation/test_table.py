@@ -24,7 +24,7 @@ FACTS: dict[str, Any] = {
     "probe_strength": 0.01,
     "device": "CPU (x86_64, 2 threads)",
     "precision": "bf16",
-    "duplicates": {"cars_train": 35, "cars_test": 41},
+    "duplicates": {"train": 35, "test": 41},
 }
 
 
@@ -72,7 +72,7 @@ def test_figures_and_definitions(
         "MAP@R (1/R) sum of precision@i",
         "L2 0.01, chosen on a hold-out",
         "by cosine similarity, ties by gallery index; the query itself is excluded by its index",
-        "without duplicates 35 of cars_train, 41 of cars_test are left out: another file has the same bytes",
+        "without duplicates 35 of train, 41 of test are left out: another file has the same bytes",
         "no relevant image queries left out: 4 in closed_loo, all images; 2 in closed_loo, without duplicates",
         "trained weights DEFAULT, chosen on last epoch, seed 3, 10 epochs, 32-true",
         "scored 224 pixels, bf16, CPU (x86_64, 2 threads)",
@@ -85,7 +85,7 @@ def test_figures_and_definitions(
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"duplicates": {"cars_train": 0, "cars_test": 0}}, "no two image files are byte-identical"),
+        ({"duplicates": {"train": 0, "test": 0}}, "no two image files are byte-identical"),
         ({"protocol": "seed_leaky"}, "its validation metrics are of copies of training images"),
         ({"trained": {}}, "trained no run record"),
         ({"trained": {"seed": 3}}, "trained weights unknown, chosen on unknown, seed 3, unknown epochs, unknown"),

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks import onnx_export

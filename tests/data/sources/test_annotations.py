@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from carsfg.data.sources.annotations import check_present, find_folder, read_class_names, read_mat
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import NAMES, Photo, write_cars
 
@@ -93,7 +93,7 @@ def test_a_split_as_image_source(tmp_path: Path) -> None:
     assert source.class_names == list(NAMES)
     assert source.boxes is not None
     assert source.boxes.tolist() == [[2, 1, 6, 5]] * 2
-    assert source.split == ["train", "train"]
+    assert source.parts == ["train", "train"]
     assert source.groups is None
     expected = {"make": ["Acura", "Ram"], "body": ["Sedan", "Minivan"], "year": ["2012", "2012"]}
     assert source.attributes == expected

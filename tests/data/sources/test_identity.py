@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from carsfg.data.sources.identity import STANFORD_CARS_DIGEST, annotation_digest, identify
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from tests.data.conftest import Photo, write_cars
 

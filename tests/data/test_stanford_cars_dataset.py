@@ -7,7 +7,7 @@ import scipy.io
 import torch
 from PIL import Image
 
-from carsfg.data.sources.stanford_cars import StanfordCars
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import FIELDS, NAMES, Photo, encode, gradient, write_annotations, write_cars
 
