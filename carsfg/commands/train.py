@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,15 +16,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from carsfg.callbacks import (
-    ConfusionMatrix,
-    EpochSummary,
-    GalleryWriter,
-    NeighbourPanels,
-    RecordRun,
-    ReuseFrozenBackbone,
-    ScalarLayout,
-)
+from carsfg.callbacks import DEFAULT_CALLBACKS, RecordRun
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
 from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line
@@ -41,13 +34,13 @@ from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import choose_precision
 from carsfg.models.backbones import skip_weights
 from carsfg.report.run_tables import print_retrieval_table, print_test_table
+from carsfg.report.summary import summary_lines
 from carsfg.run_record import RunRecord
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import TASKS, check_classes, import_task, read_checkpoint
 
 # of all test metrics, those that TensorBoard compares runs by
 COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
-ALWAYS = (ReuseFrozenBackbone, EpochSummary, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
 
 
 class CarsParser(RaisingErrors, LightningArgumentParser):
@@ -191,7 +184,7 @@ class CarsCLI(LightningCLI):
         asked = words.trainer.callbacks or []
         arguments = _arguments(asked if isinstance(asked, list) else [asked])
         record = RecordRun(self.experiment, arguments, words.data.get("init_args") or {})
-        callbacks += [record, *(one() for one in ALWAYS)]
+        callbacks += [record, *(one() for one in DEFAULT_CALLBACKS)]
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
     def _way_on(self) -> str:
@@ -225,7 +218,7 @@ class CarsCLI(LightningCLI):
     def after_test(self) -> None:
         """Print the test metrics, and log them with the hyper-parameters."""
         metrics = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("test/")}
-        recorder = self._recorder()
+        recorder, folder = self._recorder(), self.trainer.log_dir  # a collective call: all processes need it
         if not self.trainer.is_global_zero:
             return
         for logger in self.trainer.loggers:
@@ -234,6 +227,9 @@ class CarsCLI(LightningCLI):
                 logger.log_hyperparams(recorder.compared(), shown, step=self.trainer.global_step)
         print_test_table(recorder.record, self.validated | metrics)
         print_retrieval_table(recorder.record, metrics)
+        if self.trainer.loggers and folder:
+            for line in summary_lines(Path(folder)):
+                print(line)  # noqa: T201
         if self.tested:
             path = shlex.quote(str(relative(self.tested)))
             print(f"checkpoint: {path}\nsearch with it: carsfg index {path} FOLDER --output GALLERY")  # noqa: T201

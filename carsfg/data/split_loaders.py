@@ -13,6 +13,7 @@ from carsfg.data.batches import CropSamples, FeatureSamples
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.loaders import Loader, LoaderFactory
 from carsfg.data.sampler import EpochSampler
+from carsfg.data.sources.source import ImageSource
 from carsfg.data.splits import Protocol, Rows, Splits
 from carsfg.seeding import global_seed
 
@@ -21,12 +22,14 @@ class SplitLoaders(LightningDataModule):
     """Base of `CarsDataModule` that makes the loaders of its splits.
 
     Attributes:
+        source: all pooled images; known after `setup`.
         caches: the decoded squares of all pooled images, in their order; known after `setup`.
         labels: int64 (N,), 0-based, of all pooled images; known after `setup`.
         parts: (N,), the part of each pooled image: `train`, `val`, `test` or `gallery`; known after `setup`.
         features: of all pooled images (N, D), once the output of a frozen backbone is known.
     """
 
+    source: ImageSource
     caches: list[CropCache]
     labels: Rows
     parts: npt.NDArray[np.str_]
@@ -92,6 +95,14 @@ class SplitLoaders(LightningDataModule):
             rows: int64 (B,).
         """
         return CropSamples(self.caches, self.labels, rows).pixels(np.arange(len(rows)))
+
+    def image_name(self, row: int) -> str:
+        """Return the path of a pooled image below the data's root, or its whole path if it lies elsewhere.
+
+        Args:
+            row: position among the pooled images.
+        """
+        return self.source.name(row)
 
     def gallery_rows(self, split: Literal["val", "test"]) -> Rows | None:
         """Return the gallery's rows for the queries of a split, each image once; None: the split itself.
