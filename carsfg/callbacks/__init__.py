@@ -1,5 +1,6 @@
 """Lightning callbacks, one class a file."""
 
+from carsfg.callbacks.check_monitors import CheckMonitors
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_summary import EpochSummary
 from carsfg.callbacks.gallery_writer import GalleryWriter
@@ -12,6 +13,7 @@ from carsfg.callbacks.scalar_layout import ScalarLayout
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 
 __all__ = [
+    "CheckMonitors",
     "ConfusionMatrix",
     "EpochSummary",
     "GalleryWriter",

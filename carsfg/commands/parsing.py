@@ -1,22 +1,10 @@
 """Error messages of command lines and configs, in one line each."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
-from carsfg.errors import InputError
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean ...?)`, or nothing if no known name is close.
-
-    Args:
-        word: a name that is not known.
-        known: all valid names, one of which may be suggested.
-    """
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close and close[0] != word else ""
+from carsfg.errors import InputError, suggestion
 
 
 class RaisingErrors:

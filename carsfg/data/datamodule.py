@@ -21,6 +21,7 @@ from carsfg.data.settings import Retrieval, check_at_least, check_settings, refu
 from carsfg.data.sources.identity import identify
 from carsfg.data.splits import Protocol, Rows, Splits, Validation, check_splits, split
 from carsfg.errors import InputError
+from carsfg.hardware import check_processes
 from carsfg.seeding import global_seed
 
 Loader = DataLoader[Batch] | ResidentLoader
@@ -76,6 +77,7 @@ class CarsDataModule(LightningDataModule):
         check_settings(protocol, val, retrieval, image_size)
         check_at_least(1, {"batch_size": batch_size, "images_per_class": images_per_class})
         check_at_least(0, {"num_workers": num_workers, "split_seed": split_seed})
+        check_processes("data.num_workers", num_workers or 0)
         self.root, self.image_size = root, image_size
         self.protocol: Protocol = protocol
         self.val: Validation = val

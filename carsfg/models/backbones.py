@@ -1,7 +1,6 @@
 """Backbones: classification networks of torchvision and timm, by name, without their head."""
 
 import contextlib
-import difflib
 import pickle
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -13,7 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 from carsfg.models.cnn import CustomCNN
 from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
@@ -78,9 +77,11 @@ def build_backbone(
         if weights not in (None, "DEFAULT") and not weights_are_skipped():
             _load_into(network, read_state_dict(Path(weights)), head_keys, f"weights {weights!r} for {name}")
         return with_pooling(network, pooling) if pooling else network, width
-    if name not in torchvision.models.list_models(module=torchvision.models):
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
         raise InputError(
-            f"unknown backbone {name!r}{_close_to(name)}; torchvision's classification networks and timm:NAME will do"
+            f"unknown backbone {name!r}{suggestion(name, known)}; torchvision's classification networks and "
+            "timm:NAME will do"
         )
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
@@ -149,12 +150,6 @@ def _arguments(name: str) -> dict[str, bool]:
         # each block then starts as the identity, which trains faster from random weights (Goyal et al. 2017)
         return {"zero_init_residual": True}
     return {}
-
-
-def _close_to(name: str) -> str:
-    known = torchvision.models.list_models(module=torchvision.models)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:

@@ -153,6 +153,17 @@ class CarsTask(AveragingHooks, CarsNetwork):
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
 
+    def logged_keys(self) -> set[str]:
+        """Return the keys of the metrics that `fit` logs, which monitors are compared with before the first epoch.
+
+        A task of your own that logs more adds its keys. Without an override its monitors are not checked that early.
+        """
+        keys = {"loss", "train/loss", "train/top1"}
+        if self.scores_head:
+            names: list[str] = self.metrics["val_"].names  # type: ignore[assignment]
+            keys |= {"val_top1", *(f"val/{name}" for name in names)}
+        return keys
+
     def on_train_start(self) -> None:
         """Check the schedule of a resumed run.
 
