@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sys
-import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from carsfg.data.image_io import DECODER_VERSION
 from carsfg.data.sources.stanford_cars import StanfordCars
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
-from carsfg.files import digest, replacing
+from carsfg.files import digest, remove, remove_abandoned, replacing
 
 FORMAT_VERSION = 2  # raise it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
@@ -198,30 +196,14 @@ def _check_room(dataset: StanfordCars, size: int, folder: Path) -> None:
 
 def _build(dataset: StanfordCars, size: int, path: Path, progress: bool) -> None:
     """Write a cache beside `path` and rename it; no part of it is left if it fails."""
-    _remove_abandoned(path.parent)
-    unfinished = path.with_name(f".building-{uuid.uuid4().hex}")
-    outdated = unfinished.with_name(f"{unfinished.name}-outdated")
-    unfinished.mkdir()
-    try:
+    remove_abandoned(path.parent, ABANDONED_SECONDS)
+    remove(path)  # out of date
+    with replacing(path, keep_folder=True) as beside:  # another process that was faster has written the same
+        beside.mkdir()
         header = _header(dataset)  # before decoding: a file that changes meanwhile is compared at the next start
-        _write(dataset, size, unfinished, progress)
-        (unfinished / HEADER).write_text(json.dumps(header))
-        if not _is_current(path, dataset):  # otherwise another process was faster
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(outdated)
-            _rename(unfinished, path)
-    finally:
-        for folder in (unfinished, outdated):
-            shutil.rmtree(folder, ignore_errors=True)
+        _write(dataset, size, beside, progress)
+        (beside / HEADER).write_text(json.dumps(header))
     _name_others(path)
-
-
-def _rename(unfinished: Path, path: Path) -> None:
-    try:
-        unfinished.rename(path)
-    except OSError:
-        if not path.is_dir():  # otherwise another process was faster by a moment, and its cache is equal
-            raise
 
 
 def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> None:
@@ -240,17 +222,7 @@ def _write(dataset: StanfordCars, size: int, folder: Path, progress: bool) -> No
         for pixels, one in in_threads(crop, len(dataset), f"decoding {dataset.split} crops", progress):
             file.write(pixels)
             digests.append(one)
-        file.flush()
-        os.fsync(file.fileno())  # otherwise the rename may survive a power cut, and the pixels may not
     (folder / "digests.txt").write_text("\n".join(digests) + "\n")
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed builds left behind."""
-    for unfinished in folder.glob(".building-*"):
-        with contextlib.suppress(FileNotFoundError):  # its build has just ended
-            if time.time() - unfinished.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _name_others(path: Path) -> None:
