@@ -2,12 +2,15 @@
 
 import os
 import platform
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from carsfg.errors import InputError
 
+CONTAINER = Path("/sys/fs/cgroup")  # where Linux says what a container may use
 PROCESSES_PER_CORE, FEWEST_PROCESSES = 4, 16  # that may be asked for: more only take memory from each other
 
 
@@ -79,6 +82,27 @@ def check_processes(name: str, wanted: int) -> None:
     if wanted > max(PROCESSES_PER_CORE * cores(), FEWEST_PROCESSES):
         said = f"{name} {wanted} is too many for the cores of this machine"
         raise InputError(f"{said}: use {cores()} or fewer")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free memory of a device in bytes; None where the system does not say.
+
+    On the CPU it is what Linux calls available, at most what is left of the limit of a container.
+
+    Args:
+        device: as `find_device` returns it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return None
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(0, limit - used))
+    return free
 
 
 def device_name(device: torch.device) -> str:

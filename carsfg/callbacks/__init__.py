@@ -1,5 +1,6 @@
 """Lightning callbacks, one class a file."""
 
+from carsfg.callbacks.check_memory import CheckMemory
 from carsfg.callbacks.check_monitors import CheckMonitors
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_summary import EpochSummary
@@ -13,6 +14,7 @@ from carsfg.callbacks.scalar_layout import ScalarLayout
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 
 __all__ = [
+    "CheckMemory",
     "CheckMonitors",
     "ConfusionMatrix",
     "EpochSummary",

@@ -7,6 +7,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 
 from carsfg.callbacks import (
+    CheckMemory,
     CheckMonitors,
     ConfusionMatrix,
     EpochSummary,
@@ -29,7 +30,7 @@ def all_callbacks(config: Any, record: RecordRun, logs: bool) -> list[Callback]:
         logs: whether the run has loggers.
     """
     given = config.callbacks or []
-    callbacks: list[Callback] = [CheckMonitors(), *(given if isinstance(given, list) else [given])]
+    callbacks: list[Callback] = [CheckMonitors(), CheckMemory(), *(given if isinstance(given, list) else [given])]
     kept = [one for one in callbacks if isinstance(one, Checkpoint)]
     saving = [one for one in kept if isinstance(one, ModelCheckpoint)]
     if kept and not saving and config.enable_checkpointing is not False:

@@ -30,7 +30,7 @@ from carsfg.commands.resume import (
 )  # fmt: skip
 from carsfg.commands.run_callbacks import all_callbacks
 from carsfg.commands.run_folder import check_name, make_loggers, relative
-from carsfg.commands.trainer_mistakes import check_devices, trainer_mistakes
+from carsfg.commands.trainer_mistakes import check_devices, memory_mistake, trainer_mistakes
 from carsfg.configs import CONFIGS, OVERLAYS, dropped_callbacks, find_configs, names_data, shipped_configs
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import choose_precision
@@ -78,8 +78,9 @@ class CarsCLI(LightningCLI):
             if not hasattr(self, "trainer"):  # the parser's end after --help or --print_config
                 raise
             raise TrainingError(f"stopped before the end; {self._way_on()}") from None
-        except (MisconfigurationException, RuntimeError) as error:
-            raise (monitor_mistake(self.trainer, error) if hasattr(self, "trainer") else None) or error from None
+        except (MisconfigurationException, RuntimeError, MemoryError) as error:
+            mistake = monitor_mistake(self.trainer, error) if hasattr(self, "trainer") else None
+            raise mistake or memory_mistake(error) or error from None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes whole option names only: `--trainer.max_epoch` is an error, not an abbreviation."""

@@ -10,6 +10,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from carsfg.errors import InputError
 from carsfg.hardware import check_processes
 
+SLURM = "in a shell without srun, SLURM_JOB_NAME=interactive makes Lightning ignore the variables of SLURM"
+
 
 @contextmanager
 def trainer_mistakes() -> Iterator[None]:
@@ -20,10 +22,11 @@ def trainer_mistakes() -> Iterator[None]:
     """
     try:
         yield
-    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError) as error:
         said = " ".join(str(error).split())
         first, _, _ = said.partition(". ")
-        raise InputError(f"the Trainer cannot be built: {first[:300]}") from error
+        way = f"; {SLURM}" if "SLURM" in said or "srun" in said else ""
+        raise InputError(f"the Trainer cannot be built: {first[:300]}{way}") from error
 
 
 def check_devices(config: Any) -> None:
@@ -41,3 +44,15 @@ def check_devices(config: Any) -> None:
     wanted = str(config.devices)
     if on_cpu and wanted.isdigit():
         check_processes("trainer.devices", int(wanted))
+
+
+def memory_mistake(error: BaseException) -> InputError | None:
+    """Return the user's mistake behind an error about memory, of a GPU or of the CPU; None for other errors.
+
+    Args:
+        error: any exception.
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        where = "of the GPU" if isinstance(error, torch.OutOfMemoryError) else "of this machine"
+        return InputError(f"the memory {where} does not suffice: use a smaller data.batch_size or model.image_size")
+    return None
