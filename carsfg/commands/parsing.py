@@ -101,3 +101,15 @@ def mistake_in(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def refused_value(error: BaseException) -> InputError | None:
+    """Return what a class said of its arguments when the parser built it for a key of several types; None otherwise.
+
+    Args:
+        error: exception of the parser, whose message lists a reason for each type.
+    """
+    reason = re.search(r"^Errors:\n +- (.*?)(?=\n +- |\nGiven value|\Z)", str(error), re.DOTALL | re.MULTILINE)
+    if reason is None or not isinstance(error, ValueError):
+        return None
+    return InputError(" ".join(reason[1].split()))

@@ -19,7 +19,7 @@ from carsfg.callbacks import RecordRun
 from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
-from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line
+from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line, refused_value
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
@@ -29,7 +29,7 @@ from carsfg.commands.resume import (
     trained_steps,
 )  # fmt: skip
 from carsfg.commands.run_callbacks import all_callbacks
-from carsfg.commands.run_folder import check_name, make_loggers, relative
+from carsfg.commands.run_folder import check_loggers, check_name, make_loggers, relative
 from carsfg.commands.trainer_mistakes import check_devices, memory_mistake, trainer_mistakes
 from carsfg.configs import CONFIGS, OVERLAYS, dropped_callbacks, find_configs, names_data, shipped_configs
 from carsfg.errors import InputError, TrainingError
@@ -150,7 +150,7 @@ class CarsCLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except Exception as error:
-                raise mistake_in(error) or error from None
+                raise mistake_in(error) or refused_value(error) or error from None
         if self.subcommand != "fit" and not self.known_classes and self.model.still_random:
             raise InputError(
                 f"{self.model.still_random[0]} is not in the checkpoint that init_from names, so there is nothing to "
@@ -173,6 +173,8 @@ class CarsCLI(LightningCLI):
                 root, parent, run = self.resumed.root, self.resumed.parent, self.resumed.name
                 self.resumed.keep_metrics()
             loggers = make_loggers(config.logger, root, parent, run) or False
+            if self.resumed is None:
+                check_loggers(loggers or [])
         asked = words.trainer.callbacks or []
         arguments = _arguments(asked if isinstance(asked, list) else [asked])
         record = RecordRun(self.experiment, arguments, words.data.get("init_args") or {})

@@ -67,6 +67,8 @@ def build_backbone(
         except (TypeError, KeyError) as error:
             raise InputError(f"{CUSTOM} cannot be built of {dict(arguments or {})}: {error}") from error
         if weights is not None and not weights_are_skipped():
+            if not _is_path(weights):
+                raise InputError(f"{CUSTOM} has no weights {weights!r}: give the path of a state_dict (.pt), or null")
             _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
         return cnn, cnn.width
     if arguments:
@@ -173,8 +175,12 @@ def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
     return (f"{name}.", "AuxLogits.", "aux1.", "aux2."), head.in_features
 
 
+def _is_path(weights: str) -> bool:
+    return "/" in weights or Path(weights).suffix in {".pt", ".pth"}
+
+
 def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
-    if "/" in weights or Path(weights).suffix in {".pt", ".pth"}:
+    if _is_path(weights):
         return read_state_dict(Path(weights))
     try:
         entry = torchvision.models.get_model_weights(name)[weights]
@@ -220,6 +226,8 @@ def read_plain(path: str | Path, what: str) -> Any:
     Raises:
         InputError: the file does not exist, cannot be read, is damaged, or holds other objects.
     """
+    if "://" in str(path):
+        raise InputError(f"{path} is an address, the {what} has to be a file: download it first")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

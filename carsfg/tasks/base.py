@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.callbacks import ModelPruning
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -205,11 +206,15 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to."""
+        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to.
+
+        With `ModelPruning` the layout stays.
+        """
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
-        self.to(memory_format=torch.channels_last)
+        if not any(isinstance(one, ModelPruning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.to(memory_format=torch.channels_last)  # PyTorch's pruning takes contiguous weights alone
         wanted = self.hparams["compile"]
         if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):
             self.backbone.compile()  # in place, so that names in the state_dict stay as they are
