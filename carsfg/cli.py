@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from carsfg import __version__
-from carsfg.errors import InputError, TrainingError
+from carsfg.errors import InputError, TrainingError, suggestion
 
 # verb: (file in commands/, what it does)
 VERBS = {
@@ -86,8 +86,6 @@ def _answer(verb: str, words: list[str]) -> int:
 
 def _run(verb: str, words: list[str]) -> int:
     if verb not in VERBS:
-        from carsfg.commands.parsing import suggestion
-
         raise InputError(f"unknown verb {verb!r}{suggestion(verb, VERBS)}; see `carsfg --help`")
     with suppress(OSError):  # the working folder may have been deleted
         if os.getcwd() not in sys.path:  # noqa: PTH109 - pathlib is not needed for help

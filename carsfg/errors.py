@@ -1,4 +1,6 @@
-"""Errors that end in one line instead of a traceback."""
+"""Errors that end in one line instead of a traceback, and suggestions for their messages."""
+
+from collections.abc import Iterable
 
 
 class InputError(Exception):
@@ -13,3 +15,16 @@ class TrainingError(Exception):
 
     The command line prints it and ends with exit code 1.
     """
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean ...?)`, or nothing if no known name is close.
+
+    Args:
+        word: a name that is not known.
+        known: all valid names, one of which may be suggested.
+    """
+    import difflib  # here, so that `carsfg --help` does without it
+
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close and close[0] != word else ""

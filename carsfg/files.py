@@ -3,12 +3,14 @@
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+UNFINISHED = ".writing-"  # how names of files and folders begin while they are written
 DIGEST_BYTES = 16  # of a BLAKE2b checksum: 32 hexadecimal digits
 
 
@@ -34,7 +36,7 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
     path = Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     fixed = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
-    beside = (path if fixed else path.parent) / f".writing-{uuid.uuid4().hex}{path.suffix}"
+    beside = (path if fixed else path.parent) / f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}"
     try:
         yield beside
         flush(beside)
@@ -80,6 +82,19 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+def remove_abandoned(folder: Path, seconds: float) -> None:
+    """Delete what killed processes have left behind while they wrote to a folder.
+
+    Args:
+        folder: that holds what `replacing` was writing.
+        seconds: age after which an unfinished file or folder is considered abandoned.
+    """
+    for unfinished in folder.glob(f"{UNFINISHED}*"):
+        with suppress(FileNotFoundError):  # it has just been finished
+            if time.time() - unfinished.stat().st_mtime > seconds:
+                remove(unfinished)
 
 
 def checksum(path: Path, algorithm: str = "blake2b") -> str:

@@ -1,11 +1,17 @@
 """Devices: finding and naming them, and the precision to compute in."""
 
+import os
 import platform
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from carsfg.errors import InputError
+
+CONTAINER = Path("/sys/fs/cgroup")  # where Linux says what a container may use
+PROCESSES_PER_CORE, FEWEST_PROCESSES = 4, 16  # that may be asked for: more only take memory from each other
 
 
 def computes_in_bfloat16(accelerator: Any) -> bool:
@@ -56,6 +62,47 @@ def find_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError):  # each kind of device has its own
         pass
     raise InputError(f"device {name!r} is not available on this machine; use auto, cpu, cuda, cuda:1 or mps")
+
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_processes(name: str, wanted: int) -> None:
+    """Refuse a number of processes that would fill the memory of this machine and gain nothing.
+
+    Args:
+        name: of the setting, for the message.
+        wanted: number of processes, each of which imports PyTorch.
+
+    Raises:
+        InputError: it is above 16 and above four times the number of cores.
+    """
+    if wanted > max(PROCESSES_PER_CORE * cores(), FEWEST_PROCESSES):
+        said = f"{name} {wanted} is too many for the cores of this machine"
+        raise InputError(f"{said}: use {cores()} or fewer")
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Return the free memory of a device in bytes; None where the system does not say.
+
+    On the CPU it is what Linux calls available, at most what is left of the limit of a container.
+
+    Args:
+        device: as `find_device` returns it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        facts = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        free = int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, ValueError, KeyError):
+        return None
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        limit, used = (int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
+        free = min(free, max(0, limit - used))
+    return free
 
 
 def device_name(device: torch.device) -> str:

@@ -117,4 +117,5 @@ def serve(search: VisualSearch, host: str = "127.0.0.1", port: int = 7860) -> No
         host: address to listen on; other addresses than 127.0.0.1 make the page visible to other machines.
         port: TCP port to listen on.
     """
-    uvicorn.run(build_server(search), host=host, port=port, log_level="warning")
+    # workers: else uvicorn reads the variable WEB_CONCURRENCY
+    uvicorn.run(build_server(search), host=host, port=port, log_level="warning", workers=1)

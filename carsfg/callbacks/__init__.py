@@ -1,5 +1,7 @@
 """Lightning callbacks, one class a file."""
 
+from carsfg.callbacks.check_memory import CheckMemory
+from carsfg.callbacks.check_monitors import CheckMonitors
 from carsfg.callbacks.confusion_matrix import ConfusionMatrix
 from carsfg.callbacks.epoch_summary import EpochSummary
 from carsfg.callbacks.gallery_writer import GalleryWriter
@@ -25,6 +27,8 @@ DEFAULT_CALLBACKS = (
 
 __all__ = [
     "DEFAULT_CALLBACKS",
+    "CheckMemory",
+    "CheckMonitors",
     "ConfusionMatrix",
     "EpochSummary",
     "GalleryWriter",

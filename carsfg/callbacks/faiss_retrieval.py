@@ -51,6 +51,11 @@ class FaissRetrieval(Callback):
         """Return the arguments that change the metrics."""
         return {"k": self.k, "knn": self.knn, "metric": self.metric}
 
+    def logged_keys(self) -> set[str]:
+        """Return the keys of all metrics of a validation."""
+        pair = EmbeddedImages(torch.eye(2), torch.zeros(2, dtype=torch.int64), torch.arange(2))
+        return {f"val/retrieval/{key}" for key in search(pair, None, self.k, self.knn, self.metric).metrics}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a second FaissRetrieval: its metrics would be averaged with those of the first."""
         if sum(isinstance(one, FaissRetrieval) for one in trainer.callbacks) > 1:  # type: ignore[attr-defined]

@@ -46,6 +46,10 @@ class ProgressiveResolution(Callback):
         """Return the sizes, for the run record."""
         return {"sizes": [asdict(size) for size in self.sizes]}
 
+    def logged_keys(self) -> set[str]:
+        """Return the key of the size."""
+        return {"image_size"}
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Check the sizes against the length of the run and the network."""
         if pl_module.hparams.get("pooling") == "flatten":

@@ -1,7 +1,9 @@
 """`carsfg app`: visual search in the browser."""
 
+import os
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -9,6 +11,7 @@ from carsfg.commands.options import Computing, option, parse, positional
 from carsfg.errors import InputError
 
 MAX_PORT = 65535
+SET_BY_PAGE = "GRADIO_ANALYTICS_ENABLED"  # carsfg.app.page turns Gradio's reports of its use off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +51,39 @@ def main(args: Sequence[str]) -> int:
     from carsfg.search.engine import VisualSearch
 
     search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
+    line = clean_environment(os.environ)
+    if line:
+        print(line, file=sys.stderr)  # noqa: T201
     try:
         from carsfg.app.server import serve
     except ModuleNotFoundError as error:
         raise InputError(f"{error.name} is missing: python -m pip install 'carsfg[app]'") from error
-    except ImportError as error:  # gradio makes an HTTP client, which reads proxy settings, when it is imported
+    except ImportError as error:
         raise InputError(f"gradio cannot be imported: {error}") from error
     shown = f"[{options.host}]" if ":" in options.host else options.host
     print(f"open http://{shown}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         serve(search, options.host, options.port)
     return 0
+
+
+def clean_environment(environment: MutableMapping[str, str]) -> str:
+    """Remove the variables that would change the page, since its settings are the options of `carsfg app` alone.
+
+    These are Gradio's own (`GRADIO_*`), and those of outgoing connections (`*_PROXY`, `SSL_CERT_*`): the page fetches
+    nothing, but Gradio makes an HTTP client when it is imported, which fails where they are wrong.
+
+    Args:
+        environment: of this process; it is changed.
+
+    Returns:
+        A line that names what is ignored of Gradio's settings; empty if there is nothing.
+    """
+    ignored = sorted(name for name in environment if name.startswith("GRADIO_") and name != SET_BY_PAGE)
+    connections = [name for name in environment if name.startswith("SSL_CERT_") or name.upper().endswith("_PROXY")]
+    for name in (*ignored, *connections):
+        environment.pop(name, None)
+    return f"ignored: {', '.join(ignored)}; see `carsfg app --help` for the settings of the page" if ignored else ""
 
 
 def _check_address(host: str, port: int) -> None:

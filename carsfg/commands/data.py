@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from carsfg.commands.options import option, parse, positional
 from carsfg.commands.outputs import check_picture
-from carsfg.commands.parsing import suggestion
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 
 if TYPE_CHECKING:
     from carsfg.data.integrity import DataCheck

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
-from carsfg.commands.parsing import RaisingErrors, one_line, suggestion
-from carsfg.errors import InputError
+from carsfg.commands.parsing import RaisingErrors, one_line
+from carsfg.errors import InputError, suggestion
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -1,22 +1,10 @@
 """Error messages of command lines and configs, in one line each."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 
-from carsfg.errors import InputError
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean ...?)`, or nothing if no known name is close.
-
-    Args:
-        word: a name that is not known.
-        known: all valid names, one of which may be suggested.
-    """
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close and close[0] != word else ""
+from carsfg.errors import InputError, suggestion
 
 
 class RaisingErrors:
@@ -113,3 +101,15 @@ def mistake_in(error: BaseException | None) -> InputError | None:
     while error is not None and not isinstance(error, InputError):
         error = error.__cause__ or error.__context__
     return error
+
+
+def refused_value(error: BaseException) -> InputError | None:
+    """Return what a class said of its arguments when the parser built it for a key of several types; None otherwise.
+
+    Args:
+        error: exception of the parser, whose message lists a reason for each type.
+    """
+    reason = re.search(r"^Errors:\n +- (.*?)(?=\n +- |\nGiven value|\Z)", str(error), re.DOTALL | re.MULTILINE)
+    if reason is None or not isinstance(error, ValueError):
+        return None
+    return InputError(" ".join(reason[1].split()))

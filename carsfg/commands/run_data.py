@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from carsfg.class_paths import import_class
 from carsfg.commands.options import RaisingParser
-from carsfg.commands.parsing import argument_names, mistake_in, one_line, suggestion
-from carsfg.errors import InputError
+from carsfg.commands.parsing import argument_names, mistake_in, one_line
+from carsfg.errors import InputError, suggestion
 from carsfg.run_record import RunRecord
 
 if TYPE_CHECKING:

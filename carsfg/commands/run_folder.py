@@ -86,6 +86,21 @@ def check_name(root: str | None, experiment: str, name: str) -> None:
         raise InputError(f"the run {folder} exists: choose another --name, or go on with --resume={folder}")
 
 
+def check_loggers(loggers: Sequence[Logger]) -> None:
+    """Refuse loggers with a fixed version that write to the folder of an earlier run.
+
+    Args:
+        loggers: of a new run.
+
+    Raises:
+        InputError: the folder of one of them holds a config.
+    """
+    folders = (Path(one.log_dir) for one in loggers if isinstance(one, CSVLogger | TensorBoardLogger))
+    for folder in folders:
+        if (folder / "config.yaml").exists() and "LOCAL_RANK" not in os.environ:
+            raise InputError(f"the run {folder} exists: give trainer.logger another version or name")
+
+
 def relative(path: str) -> Path:
     """Return a path below the working folder without that folder.
 

@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from lightning import LightningDataModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
-from carsfg.callbacks import DEFAULT_CALLBACKS, RecordRun
+from carsfg.callbacks import RecordRun
+from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
-from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line
+from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line, refused_value
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
@@ -28,7 +29,9 @@ from carsfg.commands.resume import (
     take_hyper_parameters,
     trained_steps,
 )  # fmt: skip
-from carsfg.commands.run_folder import check_name, make_loggers, relative
+from carsfg.commands.run_callbacks import all_callbacks
+from carsfg.commands.run_folder import check_loggers, check_name, make_loggers, relative
+from carsfg.commands.trainer_mistakes import check_devices, memory_mistake, trainer_mistakes
 from carsfg.configs import CONFIGS, OVERLAYS, dropped_callbacks, find_configs, names_data, shipped_configs
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import choose_precision
@@ -77,6 +80,9 @@ class CarsCLI(LightningCLI):
             if not hasattr(self, "trainer"):  # the parser's end after --help or --print_config
                 raise
             raise TrainingError(f"stopped before the end; {self._way_on()}") from None
+        except (MisconfigurationException, RuntimeError, MemoryError) as error:
+            mistake = monitor_mistake(self.trainer, error) if hasattr(self, "trainer") else None
+            raise mistake or memory_mistake(error) or error from None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes whole option names only: `--trainer.max_epoch` is an error, not an abbreviation."""
@@ -112,6 +118,7 @@ class CarsCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand == "test":
             config.verbose = False  # our own table follows; Lightning's would show the gallery as if it had been scored
+        check_devices(config.trainer)
         if config.trainer.precision is None:
             config.trainer.precision = choose_precision(config.trainer.accelerator)
         config.ckpt_path = self.ckpt_path
@@ -145,7 +152,7 @@ class CarsCLI(LightningCLI):
             try:
                 super().instantiate_classes()
             except Exception as error:
-                raise mistake_in(error) or error from None
+                raise mistake_in(error) or refused_value(error) or error from None
         if self.subcommand != "fit" and not self.known_classes and self.model.still_random:
             raise InputError(
                 f"{self.model.still_random[0]} is not in the checkpoint that init_from names, so there is nothing to "
@@ -161,15 +168,6 @@ class CarsCLI(LightningCLI):
             **kwargs: further arguments of the trainer.
         """
         config, words = self.config_init[self.subcommand].trainer, self.config[self.subcommand]
-        given = config.callbacks or []
-        callbacks = [*given] if isinstance(given, list) else [given]
-        kept = [one for one in callbacks if isinstance(one, Checkpoint)]
-        if (
-            kept
-            and not any(isinstance(one, ModelCheckpoint) for one in kept)
-            and config.enable_checkpointing is not False
-        ):
-            callbacks.append(ModelCheckpoint())  # Lightning adds one only if the config has no Checkpoint
         loggers: Any = False
         if not config.fast_dev_run:
             root, parent, run = config.default_root_dir, self.experiment, self.run_name
@@ -177,15 +175,14 @@ class CarsCLI(LightningCLI):
                 root, parent, run = self.resumed.root, self.resumed.parent, self.resumed.name
                 self.resumed.keep_metrics()
             loggers = make_loggers(config.logger, root, parent, run) or False
-        if loggers:
-            callbacks.append(LearningRateMonitor(logging_interval="epoch"))
-        if config.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
-            callbacks.append(RichProgressBar(refresh_rate=10))  # each refresh waits for the GPU
+            if self.resumed is None:
+                check_loggers(loggers or [])
         asked = words.trainer.callbacks or []
         arguments = _arguments(asked if isinstance(asked, list) else [asked])
         record = RecordRun(self.experiment, arguments, words.data.get("init_args") or {})
-        callbacks += [record, *(one() for one in DEFAULT_CALLBACKS)]
-        return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
+        callbacks = all_callbacks(config, record, bool(loggers))
+        with trainer_mistakes():
+            return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
     def _way_on(self) -> str:
         """Return how to go on with a run that was stopped."""

@@ -64,19 +64,22 @@ class CarName:
 def parse(name: str) -> CarName:
     """Split a class name into its parts.
 
+    A slash behind the make separates it as a space does: `BMW/M3 Coupe 2012` is the name of nested folders.
+
     Args:
         name: such as `Aston Martin V8 Vantage Convertible 2012`; the make does not have to be one of Stanford Cars.
     """
     rest, year = name.strip(), None
-    if match := re.search(r"(?:^|\s)((?:19|20)\d\d)$", rest):
+    if match := re.search(r"(?:^|[\s/])((?:19|20)\d\d)$", rest):
         rest, year = rest[: match.start()], int(match[1])
-    make = next((long for long in LONG_MAKES if f"{rest} ".startswith(f"{long} ")), rest.split(" ")[0])
-    model = rest[len(make) :].strip()
+    long = next((make for make in LONG_MAKES if rest == make or rest.startswith((f"{make} ", f"{make}/"))), None)
+    make = long or re.split("[ /]", rest)[0]
+    model = rest[len(make) :].strip(" /")
     body = _BODY_OF_MODEL.get(model, "Other")
     if matches := list(_BODY.finditer(model)):
         last = matches[-1]
         body = str(last.lastgroup)
-        model = " ".join((model[: last.start()] + model[last.end() :]).split())
+        model = " ".join((model[: last.start()] + model[last.end() :]).split()).strip("/")
     return CarName(make, model, body, year)
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import sys
-import time
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ from PIL import Image
 
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.image_io import DECODER_VERSION
-from carsfg.data.near_duplicates import HASH_BYTES, perceptual_hash
+from carsfg.data.near_duplicates import CELLS_SIDE, grey_cells
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
-from carsfg.files import digest, replacing
+from carsfg.files import digest, remove, remove_abandoned, replacing
 
 FORMAT_VERSION = 3  # raise it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
@@ -51,7 +49,7 @@ class CropCache:
         path: directory that holds the decoded images and their header.
         images: uint8 (N, size, size, 3), RGB, read-only, memory-mapped.
         digests: N hexadecimal digests of the bytes of the image files.
-        hashes: uint8 (N, 32), perceptual hashes of the crops, by which near duplicates are found.
+        cells: uint8 (N, 16, 16), the crops as few grey cells, by which near duplicates are found.
 
     Raises:
         InputError: the cache is damaged.
@@ -62,10 +60,10 @@ class CropCache:
         try:
             self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r")
             self.digests = (path / "digests.txt").read_text().split()
-            self.hashes: npt.NDArray[np.uint8] = np.load(path / "hashes.npy")
+            self.cells: npt.NDArray[np.uint8] = np.load(path / "cells.npy")
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder") from error
-        if not len(self.images) == len(self.digests) == len(self.hashes):
+        if not len(self.images) == len(self.digests) == len(self.cells):
             raise InputError(f"the crop cache {path} is damaged (lengths differ): delete that folder")
 
     def __len__(self) -> int:
@@ -188,62 +186,36 @@ def _check_room(dataset: CroppedImages, size: int, folder: Path) -> None:
 
 def _build(dataset: CroppedImages, size: int, path: Path, progress: bool) -> None:
     """Write a cache beside `path` and rename it; no part of it is left if it fails."""
-    _remove_abandoned(path.parent)
-    unfinished = path.with_name(f".building-{uuid.uuid4().hex}")
-    outdated = unfinished.with_name(f"{unfinished.name}-outdated")
-    unfinished.mkdir()
-    try:
+    remove_abandoned(path.parent, ABANDONED_SECONDS)
+    remove(path)  # out of date
+    with replacing(path, keep_folder=True) as beside:  # another process that was faster has written the same
+        beside.mkdir()
         header = _header(dataset)  # before decoding: a file that changes meanwhile is compared at the next start
-        _write(dataset, size, unfinished, progress)
-        (unfinished / HEADER).write_text(json.dumps(header))
-        if not _is_current(path, dataset):  # otherwise another process was faster
-            with contextlib.suppress(FileNotFoundError):
-                path.rename(outdated)
-            _rename(unfinished, path)
-    finally:
-        for folder in (unfinished, outdated):
-            shutil.rmtree(folder, ignore_errors=True)
+        _write(dataset, size, beside, progress)
+        (beside / HEADER).write_text(json.dumps(header))
     _name_others(path)
 
 
-def _rename(unfinished: Path, path: Path) -> None:
-    try:
-        unfinished.rename(path)
-    except OSError:
-        if not path.is_dir():  # otherwise another process was faster by a moment, and its cache is equal
-            raise
-
-
 def _write(dataset: CroppedImages, size: int, folder: Path, progress: bool) -> None:
-    """Decode all images into `folder/images.npy`, `folder/digests.txt` and `folder/hashes.npy`."""
+    """Decode all images into `folder/images.npy`, `folder/digests.txt` and `folder/cells.npy`."""
 
     def crop(index: int) -> tuple[bytes, str, npt.NDArray[np.uint8]]:
         data = dataset.read(index)
         image = resize_square(dataset.decode(index, data), size)
-        return image.tobytes(), digest(data), perceptual_hash(image)
+        return image.tobytes(), digest(data), grey_cells(image)
 
     header: dict[str, Any] = {"descr": "|u1", "fortran_order": False, "shape": (len(dataset), size, size, 3)}
-    digests, hashes = [], np.empty((len(dataset), HASH_BYTES), np.uint8)
+    digests, cells = [], np.empty((len(dataset), CELLS_SIDE, CELLS_SIDE), np.uint8)
     # ordinary writes: on a full disk they raise, whereas writing through a memory map kills the process
     with (folder / "images.npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         crops = in_threads(crop, len(dataset), f"decoding {dataset.name} crops", progress)
-        for index, (pixels, one, bits) in enumerate(crops):
+        for index, (pixels, one, grey) in enumerate(crops):
             file.write(pixels)
             digests.append(one)
-            hashes[index] = bits
-        file.flush()
-        os.fsync(file.fileno())  # otherwise the rename may survive a power cut, and the pixels may not
-    np.save(folder / "hashes.npy", hashes)
+            cells[index] = grey
+    np.save(folder / "cells.npy", cells)
     (folder / "digests.txt").write_text("\n".join(digests) + "\n")
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed builds left behind."""
-    for unfinished in folder.glob(".building-*"):
-        with contextlib.suppress(FileNotFoundError):  # its build has just ended
-            if time.time() - unfinished.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _name_others(path: Path) -> None:

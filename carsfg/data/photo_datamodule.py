@@ -105,7 +105,7 @@ class PhotoDataModule(CarsDataModule):
             InputError: given splits share images or groups.
         """
         (cache,) = caches
-        labels, pairs = source.labels.numpy(), near_duplicates(cache.hashes)
+        labels, pairs = source.labels.numpy(), near_duplicates(cache.cells)
         clusters = cluster(cache.digests, source.groups, pairs)
         if source.parts is None:
             parts = assign_test(labels, cache.digests, clusters, self.split_seed)

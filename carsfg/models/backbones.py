@@ -1,7 +1,6 @@
 """Backbones: classification networks of torchvision and timm, by name, without their head."""
 
 import contextlib
-import difflib
 import pickle
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -13,7 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 from carsfg.models.cnn import CustomCNN
 from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
@@ -68,6 +67,8 @@ def build_backbone(
         except (TypeError, KeyError) as error:
             raise InputError(f"{CUSTOM} cannot be built of {dict(arguments or {})}: {error}") from error
         if weights is not None and not weights_are_skipped():
+            if not _is_path(weights):
+                raise InputError(f"{CUSTOM} has no weights {weights!r}: give the path of a state_dict (.pt), or null")
             _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
         return cnn, cnn.width
     if arguments:
@@ -78,9 +79,11 @@ def build_backbone(
         if weights not in (None, "DEFAULT") and not weights_are_skipped():
             _load_into(network, read_state_dict(Path(weights)), head_keys, f"weights {weights!r} for {name}")
         return with_pooling(network, pooling) if pooling else network, width
-    if name not in torchvision.models.list_models(module=torchvision.models):
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
         raise InputError(
-            f"unknown backbone {name!r}{_close_to(name)}; torchvision's classification networks and timm:NAME will do"
+            f"unknown backbone {name!r}{suggestion(name, known)}; torchvision's classification networks and "
+            "timm:NAME will do"
         )
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
@@ -151,12 +154,6 @@ def _arguments(name: str) -> dict[str, bool]:
     return {}
 
 
-def _close_to(name: str) -> str:
-    known = torchvision.models.list_models(module=torchvision.models)
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
     """Remove the last layer in place; return the prefixes of its keys, and the width of its input.
 
@@ -178,8 +175,12 @@ def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
     return (f"{name}.", "AuxLogits.", "aux1.", "aux2."), head.in_features
 
 
+def _is_path(weights: str) -> bool:
+    return "/" in weights or Path(weights).suffix in {".pt", ".pth"}
+
+
 def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
-    if "/" in weights or Path(weights).suffix in {".pt", ".pth"}:
+    if _is_path(weights):
         return read_state_dict(Path(weights))
     try:
         entry = torchvision.models.get_model_weights(name)[weights]
@@ -225,6 +226,8 @@ def read_plain(path: str | Path, what: str) -> Any:
     Raises:
         InputError: the file does not exist, cannot be read, is damaged, or holds other objects.
     """
+    if "://" in str(path):
+        raise InputError(f"{path} is an address, the {what} has to be a file: download it first")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -1,13 +1,12 @@
 """Backbones from timm: `timm:NAME` is the timm network NAME without its head."""
 
-import difflib
 import logging
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 
 PREFIX = "timm:"
 
@@ -28,8 +27,7 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
     """
     timm = _import_timm()
     if not timm.is_model(name):
-        close = difflib.get_close_matches(name.partition(".")[0], timm.list_models(), n=1)
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        meant = suggestion(name.partition(".")[0], timm.list_models())
         raise InputError(f"timm has no network {name!r}{meant}; timm.list_models() says which it has")
     options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry

@@ -12,7 +12,7 @@ from PIL import Image
 from carsfg.data.class_names import parse
 from carsfg.data.image_folder import to_square
 from carsfg.data.image_io import Box, crop_photo, read_image
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
 from carsfg.search.calibration import MIN_KNOWN_P, p_value
@@ -22,6 +22,7 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import load
 from carsfg.tasks.fingerprint import fingerprint
 
+MAX_NAMED = 10  # values of make, body or year, in a message
 MAX_CLASSES = 5  # of the head, the most probable ones
 
 
@@ -144,8 +145,25 @@ class VisualSearch:
         chosen = torch.tensor(fits, dtype=torch.bool)[self.gallery.labels] if fits else torch.zeros(0, dtype=torch.bool)
         if not chosen.any():
             said = ", ".join(f"{part} {one}" for part, one in wanted.items() if one is not None)
-            raise InputError(f"the gallery holds no car of {said}")
+            raise InputError(f"the gallery holds no car of {said}{self._instead(given)}")
         return chosen
+
+    def _instead(self, given: dict[str, str]) -> str:
+        """Return what to ask for in place of the first part that no car has; nothing if only their combination is new.
+
+        Args:
+            given: parts of a car in lower case.
+        """
+        for part, one in given.items():
+            known = {
+                str(value).casefold(): str(value) for car in self.cars if (value := getattr(car, part)) is not None
+            }
+            if one not in known:
+                close = suggestion(one, known)
+                named = next((known[key] for key in known if repr(key) in close), None)
+                others = ", ".join(sorted(known.values())[:MAX_NAMED]) + (", ..." if len(known) > MAX_NAMED else "")
+                return f" (did you mean {named!r}?)" if named else f"; its values of {part} are {others}"
+        return ""
 
     def search(
         self,

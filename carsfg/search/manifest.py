@@ -63,13 +63,15 @@ class Manifest:
             folder: directory that holds `gallery.json`.
 
         Raises:
-            InputError: there is no gallery, it is damaged, or another version of carsfg wrote it.
+            InputError: there is no gallery, it cannot be read, it is damaged, or another version of carsfg wrote it.
         """
         try:
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InputError(f"no gallery in {folder}: `carsfg index` and `carsfg predict` write them") from None
-        except (OSError, ValueError, RecursionError) as error:
+        except OSError as error:
+            raise unreadable(folder, error) from error
+        except (ValueError, RecursionError) as error:
             raise InputError(f"cannot read the gallery in {folder}: {MANIFEST} is damaged ({error})") from error
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             found = facts.get("format") if isinstance(facts, dict) else None
@@ -119,6 +121,17 @@ class Manifest:
         if array.ndim != 1 or array.dtype != kind or count not in (None, len(array)):
             raise InputError(f"the gallery in {folder} is damaged: {name} does not fit {MANIFEST}, index again")
         return array if mmap else np.array(array)
+
+
+def unreadable(folder: Path, error: OSError) -> InputError:
+    """Return the error for a file of a gallery that the operating system does not give, such as without permission.
+
+    Args:
+        folder: directory of the gallery.
+        error: of the operating system.
+    """
+    name = Path(str(error.filename)).name if error.filename and Path(str(error.filename)) != folder else "the folder"
+    return InputError(f"cannot read the gallery in {folder}: {name}: {error.strerror or error}")
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:

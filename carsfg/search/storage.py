@@ -25,7 +25,7 @@ from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, wri
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.gallery import Gallery
-from carsfg.search.manifest import MANIFEST, Manifest, write_arrays
+from carsfg.search.manifest import MANIFEST, Manifest, unreadable, write_arrays
 from carsfg.search.packed import PackedBytes, Paths
 from carsfg.search.thumbnails import Thumbnails
 from carsfg.tasks.checkpoints import save_network
@@ -104,8 +104,11 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
     try:
         manifest.check_files(folder, verify)
         parts = _read_arrays(manifest, folder, mmap)
-        index = read_index(folder / INDEX, mmap)
-    except (OSError, RuntimeError, ValueError) as error:
+        with (folder / INDEX).open("rb"):  # FAISS's own error does not tell a missing permission from a damaged file
+            index = read_index(folder / INDEX, mmap)
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    except (RuntimeError, ValueError) as error:
         raise InputError(f"cannot read the gallery in {folder}: {faiss_message(error)}; index again") from error
     if (index.ntotal, index.d, index.metric_type) != (manifest.count, manifest.width, METRICS[manifest.metric]):
         raise InputError(f"the gallery in {folder} is damaged: {INDEX} does not fit {MANIFEST}, index again")

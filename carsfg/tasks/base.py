@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
+from lightning.pytorch.callbacks import ModelPruning
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -153,6 +154,17 @@ class CarsTask(AveragingHooks, CarsNetwork):
         """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
         return {**self._evaluate(batch, None), "index": batch["index"]}
 
+    def logged_keys(self) -> set[str]:
+        """Return the keys of the metrics that `fit` logs, which monitors are compared with before the first epoch.
+
+        A task of your own that logs more adds its keys. Without an override its monitors are not checked that early.
+        """
+        keys = {"loss", "train/loss", "train/top1"}
+        if self.scores_head:
+            names: list[str] = self.metrics["val_"].names  # type: ignore[assignment]
+            keys |= {"val_top1", *(f"val/{name}" for name in names)}
+        return keys
+
     def on_train_start(self) -> None:
         """Check the schedule of a resumed run.
 
@@ -194,11 +206,15 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to."""
+        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to.
+
+        With `ModelPruning` the layout stays.
+        """
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
-        self.to(memory_format=torch.channels_last)
+        if not any(isinstance(one, ModelPruning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
+            self.to(memory_format=torch.channels_last)  # PyTorch's pruning takes contiguous weights alone
         wanted = self.hparams["compile"]
         if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):
             self.backbone.compile()  # in place, so that names in the state_dict stay as they are

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,7 +142,8 @@ def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
         OSError, RuntimeError: the file cannot be written.
     """
     parts = {"hyper_parameters": dict(task.hparams), "state_dict": task.state_dict()}
-    torch.save({**parts, "carsfg": {**task_name(task), "record": record.to_dict()}}, path)
+    lightning = {"pytorch-lightning_version": version("lightning")}  # without which `carsfg test` cannot read it
+    torch.save({**parts, **lightning, "carsfg": {**task_name(task), "record": record.to_dict()}}, path)
 
 
 def task_name(task: "CarsTask") -> dict[str, str]:

@@ -107,6 +107,10 @@ class EmbeddingExtractor(CarsTask):
             own = self.criterion(embedding.float(), labels)
         return own + beside, logits, {"loss": beside, "metric_loss": own}
 
+    def logged_keys(self) -> set[str]:
+        """Return the keys of the base, and that of a metric-learning loss."""
+        return super().logged_keys() | (set() if self.criterion is None else {"train/metric_loss"})
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups; the weights of the loss are a second group if `loss_lr` is set."""
         rate = self.hparams["loss_lr"]

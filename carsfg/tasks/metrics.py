@@ -83,6 +83,11 @@ class ClassificationMetrics(nn.Module):
         self.group_of_class = {level: groups for level, (_, groups) in hierarchy(class_names).items()}
         self.groups = nn.ModuleDict({level: MeanMetric() for level in self.group_of_class})
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the metrics that `compute` returns."""
+        return ["loss", *(str(name) for name in self.scores), *self.groups]
+
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch.
 

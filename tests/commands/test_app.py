@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from carsfg.cli import main
+from carsfg.commands.app import clean_environment
 from carsfg.search.gallery import Gallery
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
@@ -64,6 +65,16 @@ def test_a_port_that_is_taken(gallery: str, capfd: pytest.CaptureFixture[str]) -
     err = capfd.readouterr().err
     assert err.startswith(f"carsfg: error: cannot listen on 127.0.0.1:{port} (")
     assert err.endswith("): use another --port or --host\n")
+
+
+def test_the_settings_of_the_page_are_the_options_alone() -> None:
+    environment = {"GRADIO_ROOT_PATH": "/x", "GRADIO_TEMP_DIR": "/proc/x", "all_proxy": "socks5://127.0.0.1:1080"}
+    environment |= {"HTTPS_PROXY": "http://127.0.0.1:1", "SSL_CERT_FILE": "/gone.pem", "HOME": "/home/me", "PROXY": "1"}
+    said = "ignored: GRADIO_ROOT_PATH, GRADIO_TEMP_DIR; see `carsfg app --help` for the settings of the page"
+    assert clean_environment(environment) == said
+    assert environment == {"HOME": "/home/me", "PROXY": "1"}
+    environment = {"all_proxy": "socks5://127.0.0.1:1080"}
+    assert clean_environment(environment) == ""  # the page fetches nothing: there is nothing to say
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from carsfg.commands.parsing import argument_names, one_line, suggestion
+from carsfg.commands.parsing import argument_names, one_line
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 
 NESTED = """Parser key "data":
@@ -44,11 +44,6 @@ NESTED = """Parser key "data":
 )
 def test_one_line(message: str, expected: str) -> None:
     assert one_line(message, {"root": "", "margin": ""}).startswith(expected)
-
-
-def test_suggestions() -> None:
-    assert suggestion("--data.rot", ["--data.root", "--knn"]) == " (did you mean '--data.root'?)"
-    assert suggestion("quite else", ["--data.root"]) == ""
 
 
 def test_arguments_passed_on_to_a_base_class_count() -> None:

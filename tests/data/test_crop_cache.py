@@ -190,11 +190,11 @@ def test_an_interrupted_build_leaves_nothing(cars: Path, cache: Path) -> None:
 
 def test_what_killed_builds_leave_is_swept_in_time(cars: Path, cache: Path) -> None:
     for name, age in (("old", ABANDONED_SECONDS + 60), ("young", 0)):
-        (cache / f".building-{name}").mkdir(parents=True)
-        (cache / f".building-{name}" / "images.npy").write_bytes(b"half")
-        os.utime(cache / f".building-{name}", (time.time() - age,) * 2)
+        (cache / f".writing-{name}").mkdir(parents=True)
+        (cache / f".writing-{name}" / "images.npy").write_bytes(b"half")
+        os.utime(cache / f".writing-{name}", (time.time() - age,) * 2)
     crops = CropCache.open(StanfordCars(cars, "train"), 4, cache)
-    assert sorted(path.name for path in cache.iterdir()) == [".building-young", crops.path.name]
+    assert sorted(path.name for path in cache.iterdir()) == [".writing-young", crops.path.name]
 
 
 @contextmanager

@@ -74,6 +74,21 @@ def search(make_gallery: MakeGallery) -> VisualSearch:
     return VisualSearch(network(), make_gallery())
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"make": "dunmor"}, "make dunmor (did you mean 'Dunmore'?)"),
+        ({"make": "Trabant"}, "make Trabant; its values of make are Aurora, Dunmore, Kestrel, Meridian"),
+        ({"make": "Aurora", "year": 1896}, "year 1896; its values of year are 1997, 2002, 2012"),
+        ({"make": "Aurora", "body": "Van"}, "make Aurora, body Van"),
+    ],
+)
+def test_a_car_that_the_gallery_does_not_hold(wanted: dict[str, Any], said: str, search: VisualSearch) -> None:
+    with pytest.raises(InputError) as error:
+        search.among(**wanted)
+    assert str(error.value).endswith(said)
+
+
 def test_an_image_of_the_gallery_finds_itself_first(search: VisualSearch) -> None:
     for place in range(SCENES):
         first, second = search.search(scene(place), k=2).matches

@@ -1,5 +1,7 @@
 """Everything that may be wrong with a gallery's files."""
 
+import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,27 @@ def test_without_verifying_the_index_is_not_read(tmp_path: Path, monkeypatch: py
     gallery().save(tmp_path / "cars")
     monkeypatch.setattr("carsfg.search.manifest.checksum", lambda _: pytest.fail("a file was read"))
     assert len(Gallery.load(tmp_path / "cars", mmap=True)) == 5
+
+
+@pytest.mark.parametrize("name", ["gallery.json", "labels.npy", "index.faiss"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so that the refusal of the operating system is imitated."""
+    folder = tmp_path / "cars"
+    pictured().save(folder)
+    opened = io.open
+
+    def refuse(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(file, str | Path) and Path(file).name == name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(file))
+        return opened(file, *args, **kwargs)
+
+    monkeypatch.setattr(io, "open", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(InputError) as error:
+        Gallery.load(folder)
+    assert str(error.value) == f"cannot read the gallery in {folder}: {name}: Permission denied"
 
 
 def test_no_gallery_there(tmp_path: Path) -> None:
