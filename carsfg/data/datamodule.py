@@ -211,6 +211,22 @@ class CarsDataModule(SplitLoaders):
                 rank_zero_info(line)
 
     @property
+    def class_attributes(self) -> dict[str, list[str]]:
+        """Attributes that are equal for all images of each learned class, such as `make`: a value per class, by name.
+
+        Known after `setup`.
+        """
+        found: dict[str, list[str]] = {}
+        for name, values in self.source.attributes.items():
+            of_class: dict[int, set[str]] = {label: set() for label in range(len(self.class_names))}
+            for label, value in zip(self.labels.tolist(), values, strict=True):
+                of_class.setdefault(label, set()).add(value)
+            learned = [of_class[label] for label in range(len(self.class_names))]
+            if all(len(one) == 1 for one in learned):
+                found[name] = [next(iter(one)) for one in learned]
+        return found
+
+    @property
     def held_out(self) -> npt.NDArray[np.bool_]:
         """Which of the pooled images are the hold-out of `official`, whatever protocol and `val` are; bool (N,)."""
         held = split("official", "holdout", self.labels, *self._grouping).val

@@ -10,6 +10,7 @@ from carsfg.data.sources.annotations import find_folder, read_class_names
 from carsfg.data.sources.identity import identify
 from carsfg.data.sources.source import ImageSource, pool
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
 from carsfg.synthetic.catalogue import car_model
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
@@ -44,6 +45,11 @@ class StanfordCarsDataModule(CarsDataModule):
         """`Stanford Cars`, `drawn cars`, or the name of the folder; see `identify`."""
         labels = [self.labels[self.parts == part] for part in ("train", "test")]
         return identify(self.root, self.all_class_names, *labels)
+
+    @property
+    def class_attributes(self) -> dict[str, list[str]]:
+        """Make, body type and year of the classes of Stanford Cars and of drawn cars; other names are not parsed."""
+        return super().class_attributes if self.data_name in (STANFORD_CARS, DRAWN_CARS) else {}
 
     def read_class_names(self) -> list[str]:
         """Read the names of all classes in label order; those of drawn cars are known without drawing."""

@@ -1,5 +1,6 @@
 """Tables in the terminal: the test metrics of a run, the paper's row above them where it is comparable."""
 
+import re
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -26,8 +27,10 @@ VOTE = {
     "predict_s": "predict s",
 }
 SHARES = ("f1_weighted", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
-ATTRIBUTES = ("make", "body", "year")  # a user's own data may lack them
-FURTHER = ("top5", "f1_macro", *ATTRIBUTES)
+FURTHER = ("top5", "f1_macro")
+METRIC = re.compile(
+    r"test/(?:loss|top\d|(?:precision|recall|f1)_\w+)$"
+)  # other keys of a test without `/` are attributes
 MISSING = "-"
 
 
@@ -56,8 +59,8 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     console = Console(markup=False, emoji=False)
     console.print(table)
     further = {key: metrics.get(f"test/{key}") for key in FURTHER}
-    shown = {key: value for key, value in further.items() if value is not None or key not in ATTRIBUTES}
-    console.print("  ".join(f"{key} {percent(value, missing=MISSING)}" for key, value in shown.items()))
+    further |= {key[5:]: metrics[key] for key in metrics if re.match(r"test/[^/]+$", key) and not METRIC.match(key)}
+    console.print("  ".join(f"{key} {percent(value, missing=MISSING)}" for key, value in further.items()))
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
     start = f"weights {record.weights}, chosen on {record.chosen_on}, seed {record.seed}"

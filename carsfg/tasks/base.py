@@ -94,7 +94,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
-        self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
+        self.metrics = nn.ModuleDict({stage: ClassificationMetrics(len(class_names)) for stage in ("val_", "test_")})
 
     def describe(self) -> dict[str, Any]:
         """Return what the run record says of the task, as plain JSON values.
@@ -206,13 +206,15 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to.
+        """Check the classes, take their attributes, change the weights to channels-last layout, compile if asked to.
 
         With `ModelPruning` the layout stays.
         """
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
+        for metrics in self.metrics.values():
+            metrics.use_attributes(getattr(data, "class_attributes", {}))  # type: ignore[operator]
         if not any(isinstance(one, ModelPruning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.to(memory_format=torch.channels_last)  # PyTorch's pruning takes contiguous weights alone
         wanted = self.hparams["compile"]

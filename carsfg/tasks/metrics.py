@@ -1,6 +1,6 @@
-"""Classification metrics of one pass over a split, and the accuracy of make, body type and year."""
+"""Classification metrics of one pass over a split, and the accuracy of attributes such as the make."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,6 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 from torchmetrics.functional.classification import multiclass_f1_score, multiclass_precision, multiclass_recall
-
-from carsfg.data.class_names import hierarchy
 
 
 class WeightedMean(Metric):
@@ -54,15 +52,15 @@ class ClassificationMetrics(nn.Module):
     precision_c = TP / (TP + FP), recall_c = TP / (TP + FN), f1_c = 2 TP / (2 TP + FP + FN), 0 where the denominator is;
     `*_weighted` = mean over classes weighted by their number of images (so recall_weighted equals top1);
     `*_macro` = plain mean over the classes that occur as a label or a prediction;
-    `make`, `body`, `year` = share of images whose predicted class has the label's make, body type or year.
+    an attribute such as `make` = share of images whose predicted class has the label's make.
 
     Args:
-        class_names: `Make Model Body Year` of the C classes, in label order.
+        count: number of classes C.
+        attributes: see `use_attributes`.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, count: int, attributes: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__()
-        count = len(class_names)
         self.loss = WeightedMean()
         averages = {
             **{f"precision_{how}": MulticlassPrecision(count, average=how) for how in ("weighted", "macro")},
@@ -79,14 +77,18 @@ class ClassificationMetrics(nn.Module):
             # after the first batch, as they have if no label is among the 5 largest logits
             compute_groups=[["top1"], ["top5"], list(averages)],
         )
-        # plain tensors: an average of the weights includes all buffers, and would change integers
-        self.group_of_class = {level: groups for level, (_, groups) in hierarchy(class_names).items()}
-        self.groups = nn.ModuleDict({level: MeanMetric() for level in self.group_of_class})
+        self.use_attributes(attributes or {})
 
-    @property
-    def names(self) -> list[str]:
-        """Names of the metrics that `compute` returns."""
-        return ["loss", *(str(name) for name in self.scores), *self.groups]
+    def use_attributes(self, attributes: Mapping[str, Sequence[str]]) -> None:
+        """Score attributes of the classes.
+
+        Args:
+            attributes: by name, the value of each of the C classes; one with the name of another metric is left out.
+        """
+        free = {name: values for name, values in attributes.items() if name not in ("loss", *self.scores)}
+        # plain tensors: an average of the weights includes all buffers, and would change integers
+        self.group_of_class = {name: _numbers(values) for name, values in free.items()}
+        self.groups = nn.ModuleDict({name: MeanMetric() for name in free})
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch.
@@ -113,6 +115,12 @@ class ClassificationMetrics(nn.Module):
         self.scores.reset()
         for metric in self.groups.values():
             metric.reset()  # type: ignore[operator]
+
+
+def _numbers(values: Sequence[str]) -> Tensor:
+    """Number equal values equally, int64 (C,)."""
+    number = {value: place for place, value in enumerate(sorted(set(values)))}
+    return torch.tensor([number[value] for value in values], dtype=torch.int64)
 
 
 def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:

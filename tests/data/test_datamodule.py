@@ -10,6 +10,7 @@ import torch
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.synthetic.dataset import DrawnCars
+from tests.data.conftest import Photo, write_cars
 
 SPEC = DrawnCars(classes=4, train=10, test=5)
 
@@ -175,3 +176,13 @@ def test_test_images_are_searched_in_all_of_train_and_the_holdout_in_what_was_le
 def test_zero_shot_has_a_gallery_of_its_own(root: Path) -> None:
     with pytest.raises(InputError, match=r"leave data\.retrieval out"):
         ready(root, protocol="zero_shot", retrieval="closed_train_gallery")
+
+
+def test_names_are_parsed_for_attributes_only_if_they_are_those_of_cars(root: Path, tmp_path: Path) -> None:
+    data = ready(root)
+    assert set(data.class_attributes) == {"make", "body", "year"}
+    assert data.class_attributes["body"] == ["Wagon", "Van", "Coupe", "Cab"]
+    write_cars(tmp_path, [Photo(label=1), Photo(label=2), Photo(label=3)])
+    other = StanfordCarsDataModule(root=str(tmp_path), image_size=8, val="none")
+    other.setup("fit")
+    assert other.class_attributes == {}

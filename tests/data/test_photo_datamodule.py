@@ -154,3 +154,13 @@ def test_settings_that_make_no_sense(photos: Path) -> None:
         PhotoDataModule(root=str(photos), protocol="seed_leaky", val="holdout")
     with pytest.raises(InputError, match=r"data\.min_images 0 must be 1 or more"):
         PhotoDataModule(root=str(photos), min_images=0)
+
+
+def test_attributes_that_are_equal_within_each_class(photos: Path) -> None:
+    lines = ["path,label,country,colour"]
+    for path in sorted(photos.glob("*/*.png")):
+        country = {"Audi": "DE", "BMW": "DE", "Citroën": "FR"}.get(path.parent.name, "RO")
+        lines.append(f"{path.relative_to(photos)},{path.parent.name},{country},{path.stem}")
+    (photos / "cars.csv").write_text("\n".join(lines), encoding="utf-8")
+    assert ready(photos / "cars.csv").class_attributes == {"country": ["DE", "DE", "FR"]}
+    assert ready(photos).class_attributes == {}

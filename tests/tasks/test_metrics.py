@@ -10,6 +10,11 @@ from torchmetrics import MeanMetric
 from carsfg.tasks.metrics import ClassificationMetrics, WeightedMean
 
 NAMES = ["Audi TT Coupe 2011", "Audi A5 Coupe 2012", "BMW M3 Coupe 2012", "BMW X3 SUV 2012"]
+ATTRIBUTES = {
+    "make": ["Audi", "Audi", "BMW", "BMW"],
+    "body": ["Coupe", "Coupe", "Coupe", "SUV"],
+    "year": ["2011", "2012", "2012", "2012"],
+}
 LABELS = torch.tensor([0, 0, 0, 1, 1, 2])
 PREDICTED = torch.tensor([0, 0, 1, 1, 2, 3])
 LOGITS = 2.0 * torch.nn.functional.one_hot(PREDICTED, 4)
@@ -38,14 +43,14 @@ def figures(metrics: ClassificationMetrics) -> dict[str, float]:
 
 @pytest.mark.parametrize("cuts", [[6], [1, 5], [2, 3, 1], [1] * 6])
 def test_literal_answers_however_it_is_cut(cuts: list[int]) -> None:
-    metrics = ClassificationMetrics(NAMES)
+    metrics = ClassificationMetrics(4, ATTRIBUTES)
     for logits, labels in zip(torch.split(LOGITS, cuts), torch.split(LABELS, cuts), strict=True):
         metrics.update(logits, labels)
     assert figures(metrics) == pytest.approx(RIGHT, abs=1e-6)
 
 
 def test_reset_forgets() -> None:
-    metrics = ClassificationMetrics(NAMES)
+    metrics = ClassificationMetrics(4, ATTRIBUTES)
     metrics.update(-LOGITS, LABELS.flip(0))
     metrics.compute()
     metrics.reset()
@@ -53,18 +58,17 @@ def test_reset_forgets() -> None:
     assert figures(metrics) == pytest.approx(RIGHT, abs=1e-6)
 
 
-def many(count: int, classes: int) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+def many(count: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(0)
-    names = [f"Make{c % 3} Model{c} {('Coupe', 'SUV')[c % 2]} {2000 + c % 5}" for c in range(classes)]
-    return names, torch.randn(count, classes, generator=random), torch.randint(classes, (count,), generator=random)
+    return torch.randn(count, classes, generator=random), torch.randint(classes, (count,), generator=random)
 
 
 @pytest.mark.parametrize("first_batch_right", [True, False])
 def test_top5_is_its_own_whatever_comes_first(first_batch_right: bool) -> None:
     # torchmetrics, left alone, merges metrics whose counts agree after the first batch
-    names, logits, labels = many(200, 20)
+    logits, labels = many(200, 20)
     place = torch.arange(10) + (0 if first_batch_right else 10)
-    metrics = ClassificationMetrics(names)
+    metrics = ClassificationMetrics(20)
     first = torch.nn.functional.one_hot(place, 20) + torch.linspace(0, 0.1, 20)
     metrics.update(first, torch.arange(10))
     metrics.update(logits, labels)
@@ -77,8 +81,8 @@ def test_top5_is_its_own_whatever_comes_first(first_batch_right: bool) -> None:
 @pytest.mark.parametrize(("count", "classes"), [(300, 12), (15, 30)])  # of 30 classes some never occur
 @pytest.mark.parametrize("how", ["weighted", "macro"])
 def test_equals_scikit_learn(count: int, classes: int, how: str) -> None:
-    names, logits, labels = many(count, classes)
-    metrics = ClassificationMetrics(names)
+    logits, labels = many(count, classes)
+    metrics = ClassificationMetrics(classes)
     for one, other in zip(torch.split(logits, 7), torch.split(labels, 7), strict=True):
         metrics.update(one, other)
     wanted = precision_recall_fscore_support(labels, logits.argmax(1), average=how, zero_division=0)[:3]
@@ -88,7 +92,7 @@ def test_equals_scikit_learn(count: int, classes: int, how: str) -> None:
 
 
 def test_no_counts_in_the_checkpoint() -> None:
-    metrics = ClassificationMetrics(NAMES)
+    metrics = ClassificationMetrics(4, ATTRIBUTES)
     metrics.update(LOGITS, LABELS)
     assert metrics.state_dict() == {}
     assert metrics.group_of_class["make"].tolist() == [0, 0, 1, 1]
@@ -96,8 +100,8 @@ def test_no_counts_in_the_checkpoint() -> None:
 
 def test_an_average_of_the_weights_leaves_the_metrics_alone() -> None:
     """Of the module, buffers included, as Lightning's `EMAWeightAveraging` makes it."""
-    names = [f"Make{number} Model {('Coupe', 'SUV')[number % 2]} {1990 + number}" for number in range(40)]
-    metrics = ClassificationMetrics(names)
+    own = [str(number) for number in range(40)]
+    metrics = ClassificationMetrics(40, {"make": own, "body": ["Coupe", "SUV"] * 20, "year": own})
     average = AveragedModel(metrics, avg_fn=lambda old, new, _: 0.9 * old + (1 - 0.9) * new, use_buffers=True)
     for _ in range(3):
         average.update_parameters(metrics)
@@ -110,8 +114,14 @@ def test_an_average_of_the_weights_leaves_the_metrics_alone() -> None:
     assert all(torch.equal(averaged.group_of_class[level], groups) for level, groups in metrics.group_of_class.items())
 
 
+def test_an_attribute_with_the_name_of_a_metric_is_left_out() -> None:
+    assert set(ClassificationMetrics(2, {"loss": ["a", "b"], "top1": ["a", "b"], "colour": ["a", "a"]}).groups) == {
+        "colour"
+    }
+
+
 def test_one_nan_makes_the_loss_nan() -> None:
-    metrics = ClassificationMetrics(NAMES)
+    metrics = ClassificationMetrics(4, ATTRIBUTES)
     metrics.update(LOGITS, LABELS)
     metrics.update(torch.tensor([[float("nan"), 0, 0, 0]]), torch.tensor([0]))
     metrics.update(LOGITS, LABELS)

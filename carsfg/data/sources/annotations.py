@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from carsfg.data.image_listing import SUFFIXES
 from carsfg.errors import InputError
 
 Split = Literal["train", "test"]
@@ -38,6 +39,10 @@ def find_folder(root: str | Path) -> Path:
             return folder
     if other := other_layout(path.name for folder in candidates for path in _entries(folder)):
         raise InputError(f"{root} holds Stanford Cars as {other}, which is not read: {OFFICIAL}")
+    if _holds_photos(Path(root)):
+        raise InputError(
+            f"{root} is not Stanford Cars: for photos in class folders, or named by a table, add --data=PhotoDataModule"
+        )
     raise _no_data(candidates[0])
 
 
@@ -215,6 +220,14 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
+
+
+def _holds_photos(root: Path) -> bool:
+    """Return whether a path is a table, or a folder whose sub-folders hold images."""
+    if root.is_file():
+        return True
+    inside = (path for folder in _entries(root) if folder.is_dir() for path in _entries(folder))
+    return any(path.suffix.lower() in SUFFIXES for path in inside)
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:

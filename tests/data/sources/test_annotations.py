@@ -11,6 +11,7 @@ from carsfg.data.sources.annotations import check_present, find_folder, read_cla
 from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.errors import InputError
 from tests.data.conftest import NAMES, Photo, write_cars
+from tests.data.test_image_folder import fill
 
 
 def test_a_file_is_read_once_until_it_changes(cars: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +84,14 @@ def test_what_must_not_be_read_is_not_called_damaged(cars: Path, monkeypatch: py
         closed.setattr(Path, "open", refuse)
         with pytest.raises(InputError, match=r"cannot read .*cars_meta\.mat \(Permission denied\)"):
             read_mat(cars / "stanford_cars/devkit/cars_meta.mat", "class_names")
+
+
+@pytest.mark.parametrize("name", ["photos", "cars.csv"])
+def test_photos_in_another_layout_are_pointed_to_their_datamodule(name: str, tmp_path: Path) -> None:
+    fill(tmp_path / "photos", "golf/1.JPG", "polo/2.jpg")
+    (tmp_path / "cars.csv").write_text("path,label\n")
+    with pytest.raises(InputError, match=rf"{name} is not Stanford Cars: for photos .* add --data=PhotoDataModule"):
+        find_folder(tmp_path / name)
 
 
 def test_a_split_as_image_source(tmp_path: Path) -> None:
