@@ -90,6 +90,11 @@ class ClassificationMetrics(nn.Module):
         self.group_of_class = {name: _numbers(values) for name, values in free.items()}
         self.groups = nn.ModuleDict({name: MeanMetric() for name in free})
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the metrics, as `compute` returns them."""
+        return ["loss", *self.scores, *self.groups]
+
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add a batch.
 

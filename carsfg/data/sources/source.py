@@ -96,7 +96,7 @@ def same_classes(names: Sequence[str], others: Sequence[str]) -> bool:
 
     Args:
         names: one list, without repetitions.
-        others: the other list, likewise.
+        others: names to compare with, without repetitions.
     """
     return len(names) == len(others) and set(map(_key, names)) == set(map(_key, others))
 

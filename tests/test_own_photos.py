@@ -1,0 +1,69 @@
+"""The page docs/own_photos.md: its command, and its conversions to tables."""
+
+import csv
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from carsfg.cli import main
+from carsfg.data.sources.table import read_table
+from tests.data.test_photo_datamodule import noise
+
+PAGE = (Path(__file__).parents[1] / "docs/own_photos.md").read_text()
+COCO, YOLO = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SMALL = ["--model.backbone=resnet18", "--model.weights=null", "--model.image_size=32", "--trainer.max_epochs=1"]
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu"]
+
+
+def run(code: str, folder: Path) -> None:
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=60)
+
+
+def test_coco_becomes_a_table(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(noise(1))
+    coco = {
+        "images": [{"id": 7, "file_name": "1.jpg"}],
+        "categories": [{"id": 3, "name": "Golf"}],
+        "annotations": [{"image_id": 7, "category_id": 3, "bbox": [1, 2, 10.5, 20]}],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(coco))
+    run(COCO, tmp_path)
+    source = read_table(tmp_path / "coco.csv")
+    assert source.boxes is not None
+    assert (source.class_names, source.boxes.tolist()) == (["Golf"], [[1, 2, 12, 22]])
+
+
+def test_yolo_becomes_a_table(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.zeros((40, 80, 3), np.uint8)).save(tmp_path / "images/1.jpg")
+    (tmp_path / "images/1.txt").write_text("1 0.5 0.5 0.25 0.5\n")
+    (tmp_path / "classes.txt").write_text("Astra\nGolf\n")
+    run(YOLO, tmp_path)
+    source = read_table(tmp_path / "yolo.csv")
+    assert source.boxes is not None
+    assert (source.class_names, source.boxes.tolist()) == (["Golf"], [[30, 10, 50, 30]])
+
+
+def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in range(40):
+        folder = tmp_path / "photos" / ("Golf", "Astra é")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.png").write_bytes(noise(place))
+    (line,) = [line for line in PAGE.splitlines() if line.startswith("carsfg fit")]
+    assert main([*shlex.split(line)[1:], *SMALL, *QUIET]) == 0
+    out = " ".join(capfd.readouterr().out.split())
+    assert "test, protocol official on photos" in out
+    assert re.search(r"top-1 \d+\.\d\d % \(\d of 8 images; 95 % interval", out)
+    assert "weakest classes: " in out
+    with Path("lightning_logs/new_experiment/version_0/predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["label"] for row in rows].count("Golf") == 4
+    assert {row["path"].split("/")[0] for row in rows} == {"Golf", "Astra é"}
