@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from carsfg.class_paths import class_path
 from carsfg.errors import InputError, TrainingError
@@ -17,6 +16,7 @@ from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.averaging import AveragingHooks, attached_trainer
 from carsfg.tasks.checkpoints import check_classes, task_name
+from carsfg.tasks.losses import ClassWeights, cross_entropy, inverse_frequency, starting_weights, training_counts
 from carsfg.tasks.metrics import ClassificationMetrics
 from carsfg.tasks.network import Batch, CarsNetwork
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
@@ -48,6 +48,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
         scheduler_args: its arguments. For `ReduceLROnPlateau`, `monitor` names the metric, such as `val/loss`.
         scheduler_interval: step the scheduler every `epoch` or every `step`.
         label_smoothing: share of the target spread over all classes, 0..1.
+        class_weights: of the cross-entropy in training: `none`, `auto` (rare classes count more, see
+            `carsfg.tasks.losses.inverse_frequency`), or a number per class. Validation and test loss are unweighted.
         image_size: side of the network's input in pixels, 1..2048.
         interpolation: how images are resized to it.
         mean: of RGB scaled to 0..1, per channel.
@@ -59,6 +61,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
             classes, or a number is out of its range.
     """
 
+    # float32 (C,), in the checkpoint; None: all 1
+    class_weights: Tensor | None
     # parameter groups prepared by a callback; None: those of `parameter_groups`
     optimizer_groups: list[dict[str, Any]] | None
 
@@ -74,6 +78,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         scheduler_args: dict[str, Any] | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
+        class_weights: ClassWeights = "none",
         image_size: int = 224,
         interpolation: Literal["bilinear", "bicubic"] = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -92,6 +97,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
+        self.register_buffer("class_weights", starting_weights(class_weights, len(class_names)))
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(class_names) for stage in ("val_", "test_")})
 
@@ -105,7 +111,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"class_path": class_path(type(self)), **plain}
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the loss (scalar, cross-entropy by default), the logits (B, C), and parts of the loss by name.
+        """Return the loss (scalar, by default weighted cross-entropy), the logits (B, C), and parts of it by name.
 
         Parts are scalars, logged as `train/NAME`; a part called `loss` is logged instead of the whole loss.
 
@@ -114,7 +120,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
             labels: int64 (B,), or shares of the classes (B, C).
         """
         logits = self.classify(embedding)
-        return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits, {}
+        return cross_entropy(logits, labels, self.hparams["label_smoothing"], self.class_weights), logits, {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log loss and accuracy as means over the epoch.
@@ -194,10 +200,16 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Check the classes of the data, change the weights to channels-last layout, and compile if asked to."""
+        """Check the classes of the data, weight them, change to channels-last layout, and compile if asked to.
+
+        Raises:
+            InputError: the data have other classes, or do not tell how many images each has.
+        """
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
+        if stage == "fit" and self.class_weights is not None and self.hparams["class_weights"] == "auto":
+            self.class_weights.copy_(inverse_frequency(training_counts(data, len(self.class_names))))
         self.to(memory_format=torch.channels_last)
         wanted = self.hparams["compile"]
         if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):

@@ -19,7 +19,8 @@ class EmbeddingExtractor(CarsTask):
     """Embed cars for retrieval.
 
     The embedding is the pooled output of the backbone, optionally projected and scaled to length 1. With a
-    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe.
+    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe, and
+    `class_weights` apply to its cross-entropy alone.
 
     Args:
         backbone: a name that `carsfg.models.backbones.build_backbone` takes; with `init_from`, that of the checkpoint.
