@@ -19,7 +19,7 @@ from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 from tests.retrieval.test_ranking import embedded
 
 RANKED = {"top_1", "top_5", "top_10", "precision_5", "precision_10", "r_precision", "map_at_r", "map"}
-SCORES = ("", "_precision_weighted", "_recall_weighted", "_f1_weighted")
+SCORES = ("", *(f"_{name}_{how}" for name in ("precision", "recall", "f1") for how in ("weighted", "macro")))
 KEYS = RANKED | {f"knn_{n}{score}" for n in (3, 10) for score in SCORES} | {"left_out", "fit_s", "predict_s"}
 
 
