@@ -50,8 +50,8 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     if paper is not None:
         table.add_row("the paper *", number(paper.loss), *_stated(paper, list(CLASSIFICATION)[1:]))
     if record.protocol == "seed_leaky" and "val/top1" in metrics:
-        table.add_row("this run, leaked: copies of training images", *_cells(metrics, "val"))
-        table.add_row("this run, honest: test images", *_cells(metrics, "test"))
+        table.add_row("leaked: copies of training images", *_cells(metrics, "val"))
+        table.add_row("honest: test images", *_cells(metrics, "test"))
     else:
         table.add_row("this run", *_cells(metrics, "test"))
     console = Console(markup=False, emoji=False)

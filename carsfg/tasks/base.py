@@ -1,6 +1,7 @@
 """CarsTask, the base of all tasks: preprocessing, steps, metrics, optimizer, and contents of a checkpoint."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -42,6 +43,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
         init_from: path of a carsfg checkpoint to start from: its backbone, and its head if the classes are the same.
         optimizer: name of a class in `torch.optim`.
         lr: learning rate.
+        backbone_lr_scale: factor on the rate of the backbone, above 0; below 1 pretrained weights change less than the
+            new head. With a scale other than 1 the parameter groups are `head` (all but the backbone) and `backbone`.
         weight_decay: L2 penalty or decoupled decay factor, as the optimizer defines it.
         optimizer_args: further arguments of the optimizer.
         scheduler: name of a class in `torch.optim.lr_scheduler`, or None for a constant rate.
@@ -72,6 +75,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         init_from: str | None = None,
         optimizer: str = "Adam",
         lr: float = 1e-3,
+        backbone_lr_scale: float = 1.0,
         weight_decay: float = 0.0,
         optimizer_args: dict[str, Any] | None = None,
         scheduler: str | None = None,
@@ -92,6 +96,11 @@ class CarsTask(AveragingHooks, CarsNetwork):
             raise InputError(
                 f"model.image_size {image_size} must be in 1..{MAX_IMAGE_SIZE_PIXELS}, model.label_smoothing "
                 f"{label_smoothing} in 0..1"
+            )
+        if not 0 < backbone_lr_scale < math.inf:
+            raise InputError(
+                f"model.backbone_lr_scale {backbone_lr_scale} must be above 0; a backbone that does not learn is "
+                "model.freeze: backbone"
             )
         self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
         check_names(optimizer, scheduler)
@@ -183,8 +192,27 @@ class CarsTask(AveragingHooks, CarsNetwork):
         self._log_metrics("test")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the parameter groups of the optimizer; by default one group of all parameters with gradients."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+        """Return the parameter groups of the optimizer: of all parameters with gradients.
+
+        By default one group; two, `head` and `backbone`, if the backbone has another rate.
+
+        Raises:
+            InputError: the backbone has a rate of its own, but does not learn.
+        """
+        scale, learning = (
+            self.hparams["backbone_lr_scale"],
+            {n: p for n, p in self.named_parameters() if p.requires_grad},
+        )
+        if scale == 1:
+            return [{"params": [*learning.values()]}]
+        backbone = [parameter for name, parameter in learning.items() if name.startswith("backbone.")]
+        if not backbone:
+            raise InputError(
+                f"model.backbone_lr_scale {scale} is for a backbone that learns: set 1, or model.freeze: none"
+            )
+        head = [parameter for name, parameter in learning.items() if not name.startswith("backbone.")]
+        rate = scale * self.hparams["lr"]
+        return [{"params": head, "name": "head"}, {"params": backbone, "lr": rate, "name": "backbone"}]
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer, and the scheduler if one is named.

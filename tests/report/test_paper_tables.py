@@ -37,7 +37,7 @@ def test_a_row_of_table_2(make_run: MakeRun) -> None:
 
 def test_what_is_compared_although_it_differs(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0", top1=0.5, backbone="mobilenet_v2")
-    table, _, _ = tables(make_run("tl_exp3/version_0", top1=0.8, freeze=False, image_size=128))
+    table, _, _ = tables(make_run("tl_exp3/version_0", top1=0.8, freeze="none", image_size=128))
     assert [row(table, name)["difference"] for name in ("tl_exp1", "tl_exp3")] == ["+7.63 *", "+6.22 *"]
 
 
@@ -59,11 +59,11 @@ def test_own_experiments_are_not_in_the_paper_s_tables_whatever_their_name(make_
 
 
 def test_the_short_table(make_run: MakeRun) -> None:
-    make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None, freeze=False)
-    make_run("cnn_exp3/version_0", top1=0.31, backbone=None, freeze=False, image_size=64)
+    make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None, freeze="none")
+    make_run("cnn_exp3/version_0", top1=0.31, backbone=None, freeze="none", image_size=64)
     make_run("mine/version_0")
     rows = "epoch,step,test/retrieval/top_1,test/retrieval/knn_3\n1,2,.5,.75\n"
-    logs = make_run("ir_exp1/version_0", metrics=rows, retrieval="closed_train_gallery", freeze=False)
+    logs = make_run("ir_exp1/version_0", metrics=rows, retrieval="closed_train_gallery", freeze="none")
     text = readme_tables(group(read_runs(logs)))["Results"]
     assert text.splitlines()[:6] == [
         "| experiment | network | images | paper | ours | scored on |",
