@@ -18,7 +18,17 @@ FILE = "run_record.json"
 STANFORD_CARS, DRAWN_CARS = "Stanford Cars", "drawn cars"  # values of `data["name"]`; any other name is a user's own
 RETRIEVAL = "carsfg.callbacks.faiss_retrieval.FaissRetrieval"  # its arguments belong to the scoring, not the training
 # keys of `data` that describe the training images; the other keys also apply to the images that are scored
-TRAINING_DATA = ("val", "augment", "batch_size", "images_per_class", "split_seed", "split_hash", "train_images")
+TRAINING_DATA = (
+    "val",
+    "augment",
+    "batch_size",
+    "sampling",
+    "images_per_class",
+    "split_seed",
+    "split_hash",
+    "train_images",
+)
+FROZEN = {"backbone": " frozen", "batch_norm_statistics": ", BatchNorm fixed"}  # after the name of the network
 SCORING_TRAINER = ("precision", "limit_test_batches", "limit_val_batches")
 
 
@@ -73,7 +83,7 @@ class RunRecord:
         """Name of the network, such as `resnet50 frozen`."""
         task = str(self.task.get("class_path", "")).rpartition(".")[2]
         name = str(self.task.get("backbone") or ("custom CNN" if task in ("CarCNN", "") else task))
-        return f"{name} frozen" if self.task.get("freeze") else name
+        return name + FROZEN.get(str(self.task.get("freeze")), "")
 
     @property
     def data_name(self) -> str:

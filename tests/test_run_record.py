@@ -12,7 +12,12 @@ from carsfg.run_record import FILE, RETRIEVAL, RunRecord
 
 RECORD = RunRecord(
     experiment="mine",
-    task={"class_path": "carsfg.tasks.classifier.CarClassifier", "backbone": "resnet50", "freeze": True, "lr": 0.1},
+    task={
+        "class_path": "carsfg.tasks.classifier.CarClassifier",
+        "backbone": "resnet50",
+        "freeze": "backbone",
+        "lr": 0.1,
+    },
     data={"name": "Stanford Cars", "protocol": "official", "margin": 0.0, "batch_size": 8, "split_hash": "ab"},
     callbacks={RETRIEVAL: {"metric": "euclidean", "k": [1]}, "mine.Average": {"decay": 0.9}},
     trainer={"max_epochs": 3, "precision": "bf16-mixed"},
@@ -81,6 +86,9 @@ def test_a_folder_without_record(tmp_path: Path) -> None:
 
 def test_what_it_says() -> None:
     assert (RECORD.network, RECORD.metric, RECORD.precision) == ("resnet50 frozen", "euclidean", "bf16-mixed")
+    fixed = RunRecord(task={"backbone": "resnet50", "freeze": "batch_norm_statistics"})
+    plain = RunRecord(task={"backbone": "resnet50", "freeze": "none"})
+    assert (fixed.network, plain.network) == ("resnet50, BatchNorm fixed", "resnet50")
     assert RECORD.is_stanford_cars
     assert not RunRecord().is_stanford_cars
     assert RunRecord().metric is None

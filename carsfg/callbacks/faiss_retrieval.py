@@ -25,7 +25,8 @@ class FaissRetrieval(Callback):
 
     Args:
         k: for top_k and precision_k.
-        knn: for the k-NN vote: `knn_10` is its accuracy, `knn_10_f1_weighted` and so on its class-weighted means.
+        knn: for the k-NN vote: `knn_10` is its accuracy, `knn_10_f1_weighted`, `knn_10_f1_macro` and so on are
+            its means over the classes.
         metric: `cosine` or `euclidean`.
         every_n_epochs: of validation; a test is always searched.
 

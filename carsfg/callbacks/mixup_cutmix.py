@@ -50,7 +50,7 @@ class MixupCutmix(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Blend the batch in place."""
         if "image" not in batch:
-            raise InputError("MixupCutmix needs images: set model.freeze: false, or augment them")
+            raise InputError("MixupCutmix needs images: set model.freeze: none, or augment them")
         if self.until_epoch is not None and trainer.current_epoch >= self.until_epoch:
             return
         if torch.rand(()) < self.share:

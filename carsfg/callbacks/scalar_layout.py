@@ -14,6 +14,9 @@ LAYOUT = {
         "precision, recall, F1 (weighted)": [
             "Multiline", ["val/precision_weighted", "val/recall_weighted", "val/f1_weighted"],
         ],
+        "precision, recall, F1 (macro)": [
+            "Multiline", ["val/precision_macro", "val/recall_macro", "val/f1_macro"],
+        ],
         "make, body, year, and top-1": ["Multiline", ["val/make", "val/body", "val/year", "val/top1"]],
     },
     "retrieval": {

@@ -42,7 +42,7 @@ class StagedUnfreezing(Callback):
 
     Raises:
         InputError: a module does not exist or is named twice, the epochs do not sum to `max_epochs`, or a scheduler
-            would change the rates as well.
+            or `backbone_lr_scale` would change the rates as well.
     """
 
     def __init__(self, stages: list[Stage]) -> None:
@@ -64,6 +64,8 @@ class StagedUnfreezing(Callback):
             )
         if pl_module.hparams["scheduler"] is not None:
             raise InputError("StagedUnfreezing sets the learning rate itself: set model.scheduler: null beside it")
+        if pl_module.hparams["backbone_lr_scale"] != 1:
+            raise InputError("StagedUnfreezing sets the rate of each stage: set model.backbone_lr_scale: 1 beside it")
         pl_module.requires_grad_(False)
         pl_module.optimizer_groups = [self._group(pl_module, one) for one in self.stages]
 

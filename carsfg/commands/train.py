@@ -43,7 +43,9 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import TASKS, check_classes, import_task, read_checkpoint
 
 # of all test metrics, those that TensorBoard compares runs by
-COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
+COMPARED_BY = (
+    "test/top1", "test/f1_weighted", "test/f1_macro", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1",
+)  # fmt: skip
 
 
 class CarsParser(RaisingErrors, LightningArgumentParser):

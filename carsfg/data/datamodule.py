@@ -40,7 +40,8 @@ class CarsDataModule(SplitLoaders):
         augment: recipe for training images: `none`, a name in `carsfg.data.augmentation.RECIPES`, or a mapping of the
             fields of `carsfg.data.augmentation.Recipe`.
         batch_size: images per process and step.
-        images_per_class: number of images per class in every training batch, for metric-learning losses; None: shuffle.
+        sampling: `shuffle` trains on each image once per epoch; `balanced` draws every class about equally often.
+        images_per_class: number of images per class in every training batch, for metric-learning losses; None: any.
         num_workers: loader processes; by default none on a CPU, up to 8 with a GPU.
         on_device: keep all images in the memory of the device and cut batches there, without workers; `auto`: if a GPU
             has twice the needed memory free.
@@ -61,6 +62,7 @@ class CarsDataModule(SplitLoaders):
         predict: Literal["test", "train", "both"] = "test",
         augment: str | Recipe = "none",
         batch_size: int = 32,
+        sampling: Literal["shuffle", "balanced"] = "shuffle",
         images_per_class: int | None = None,
         num_workers: int | None = None,
         on_device: bool | Literal["auto"] = "auto",
@@ -78,7 +80,7 @@ class CarsDataModule(SplitLoaders):
         self.batch_size, self.split_seed = batch_size, split_seed
         self.cache_dir = Path(cache_dir) if cache_dir else root / "cache"
         self.predict, self.augment = predict, augment
-        self.images_per_class = images_per_class
+        self.sampling, self.images_per_class = sampling, images_per_class
         self._recipe = recipe(augment)
         self.num_workers, self.on_device = num_workers, on_device
         self._class_names: list[str] | None = None
@@ -173,6 +175,7 @@ class CarsDataModule(SplitLoaders):
             "image_size": self.stored_size,
             "augment": describe_recipe(self.augment),
             "batch_size": self.batch_size,
+            "sampling": self.sampling,
             "images_per_class": self.images_per_class,
             "split_seed": self.split_seed,
         }

@@ -26,6 +26,11 @@ class EpochSampler(DistributedSampler[Any]):
         world_size: number of processes.
         balanced: labels (N,), images per class and images per batch: every batch then holds that number of images of
             each of its classes, as metric-learning losses need it; see `balanced_order`. Only if `shuffle` is set.
+        class_balanced: labels (N,), to draw every class about equally often, so that an epoch of N images repeats those
+            of rare classes and leaves some of common ones out; see `class_balanced_order`. Only if `shuffle` is set.
+
+    Raises:
+        InputError: both `balanced` and `class_balanced` are given.
     """
 
     def __init__(
@@ -36,10 +41,15 @@ class EpochSampler(DistributedSampler[Any]):
         rank: int = 0,
         world_size: int = 1,
         balanced: tuple[Rows, int, int] | None = None,
+        class_balanced: Rows | None = None,
     ) -> None:
+        if balanced is not None and class_balanced is not None:
+            raise InputError(
+                "data.images_per_class draws all classes equally often already: set data.sampling: shuffle"
+            )
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed, drop_last=shuffle)
         self.count = len(dataset)  # type: ignore[arg-type]
-        self.balanced = balanced if shuffle else None
+        self.balanced, self.class_balanced = (balanced, class_balanced) if shuffle else (None, None)
 
     @property
     def _together(self) -> int:
@@ -49,6 +59,8 @@ class EpochSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         if self.balanced:
             order = balanced_order(*self.balanced, derive_seed(self.seed, self.epoch))
+        elif self.class_balanced is not None:
+            order = class_balanced_order(self.class_balanced, self.count, derive_seed(self.seed, self.epoch))
         elif self.shuffle:
             order = np.random.default_rng(derive_seed(self.seed, self.epoch)).permutation(self.count)
         else:
@@ -97,6 +109,30 @@ def balanced_order(labels: Rows, per_class: int, per_batch: int, seed: int) -> R
         for label in random.choice(classes, per_batch // per_class, replace=False).tolist()
     ]
     return np.concatenate(order) if order else np.empty(0, np.int64)
+
+
+def class_balanced_order(labels: Rows, count: int, seed: int) -> Rows:
+    """Draw images so that each class has the same chance at every place.
+
+    The images of a class are drawn in shuffled rounds: none is repeated before all were drawn.
+
+    Args:
+        labels: int64 (N,); classes without an image are not drawn.
+        count: number of images in the order.
+        seed: decides the order.
+
+    Returns:
+        int64 (count,), places in `labels`.
+    """
+    random = np.random.default_rng(seed)
+    classes = np.unique(labels)
+    drawn = random.choice(classes, count)
+    order = np.empty(count, np.int64)
+    for label in classes.tolist():
+        own, where = np.flatnonzero(labels == label), np.flatnonzero(drawn == label)
+        rounds = [random.permutation(own) for _ in range(-(-len(where) // len(own)))]
+        order[where] = np.concatenate([own[:0], *rounds])[: len(where)]
+    return order
 
 
 def _rounds(own: Rows, count: int, random: np.random.Generator) -> Iterator[Rows]:

@@ -34,6 +34,7 @@ class SplitLoaders(LightningDataModule):
     labels: Rows
     parts: npt.NDArray[np.str_]
     batch_size: int
+    sampling: Literal["shuffle", "balanced"]
     images_per_class: int | None
     num_workers: int | None
     on_device: bool | Literal["auto"]
@@ -136,7 +137,8 @@ class SplitLoaders(LightningDataModule):
         balanced = None
         if train and self.images_per_class is not None:
             balanced = (samples.labels, self.images_per_class, self.batch_size)
-        sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced)
+        class_balanced = samples.labels if self.sampling == "balanced" else None
+        sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced, class_balanced)
         sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
         return self._load(samples, sampler, train and len(sampler) % self.batch_size == 1)
 

@@ -26,7 +26,8 @@ SECTIONS = {
 TERMS = {
     **PROTOCOLS,
     "seed_leaky": "validation on augmented copies of training images; training uses other copies of the same images",
-    "F1, precision": "class-weighted means",
+    "F1, precision": "means over the classes, weighted by their images",
+    "macro F1": "plain mean over the classes: rare ones count as much as common ones",
     "last epoch": "the weights of the last epoch are scored; no epoch was chosen",
     **RANKINGS,
 }

@@ -18,15 +18,16 @@ from carsfg.report.paper import (
 from carsfg.report.table import TextTable
 
 NOT_RUN = "not run"
+MACRO = "macro F1"  # which the paper does not state; only in tables of runs that have it
 UNLIKE = " *"  # mark of a difference to the paper although network, weights or image size differ
 CONDITIONS = ["protocol", "chosen on", "seed", "hardware"]
 CLASSIFICATION = [
-    "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", "precision (paper)", "loss (paper)",
-    *CONDITIONS,
+    "experiment", "network", "paper", "ours, top-1", "difference", "F1 (paper)", MACRO, "precision (paper)",
+    "loss (paper)", *CONDITIONS,
 ]  # fmt: skip
 VOTE = [
-    "experiment", "network", "paper", "ours, accuracy", "difference", "k", "metric", "F1 (paper)", "precision (paper)",
-    "fit s (paper)", "predict s (paper)", *CONDITIONS,
+    "experiment", "network", "paper", "ours, accuracy", "difference", "k", "metric", "F1 (paper)", MACRO,
+    "precision (paper)", "fit s (paper)", "predict s (paper)", *CONDITIONS,
 ]  # fmt: skip
 RESULTS = ["experiment", "network", "images", "paper", "ours", "scored on"]
 OURS = {"cnn_best": "the recipe was chosen on the hold-out; images grow from 64 pixels to the size given"}
@@ -110,7 +111,7 @@ def _classification(name: str, groups: Sequence[Group]) -> TextTable:
         *(f"Paper, {', '.join(names)}: {meaning}." for meaning, names in meant.items()),
         *(f"{name}: {note}." for name, note in OURS.items() if any(name == row[0] for row in table.rows)),
     ]
-    return table
+    return _without_empty_macro(table)
 
 
 def _accuracy_rows(one: Group) -> list[list[str]]:
@@ -137,6 +138,15 @@ def _votes(groups: Sequence[Group]) -> TextTable:
             made = _conditions(one, retrieval=True)
             table.rows.append([experiment, one.record.network, _stated(paper), *_vote(one, paper), *made])
         table.rows += _rows_not_run(experiment, groups, table)
+    return _without_empty_macro(table)
+
+
+def _without_empty_macro(table: TextTable) -> TextTable:
+    """Remove the column of macro F1 if no run has it: earlier versions did not compute that of votes."""
+    place = table.columns.index(MACRO)
+    if not any(row[place] for row in table.rows):
+        table.columns = [*table.columns[:place], *table.columns[place + 1 :]]
+        table.rows = [[*row[:place], *row[place + 1 :]] for row in table.rows]
     return table
 
 
@@ -149,10 +159,10 @@ def _rows_not_run(experiment: str, groups: Sequence[Group], table: TextTable) ->
 
 
 def _vote(one: Group, paper: RetrievalRow | None) -> list[str]:
-    """Return accuracy, its difference to the paper's, k, F1, precision, and the seconds to fit and to predict."""
+    """Return accuracy, its difference to the paper's, k, metric, F1, macro F1, precision, and times."""
     k = vote_of(one)
-    accuracy, f1, precision = (
-        one.mean(f"test/retrieval/knn_{k}{score}") for score in ("", "_f1_weighted", "_precision_weighted")
+    accuracy, f1, macro, precision = (
+        one.mean(f"test/retrieval/knn_{k}{score}") for score in ("", "_f1_weighted", "_f1_macro", "_precision_weighted")
     )
     return [
         percent(accuracy),
@@ -160,6 +170,7 @@ def _vote(one: Group, paper: RetrievalRow | None) -> list[str]:
         str(k or ""),
         one.record.metric or "",
         percent(f1, _of(paper, "f1_weighted")),
+        percent(macro),
         percent(precision, _of(paper, "precision_weighted")),
         seconds(one.mean("test/retrieval/fit_s"), _of(paper, "fit_s")),
         seconds(one.mean("test/retrieval/predict_s"), _of(paper, "predict_s")),
@@ -171,15 +182,16 @@ def _found(experiment: str, groups: Sequence[Group]) -> list[Group]:
 
 
 def _scores(one: Group, split: str, paper: PaperRow | None) -> list[str]:
-    """Return top-1, its difference to the paper's, F1, precision and loss."""
+    """Return top-1, its difference to the paper's, F1, macro F1, precision and loss."""
     mean = one.validation if split == "val" else one.mean
-    top1, f1, precision, loss = (
-        mean(f"{split}/{key}") for key in ("top1", "f1_weighted", "precision_weighted", "loss")
+    top1, f1, macro, precision, loss = (
+        mean(f"{split}/{key}") for key in ("top1", "f1_weighted", "f1_macro", "precision_weighted", "loss")
     )
     return [
         percent(top1),
         points(top1, _of(paper, "top1")) + _unlike(one, paper),
         percent(f1, _of(paper, "f1_weighted")),
+        percent(macro),
         percent(precision, _of(paper, "precision_weighted")),
         number(loss, _of(paper, "loss")),
     ]

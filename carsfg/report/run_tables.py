@@ -1,36 +1,37 @@
 """Tables in the terminal: the test metrics of a run, the paper's row above them where it is comparable."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
 from carsfg.evaluation.glossary import RANKED, TITLES
 from carsfg.report.formatting import number, percent
-from carsfg.report.paper import RETRIEVAL_MEANING, paper_row, retrieval_row
+from carsfg.report.paper import RETRIEVAL_MEANING, PaperRow, RetrievalRow, paper_row, retrieval_row
 from carsfg.run_record import RunRecord
 
 CLASSIFICATION = {
     "loss": "loss",
     "f1_weighted": "F1",
+    "f1_macro": "macro F1",
     "recall_weighted": "recall",
     "precision_weighted": "precision",
     "top1": "accuracy",
 }
 VOTE = {
     "f1_weighted": "F1",
+    "f1_macro": "macro F1",
     "recall_weighted": "recall",
     "top1": "accuracy",
     "precision_weighted": "precision",
     "fit_s": "fit s",
     "predict_s": "predict s",
 }
-SHARES = ("f1_weighted", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
-FURTHER = ("top5", "f1_macro")
-METRIC = re.compile(
-    r"test/(?:loss|top\d|(?:precision|recall|f1)_\w+)$"
-)  # other keys of a test without `/` are attributes
+SHARES = ("f1_weighted", "f1_macro", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
+FURTHER = ("top5",)
+# the other keys of a test without a further `/` are attributes
+METRIC = re.compile(r"test/(?:loss|top\d|(?:precision|recall|f1)_\w+)$")
 MISSING = "-"
 
 
@@ -49,11 +50,10 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     if paper is not None and paper.protocol != record.protocol:
         paper = None
     if paper is not None:
-        loss, *shares = (getattr(paper, key) for key in CLASSIFICATION)
-        table.add_row("the paper *", number(loss), *(percent(share / 100) for share in shares))
+        table.add_row("the paper *", number(paper.loss), *_stated(paper, list(CLASSIFICATION)[1:]))
     if record.protocol == "seed_leaky" and "val/top1" in metrics:
-        table.add_row("this run, leaked: copies of training images", *_cells(metrics, "val"))
-        table.add_row("this run, honest: test images", *_cells(metrics, "test"))
+        table.add_row("leaked: copies of training images", *_cells(metrics, "val"))
+        table.add_row("honest: test images", *_cells(metrics, "test"))
     else:
         table.add_row("this run", *_cells(metrics, "test"))
     console = Console(markup=False, emoji=False)
@@ -85,8 +85,7 @@ def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> No
     table = _table(f"{_name(record)}: k-NN and retrieval, {where}", VOTE)
     paper = retrieval_row(record)
     if paper is not None:
-        shares = [percent(getattr(paper, key) / 100) for key in SHARES]
-        table.add_row("the paper *", *shares, number(paper.fit_s), number(paper.predict_s))
+        table.add_row("the paper *", *_stated(paper, SHARES), number(paper.fit_s), number(paper.predict_s))
     for k in sorted(int(key[4:]) for key in found if key.startswith("knn_") and key[4:].isdigit()):
         votes = [found.get(f"knn_{k}" if key == "top1" else f"knn_{k}_{key}") for key in SHARES]
         seconds = [number(found.get(key), missing=MISSING) for key in ("fit_s", "predict_s")]
@@ -106,6 +105,11 @@ def _table(title: str, columns: Mapping[str, str]) -> Table:
     for name in columns.values():
         table.add_column(name, justify="right")
     return table
+
+
+def _stated(paper: PaperRow | RetrievalRow, keys: Iterable[str]) -> list[str]:
+    """Return the paper's shares; it states no macro means."""
+    return [percent(getattr(paper, key) / 100) if hasattr(paper, key) else "" for key in keys]
 
 
 def _data(record: RunRecord) -> str:

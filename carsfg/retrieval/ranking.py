@@ -13,7 +13,7 @@ from carsfg.errors import TrainingError
 from carsfg.retrieval import metrics
 from carsfg.retrieval.faiss_index import nearest
 from carsfg.retrieval.similarity import Metric, count_zeros, find_fault, prepare, score_chunks
-from carsfg.tasks.metrics import weighted_scores
+from carsfg.tasks.metrics import averaged_scores
 
 
 @dataclass
@@ -130,8 +130,8 @@ def _rank(
 
 
 def _vote_scores(name: str, voted: Tensor, truth: Tensor) -> dict[str, float]:
-    """Return accuracy and class-weighted scores of a vote; not numbers where nobody had a neighbour to vote."""
+    """Return accuracy, weighted and macro scores of a vote; not numbers where nobody had a neighbour to vote."""
     has_vote = voted >= 0
-    scores = weighted_scores(voted[has_vote], truth[has_vote]) if has_vote.any() else weighted_scores(truth, truth)
+    scores = averaged_scores(voted[has_vote], truth[has_vote]) if has_vote.any() else averaged_scores(truth, truth)
     scores = scores if has_vote.any() else dict.fromkeys(scores, math.nan)
     return {name: scores.pop("top1")} | {f"{name}_{key}": value for key, value in scores.items()}

@@ -1,6 +1,7 @@
 """CarsTask, the base of all tasks: preprocessing, steps, metrics, optimizer, and contents of a checkpoint."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -9,7 +10,6 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.callbacks import ModelPruning
 from torch import Tensor, nn
-from torch.nn import functional
 
 from carsfg.class_paths import class_path
 from carsfg.errors import InputError, TrainingError
@@ -18,6 +18,7 @@ from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.averaging import AveragingHooks, attached_trainer
 from carsfg.tasks.checkpoints import check_classes, task_name
+from carsfg.tasks.losses import ClassWeights, cross_entropy, inverse_frequency, starting_weights, training_counts
 from carsfg.tasks.metrics import ClassificationMetrics
 from carsfg.tasks.network import Batch, CarsNetwork
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
@@ -43,12 +44,16 @@ class CarsTask(AveragingHooks, CarsNetwork):
         init_from: path of a carsfg checkpoint to start from: its backbone, and its head if the classes are the same.
         optimizer: name of a class in `torch.optim`.
         lr: learning rate.
+        backbone_lr_scale: factor on the rate of the backbone, above 0; below 1 pretrained weights change less than the
+            new head. With a scale other than 1 the parameter groups are `head` (all but the backbone) and `backbone`.
         weight_decay: L2 penalty or decoupled decay factor, as the optimizer defines it.
         optimizer_args: further arguments of the optimizer.
         scheduler: name of a class in `torch.optim.lr_scheduler`, or None for a constant rate.
         scheduler_args: its arguments. For `ReduceLROnPlateau`, `monitor` names the metric, such as `val/loss`.
         scheduler_interval: step the scheduler every `epoch` or every `step`.
         label_smoothing: share of the target spread over all classes, 0..1.
+        class_weights: of the cross-entropy in training: `none`, `auto` (rare classes count more, see
+            `carsfg.tasks.losses.inverse_frequency`), or a number per class. Validation and test loss are unweighted.
         image_size: side of the network's input in pixels, 1..2048.
         interpolation: how images are resized to it.
         mean: of RGB scaled to 0..1, per channel.
@@ -60,6 +65,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
             classes, or a number is out of its range.
     """
 
+    # float32 (C,), in the checkpoint; None: all 1
+    class_weights: Tensor | None
     # parameter groups prepared by a callback; None: those of `parameter_groups`
     optimizer_groups: list[dict[str, Any]] | None
 
@@ -69,12 +76,14 @@ class CarsTask(AveragingHooks, CarsNetwork):
         init_from: str | None = None,
         optimizer: str = "Adam",
         lr: float = 1e-3,
+        backbone_lr_scale: float = 1.0,
         weight_decay: float = 0.0,
         optimizer_args: dict[str, Any] | None = None,
         scheduler: str | None = None,
         scheduler_args: dict[str, Any] | None = None,
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
+        class_weights: ClassWeights = "none",
         image_size: int = 224,
         interpolation: Literal["bilinear", "bicubic"] = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
@@ -89,10 +98,16 @@ class CarsTask(AveragingHooks, CarsNetwork):
                 f"model.image_size {image_size} must be in 1..{MAX_IMAGE_SIZE_PIXELS}, model.label_smoothing "
                 f"{label_smoothing} in 0..1"
             )
+        if not 0 < backbone_lr_scale < math.inf:
+            raise InputError(
+                f"model.backbone_lr_scale {backbone_lr_scale} must be above 0; a backbone that does not learn is "
+                "model.freeze: backbone"
+            )
         self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
+        self.register_buffer("class_weights", starting_weights(class_weights, len(class_names)))
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
         self.metrics = nn.ModuleDict({stage: ClassificationMetrics(len(class_names)) for stage in ("val_", "test_")})
 
@@ -106,7 +121,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"class_path": class_path(type(self)), **plain}
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return the loss (scalar, cross-entropy by default), the logits (B, C), and parts of the loss by name.
+        """Return the loss (scalar, by default weighted cross-entropy), the logits (B, C), and parts of it by name.
 
         Parts are scalars, logged as `train/NAME`; a part called `loss` is logged instead of the whole loss.
 
@@ -115,7 +130,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
             labels: int64 (B,), or shares of the classes (B, C).
         """
         logits = self.classify(embedding)
-        return functional.cross_entropy(logits, labels, label_smoothing=self.hparams["label_smoothing"]), logits, {}
+        return cross_entropy(logits, labels, self.hparams["label_smoothing"], self.class_weights), logits, {}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch; log loss and accuracy as means over the epoch.
@@ -189,8 +204,27 @@ class CarsTask(AveragingHooks, CarsNetwork):
         self._log_metrics("test")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the parameter groups of the optimizer; by default one group of all parameters with gradients."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+        """Return the parameter groups of the optimizer: of all parameters with gradients.
+
+        By default one group; two, `head` and `backbone`, if the backbone has another rate.
+
+        Raises:
+            InputError: the backbone has a rate of its own, but does not learn.
+        """
+        scale, learning = (
+            self.hparams["backbone_lr_scale"],
+            {n: p for n, p in self.named_parameters() if p.requires_grad},
+        )
+        if scale == 1:
+            return [{"params": [*learning.values()]}]
+        backbone = [parameter for name, parameter in learning.items() if name.startswith("backbone.")]
+        if not backbone:
+            raise InputError(
+                f"model.backbone_lr_scale {scale} is for a backbone that learns: set 1, or model.freeze: none"
+            )
+        head = [parameter for name, parameter in learning.items() if not name.startswith("backbone.")]
+        rate = scale * self.hparams["lr"]
+        return [{"params": head, "name": "head"}, {"params": backbone, "lr": rate, "name": "backbone"}]
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer, and the scheduler if one is named.
@@ -206,15 +240,20 @@ class CarsTask(AveragingHooks, CarsNetwork):
         return {"optimizer": optimizer, "lr_scheduler": make_scheduler(optimizer, self.hparams, trainer)}
 
     def setup(self, stage: str) -> None:
-        """Check the classes, take their attributes, change the weights to channels-last layout, compile if asked to.
+        """Check the classes, take weights and attributes, change to channels-last layout, and compile if asked to.
 
         With `ModelPruning` the layout stays.
+
+        Raises:
+            InputError: the data have other classes, or do not tell how many images each has.
         """
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             check_classes(self.class_names, data.class_names)
         for metrics in self.metrics.values():
             metrics.use_attributes(getattr(data, "class_attributes", {}))  # type: ignore[operator]
+        if stage == "fit" and self.class_weights is not None and self.hparams["class_weights"] == "auto":
+            self.class_weights.copy_(inverse_frequency(training_counts(data, len(self.class_names))))
         if not any(isinstance(one, ModelPruning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.to(memory_format=torch.channels_last)  # PyTorch's pruning takes contiguous weights alone
         wanted = self.hparams["compile"]

@@ -22,6 +22,8 @@ TASKS = {
     "EmbeddingExtractor": "carsfg.tasks.embedder",
 }
 
+FROZEN = {True: "backbone", False: "none"}  # `freeze` in checkpoints from before it had three values
+
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a carsfg checkpoint into memory on the CPU; nothing in the file is ever executed.
@@ -38,6 +40,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a carsfg checkpoint")
     if any(str(key).startswith("trunk.") for key in checkpoint["state_dict"]):
         raise InputError(f"{path} was written by carsfg 0.1, which named its tensors differently: train it again")
+    arguments = checkpoint["hyper_parameters"]
+    if isinstance(arguments.get("freeze"), bool):
+        arguments["freeze"] = FROZEN[arguments["freeze"]]
     return checkpoint
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from carsfg.models.backbones import build_backbone
 from carsfg.tasks.base import CarsTask
+from carsfg.tasks.network import Freeze
 
 
 class CarClassifier(CarsTask):
@@ -15,12 +16,14 @@ class CarClassifier(CarsTask):
         backbone: a torchvision classification network, such as `resnet50` or `densenet121`, or `timm:NAME`.
         weights: `DEFAULT` or another name of torchvision's weights, the path of a state_dict, or None for random
             weights.
-        freeze: train the head only; the backbone does not change, its BatchNorm statistics included.
+        freeze: `none`; `backbone` trains the head only, the backbone does not change, its BatchNorm statistics
+            included; with `batch_norm_statistics` all weights learn, but these statistics stay those of `weights`.
         dropout: probability of dropout before the head.
         **kwargs: arguments of `CarsTask`.
 
     Raises:
-        InputError: the backbone is unknown, weights cannot be read or do not fit, or `dropout` is not a probability.
+        InputError: the backbone is unknown, weights cannot be read or do not fit, `freeze` does not fit it, or
+            `dropout` is not a probability.
     """
 
     network_arguments = (*CarsTask.network_arguments, "backbone")
@@ -29,7 +32,7 @@ class CarClassifier(CarsTask):
         self,
         backbone: str = "resnet50",
         weights: str | None = "DEFAULT",
-        freeze: bool = False,
+        freeze: Freeze = "none",
         dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:

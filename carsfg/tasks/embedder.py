@@ -13,20 +13,23 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.cnn import cnn_arguments
 from carsfg.tasks.losses import make_loss
+from carsfg.tasks.network import Freeze
 
 
 class EmbeddingExtractor(CarsTask):
     """Embed cars for retrieval.
 
     The embedding is the pooled output of the backbone, optionally projected and scaled to length 1. With a
-    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe.
+    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe, and
+    `class_weights` apply to its cross-entropy alone.
 
     Args:
         backbone: a name that `carsfg.models.backbones.build_backbone` takes; with `init_from`, that of the checkpoint.
         backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, for the backbone `custom_cnn`.
         weights: `DEFAULT` or another name of torchvision's weights, the path of a state_dict, or None for random
             weights.
-        freeze: do not train the backbone.
+        freeze: `none`; `backbone` does not train it; with `batch_norm_statistics` all weights learn, but the statistics
+            of the backbone's BatchNorm layers stay those of `weights`.
         pooling: `average`, `max` or generalised mean (`gem`, for feature maps of 0 and more); None: the network's own.
         projection: width of a linear layer after the backbone; None for none.
         normalize: scale embeddings to length 1.
@@ -50,7 +53,7 @@ class EmbeddingExtractor(CarsTask):
         backbone: str = "resnet50",
         backbone_args: dict[str, Any] | None = None,
         weights: str | None = "DEFAULT",
-        freeze: bool = False,
+        freeze: Freeze = "none",
         pooling: Pooling | None = None,
         projection: int | None = None,
         normalize: bool = False,
@@ -112,14 +115,15 @@ class EmbeddingExtractor(CarsTask):
         return super().logged_keys() | (set() if self.criterion is None else {"train/metric_loss"})
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the parameter groups; the weights of the loss are a second group if `loss_lr` is set."""
+        """Return the parameter groups; the weights of the loss are a group of their own if `loss_lr` is set."""
         rate = self.hparams["loss_lr"]
         if self.criterion is None or rate is None:
             return super().parameter_groups()
         own = list(self.criterion.parameters())
         known = {id(parameter) for parameter in own}
-        others = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return [{"params": others}, {"params": own, "lr": rate}]
+        head, *others = super().parameter_groups()
+        head["params"] = [parameter for parameter in head["params"] if id(parameter) not in known]
+        return [head, *others, {"params": own, "lr": rate, "name": "loss"}]
 
 
 def _network_in(hyper_parameters: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:

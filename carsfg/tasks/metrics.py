@@ -128,8 +128,10 @@ def _numbers(values: Sequence[str]) -> Tensor:
     return torch.tensor([number[value] for value in values], dtype=torch.int64)
 
 
-def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
-    """Return `top1` and the class-weighted precision, recall and F1, as `precision_weighted` etc.
+def averaged_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
+    """Return `top1`, and precision, recall and F1 as `precision_weighted`, `precision_macro` etc.
+
+    They are defined as in `ClassificationMetrics`.
 
     Args:
         predicted: predicted labels, int64 (N,).
@@ -137,6 +139,10 @@ def weighted_scores(predicted: Tensor, labels: Tensor) -> dict[str, float]:
     """
     count = max(2, int(torch.cat([predicted, labels]).max()) + 1)  # torchmetrics needs at least 2 classes
     kinds = {"precision": multiclass_precision, "recall": multiclass_recall, "f1": multiclass_f1_score}
-    scores = {f"{name}_weighted": one(predicted, labels, count, average="weighted") for name, one in kinds.items()}
+    scores = {
+        f"{name}_{how}": one(predicted, labels, count, average=how)
+        for name, one in kinds.items()
+        for how in ("weighted", "macro")
+    }
     top1 = (predicted == labels).float().mean()
     return {"top1": float(top1), **{name: float(value) for name, value in scores.items()}}

@@ -1,6 +1,6 @@
 """The network of a task: from images to embeddings and logits."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from lightning import LightningModule
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from carsfg.models.timm_backbones import check_normalisation
 from carsfg.tasks.checkpoints import init_from
 
 Batch = dict[str, Tensor]
+Freeze = Literal["none", "backbone", "batch_norm_statistics"]
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # timm's BatchNormAct2d is one, too
 
 
 class CarsNetwork(LightningModule):
@@ -23,13 +25,20 @@ class CarsNetwork(LightningModule):
     backbone: nn.Module
     # modules that do not learn: kept in eval mode, so that BatchNorm statistics do not move and nothing is dropped
     frozen_modules: list[nn.Module]
+    # whether the statistics of the backbone's BatchNorm layers do not move, while their weights and biases learn
+    keeps_statistics: bool = False
     # names of the tensors that `init_from` did not bring
     still_random: list[str]
     class_names: list[str]
     preprocess: Preprocess
 
     def assemble(
-        self, backbone: nn.Module, width: int, dropout: float, freeze: bool = False, embedding_width: int | None = None
+        self,
+        backbone: nn.Module,
+        width: int,
+        dropout: float,
+        freeze: Freeze = "none",
+        embedding_width: int | None = None,
     ) -> None:
         """Put the network together, and load the checkpoint of `init_from`.
 
@@ -37,15 +46,17 @@ class CarsNetwork(LightningModule):
             backbone: maps preprocessed images (B, 3, S, S) to features (B, width).
             width: number of features W per image.
             dropout: probability of dropout between embedding and head.
-            freeze: do not train the backbone; its BatchNorm statistics do not move either.
+            freeze: `none`; `backbone` does not train it, its BatchNorm statistics do not move either; with
+                `batch_norm_statistics` all weights learn, and the backbone's BatchNorm layers stay in eval mode.
             embedding_width: D, if `project` changes the width; None: that of the features.
 
         Raises:
-            InputError: `dropout` is not a probability, or `init_from`, normalisation or image size do not fit the
-                backbone.
+            InputError: `dropout` is not a probability, `freeze` is another word or does not fit the backbone, or
+                `init_from`, normalisation or image size do not.
         """
         if not 0 <= dropout <= 1:
             raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
+        self._check_freeze(freeze, backbone)
         options = self.hparams
         if not weights_are_skipped():  # otherwise the network has been checked, before its checkpoint was written
             weights = None if options["init_from"] else options.get("weights")
@@ -53,11 +64,22 @@ class CarsNetwork(LightningModule):
             check_backbone(backbone, options["image_size"], options.get("backbone", "the network"), width)
         self.backbone, self.dropout = backbone, nn.Dropout(dropout)
         self.head = nn.Linear(embedding_width or width, len(self.class_names))
-        if freeze:
+        if freeze == "backbone":
             self.backbone.requires_grad_(False)
             self.frozen_modules = [self.backbone]
-            self.train()
+        self.keeps_statistics = freeze == "batch_norm_statistics"
+        self.train()
         init_from(self, options["init_from"])  # type: ignore[arg-type]  # a network is always part of a CarsTask
+
+    def _check_freeze(self, freeze: str, backbone: nn.Module) -> None:
+        if freeze not in get_args(Freeze):
+            raise InputError(
+                f"unknown model.freeze {freeze!r}: use backbone (true in earlier versions), none (false) or "
+                "batch_norm_statistics"
+            )
+        if freeze == "batch_norm_statistics" and not any(isinstance(one, BATCH_NORMS) for one in backbone.modules()):
+            name = self.hparams.get("backbone", "the network")
+            raise InputError(f"model.freeze {freeze!r}: {name} has no BatchNorm layers, use none or backbone")
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Map preprocessed images to features (B, width), the output of the backbone.
@@ -107,12 +129,15 @@ class CarsNetwork(LightningModule):
         return {"embedding": embedding, "logits": self.classify(embedding)}
 
     def train(self, mode: bool = True) -> "CarsNetwork":
-        """Set training mode, but leave frozen modules in eval mode.
+        """Set training mode, but leave frozen modules, and BatchNorm layers that keep their statistics, in eval mode.
 
         Args:
             mode: False for eval mode.
         """
         super().train(mode)
-        for module in self.frozen_modules:
+        still = [*self.frozen_modules]
+        if self.keeps_statistics:  # looked up each time: the Trainer may have exchanged them for SyncBatchNorm
+            still += [module for module in self.backbone.modules() if isinstance(module, BATCH_NORMS)]
+        for module in still:
             module.eval()
         return self

@@ -82,7 +82,7 @@ def test_a_frozen_backbone_runs_once(root: Path, pair: Pair) -> None:
 
     def ten_epochs(*callbacks: Callback) -> None:
         data = StanfordCarsDataModule(str(root), drawn=spec, val="test")
-        task = CarClassifier(class_names=data.class_names, backbone="resnet50", weights=None, freeze=True)
+        task = CarClassifier(class_names=data.class_names, backbone="resnet50", weights=None, freeze="backbone")
         make_trainer(max_epochs=10, callbacks=list(callbacks)).fit(task, data)
 
     work, rival = "frozen ResNet-50 at 224, 10 epochs", "the same without reuse of the backbone's output"

@@ -64,7 +64,7 @@ def test_before_the_first_epoch(
 ) -> None:
     trainer = make_trainer(callbacks=[CheckMonitors(), Begun(), callback], **RUN)
     with pytest.raises(InputError, match=said):
-        trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars())
+        trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars())
 
 
 def test_a_scheduler_that_watches_nothing(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:

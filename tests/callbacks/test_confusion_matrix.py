@@ -15,7 +15,7 @@ from carsfg.plots.confusion import confusion_figure
 from carsfg.tasks.base import CarsTask
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
-SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+SQUEEZE = {"backbone": "squeezenet1_1", "freeze": "backbone"}
 ENDS: list[dict[str, Any]] = [
     {"max_epochs": 3, "check_val_every_n_epoch": 2},  # after an epoch without validation
     {"max_epochs": 9},  # by early stopping

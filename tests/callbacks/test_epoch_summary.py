@@ -11,7 +11,7 @@ def test_a_line_an_epoch(
     val: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = make_trainer(max_epochs=2, callbacks=[EpochSummary()])
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars(val=val))
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars(val=val))
     lines = capsys.readouterr().out.splitlines()
     validated = r"  val loss \d+\.\d{4}  val top1 \d+\.\d\d %" if val == "holdout" else ""
     for epoch, line in enumerate(lines, 1):
@@ -32,7 +32,7 @@ def test_old_validation_metrics_are_not_printed_again(
         num_sanity_val_steps=1,
         limit_train_batches=1,
     )
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars())
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars())
     lines = capsys.readouterr().out.splitlines()
     assert ["val" in line for line in lines] == [False, True, False, True, False]
 
@@ -41,5 +41,5 @@ def test_a_run_without_a_number_of_epochs(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer = make_trainer(max_epochs=-1, max_steps=1, callbacks=[EpochSummary()], limit_val_batches=0)
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars())
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars())
     assert capsys.readouterr().out.startswith("epoch 1  train loss ")

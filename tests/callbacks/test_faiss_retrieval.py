@@ -19,7 +19,7 @@ from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 from tests.retrieval.test_ranking import embedded
 
 RANKED = {"top_1", "top_5", "top_10", "precision_5", "precision_10", "r_precision", "map_at_r", "map"}
-SCORES = ("", "_precision_weighted", "_recall_weighted", "_f1_weighted")
+SCORES = ("", *(f"_{name}_{how}" for name in ("precision", "recall", "f1") for how in ("weighted", "macro")))
 KEYS = RANKED | {f"knn_{n}{score}" for n in (3, 10) for score in SCORES} | {"left_out", "fit_s", "predict_s"}
 
 
@@ -72,7 +72,7 @@ class Count(FaissRetrieval):
 def test_every_few_epochs_and_not_in_the_sanity_check(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
-    count, task = Count(every_n_epochs=2), make_task(backbone="squeezenet1_1", freeze=True)
+    count, task = Count(every_n_epochs=2), make_task(backbone="squeezenet1_1", freeze="backbone")
     trainer = make_trainer(max_epochs=5, num_sanity_val_steps=2, callbacks=[count])
     trainer.fit(task, make_cars())
     assert count.epochs == [1, 3]
@@ -84,7 +84,7 @@ def test_a_checkpoint_can_be_chosen_by_it(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     best = ModelCheckpoint(tmp_path, monitor="val/retrieval/map_at_r", mode="max", save_top_k=1)
-    task = make_task(backbone="squeezenet1_1", freeze=True)
+    task = make_task(backbone="squeezenet1_1", freeze="backbone")
     trainer = make_trainer(max_epochs=2, callbacks=[FaissRetrieval(), best], enable_checkpointing=True)
     trainer.fit(task, make_cars(retrieval="closed_train_gallery"))
     assert best.best_model_score is not None

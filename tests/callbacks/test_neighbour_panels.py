@@ -19,7 +19,7 @@ from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult
 from tests.callbacks.test_confusion_matrix import ENDS, images
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
-SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+SQUEEZE = {"backbone": "squeezenet1_1", "freeze": "backbone"}
 GALLERY = {"retrieval": "closed_train_gallery"}  # four validation images of four classes have nothing to find otherwise
 FIGURES = ["best", "worst", "random"]
 

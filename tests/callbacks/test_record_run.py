@@ -59,7 +59,7 @@ def test_all_tasks_are_compared_by_the_same_values(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     tasks = [
-        make_task(freeze=True),
+        make_task(freeze="backbone"),
         CarCNN(class_names=NAMES, image_size=32),
         EmbeddingExtractor(class_names=NAMES, backbone="resnet18", weights=None, image_size=32),
     ]

@@ -28,7 +28,7 @@ def fit(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp
     """Trains and tests, with the callback or without; gives the task, all figures, and the backbone's batch sizes."""
 
     def run(reuse: bool, cars: dict[str, Any] | None = None, task: dict[str, Any] | None = None, **kwargs: Any) -> Any:
-        network = make_task(**{"freeze": True, "dropout": 0.5, "lr": 0.01, **(task or {})})
+        network = make_task(**{"freeze": "backbone", "dropout": 0.5, "lr": 0.01, **(task or {})})
         data, calls = make_cars(**{"cache_dir": str(tmp_path), **(cars or {})}), count(network)
         trainer = make_trainer(**{"max_epochs": 3, "callbacks": [ReuseFrozenBackbone()] if reuse else [], **kwargs})
         trainer.fit(network, data)
@@ -60,7 +60,7 @@ def test_a_gallery_is_reused_too(fit: Fit) -> None:
     "changes",
     [
         {"cars": {"augment": "crop_flip_rotate"}},
-        {"task": {"freeze": False}},
+        {"task": {"freeze": "none"}},
         {"fast_dev_run": True},
         {"fast_dev_run": 2},
         {"limit_train_batches": 1},  # one batch, unlike 1.0
@@ -97,7 +97,7 @@ def test_the_next_network_gets_its_own(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     data = make_cars(cache_dir=str(tmp_path))
-    make_trainer(callbacks=[ReuseFrozenBackbone()]).fit(make_task(freeze=True), data)
+    make_trainer(callbacks=[ReuseFrozenBackbone()]).fit(make_task(freeze="backbone"), data)
     assert data.features is None
     torch.manual_seed(1)
     other = CarClassifier("resnet18", None, class_names=data.class_names, image_size=32)
@@ -109,7 +109,7 @@ def test_the_next_network_gets_its_own(
 def test_other_weights_are_not_tested_on_old_output(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    data, other, task = make_cars(cache_dir=str(tmp_path)), make_task(), make_task(freeze=True)
+    data, other, task = make_cars(cache_dir=str(tmp_path)), make_task(), make_task(freeze="backbone")
     trainer = make_trainer(limit_val_batches=0)
     trainer.fit(other, data)
     trainer.save_checkpoint(tmp_path / "other.ckpt")
@@ -135,7 +135,7 @@ def test_an_interrupted_run_leaves_nothing(
 
     data: StanfordCarsDataModule = make_cars(cache_dir=str(tmp_path))
     with pytest.raises(ZeroDivisionError):
-        make_trainer(callbacks=[Broken()]).fit(make_task(freeze=True), data)
+        make_trainer(callbacks=[Broken()]).fit(make_task(freeze="backbone"), data)
     assert data.features is None
 
 
@@ -144,7 +144,7 @@ def test_the_precision_is_part_of_the_key(make_task: MakeTask, make_cars: MakeCa
     for precision in ("32-true", "bf16-mixed", "32-true"):
         trainer = make_trainer(precision=precision)
         trainer.datamodule = data  # type: ignore[attr-defined]
-        keys.append(features_key(trainer, make_task(freeze=True)))
+        keys.append(features_key(trainer, make_task(freeze="backbone")))
     assert keys[0] == keys[2] != keys[1]
 
 
@@ -167,7 +167,7 @@ def test_data_of_a_user_s_own_is_loaded_as_it_is(
     cars = make_cars()
     cars.prepare_data()
     cars.setup("fit")
-    task = make_task(freeze=True)
+    task = make_task(freeze="backbone")
     calls = count(task)
     make_trainer(callbacks=[ReuseFrozenBackbone()]).fit(task, datamodule=Mine())
     assert sum(calls) == 36

@@ -16,7 +16,7 @@ def test_all_of_its_charts_have_lines(
 ) -> None:
     logger = TensorBoardLogger(tmp_path)
     trainer = make_trainer(callbacks=[ScalarLayout(), FaissRetrieval()], logger=logger, log_every_n_steps=1)
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars())
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars())
     logger.finalize("success")
     events = EventAccumulator(logger.log_dir).Reload()
     layout = layout_pb2.Layout.FromString(events.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])

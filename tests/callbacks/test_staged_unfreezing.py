@@ -157,7 +157,7 @@ def test_gradients_of_later_stages_do_not_count_for_clipping(
     """The head learns as with a frozen backbone, which has no gradients."""
     lengths: dict[str, float] = {}
     for kind in ("staged", "frozen"):
-        task = make_task(freeze=kind == "frozen", optimizer="SGD", lr=0.1)
+        task = make_task(freeze="backbone" if kind == "frozen" else "none", optimizer="SGD", lr=0.1)
         before = task.head.weight.detach().clone()
         stages = [Stage(["head"], 1, 0.1), Stage(["backbone.layer4", "backbone.layer3"], 1, 0.1)]
         callbacks: list[Callback] = [StagedUnfreezing(stages), Stop()] if kind == "staged" else []
@@ -256,6 +256,24 @@ def test_stages_that_do_not_fit(
 ) -> None:
     with pytest.raises(InputError, match=words):
         make_trainer(max_epochs=3, callbacks=[StagedUnfreezing(stages)]).fit(make_task(), make_cars())
+
+
+def test_a_rate_of_the_backbone_is_refused(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    stages = StagedUnfreezing([Stage(["head"], 1, 0.1)])
+    with pytest.raises(InputError, match=r"sets the rate of each stage: set model\.backbone_lr_scale: 1 beside it"):
+        make_trainer(callbacks=[stages]).fit(make_task(backbone_lr_scale=0.1), make_cars())
+
+
+def test_statistics_stay_fixed_in_stages_that_learn(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task(freeze="batch_norm_statistics", optimizer="SGD")
+    before = {key: value.clone() for key, value in task.backbone.state_dict().items()}
+    stages = StagedUnfreezing([Stage(["head", "backbone"], 1, 0.1)])
+    make_trainer(callbacks=[stages], limit_val_batches=0).fit(task, make_cars())
+    changed = {key for key, value in task.backbone.state_dict().items() if not torch.equal(value, before[key])}
+    assert "bn1.weight" in changed
+    assert not [key for key in changed if "running" in key or "tracked" in key]
 
 
 def test_a_scheduler_is_refused(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:

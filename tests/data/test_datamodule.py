@@ -186,3 +186,14 @@ def test_names_are_parsed_for_attributes_only_if_they_are_those_of_cars(root: Pa
     other = StanfordCarsDataModule(root=str(tmp_path), image_size=8, val="none")
     other.setup("fit")
     assert other.class_attributes == {}
+
+
+def test_balanced_sampling_draws_all_classes_about_equally_often(root: Path) -> None:
+    data = ready(root, sampling="balanced", val="none")
+    data.labels[data.splits.train[:9]] = 0  # class 0 becomes common
+    labels = torch.cat([batch["label"] for batch in data.train_dataloader()]).numpy()
+    assert len(labels) == 40
+    assert np.bincount(data.labels[data.splits.train]).max() >= 15
+    assert np.bincount(labels, minlength=4).max() <= 15 - 1
+    with pytest.raises(InputError, match="set data.sampling: shuffle"):
+        ready(root, sampling="balanced", images_per_class=2).train_dataloader()

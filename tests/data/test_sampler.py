@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch.utils.data import Dataset
 
-from carsfg.data.sampler import EpochSampler, balanced_order
+from carsfg.data.sampler import EpochSampler, balanced_order, class_balanced_order
 from carsfg.errors import InputError
 
 
@@ -55,6 +55,7 @@ def test_training_gives_each_process_equally_many(world: int) -> None:
 
 
 PINNED = [8, 7, 10, 9, 9, 10, 7, 8]
+PINNED_CLASSES = [10, 8, 7, 9, 7, 10, 9, 0]
 LABELS = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3])
 
 
@@ -114,3 +115,63 @@ def test_all_classes_are_drawn_about_equally_often() -> None:
     labels = np.repeat(np.arange(4), [400, 200, 100, 100])
     counts = Counter(labels[balanced_order(labels, 2, 4, seed=0)].tolist())
     assert all(150 < counts[label] < 250 for label in range(4))
+
+
+IMBALANCED = np.repeat(np.arange(3), [90, 9, 1])
+
+
+def test_rare_classes_are_drawn_as_often_as_common_ones() -> None:
+    order = class_balanced_order(IMBALANCED, 3000, seed=0)
+    assert order.shape == (3000,)
+    counts = Counter(IMBALANCED[order].tolist())
+    assert all(900 < counts[label] < 1100 for label in range(3))  # 1000 each, within four standard deviations of 26
+    assert order.tolist() == class_balanced_order(IMBALANCED, 3000, seed=0).tolist()
+    assert order.tolist() != class_balanced_order(IMBALANCED, 3000, seed=1).tolist()
+
+
+def test_an_image_is_repeated_only_after_all_others_of_its_class() -> None:
+    order = class_balanced_order(IMBALANCED, 300, seed=0)
+    for label, images in ((0, 90), (1, 9), (2, 1)):
+        own = order[IMBALANCED[order] == label].tolist()
+        rounds = [own[start : start + images] for start in range(0, len(own), images)]
+        assert all(len(set(one)) == len(one) for one in rounds)
+    first, second = (order[IMBALANCED[order] == 1][start : start + 9].tolist() for start in (0, 9))
+    assert sorted(first) == sorted(second)
+    assert first != second  # each round is shuffled
+
+
+def test_classes_come_in_no_order_and_those_without_images_never() -> None:
+    labels = np.repeat([5, 2], [30, 30])
+    drawn = labels[class_balanced_order(labels, 40, seed=0)]
+    assert set(drawn.tolist()) == {2, 5}
+    assert 10 < np.count_nonzero(np.diff(drawn)) < 30  # changes of the class between neighbours, 19.5 by chance
+
+
+def test_a_class_that_is_not_drawn() -> None:
+    labels = np.arange(50)
+    order = class_balanced_order(labels, 3, seed=0)
+    assert len(order) == 3
+    assert class_balanced_order(labels, 0, seed=0).tolist() == []
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_take_turns_in_one_class_balanced_order(world: int) -> None:
+    whole = indices(shuffle=True, class_balanced=LABELS)
+    assert len(whole) == 11
+    shares = [indices(shuffle=True, class_balanced=LABELS, rank=rank, world_size=world) for rank in range(world)]
+    assert shares == [whole[rank::world][: 11 // world] for rank in range(world)]
+    assert whole != indices(1, shuffle=True, class_balanced=LABELS)
+
+
+def test_an_evaluation_is_never_class_balanced() -> None:
+    assert indices(shuffle=False, class_balanced=LABELS) == list(range(11))
+
+
+def test_both_ways_to_balance() -> None:
+    with pytest.raises(InputError, match=r"images_per_class draws all classes equally often already"):
+        indices(shuffle=True, balanced=(LABELS, 2, 4), class_balanced=LABELS)
+
+
+def test_this_is_the_class_balanced_order() -> None:
+    """Pinned, for resumed runs."""
+    assert class_balanced_order(LABELS, 8, seed=7).tolist() == PINNED_CLASSES

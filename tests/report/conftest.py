@@ -8,7 +8,7 @@ import pytest
 
 from carsfg.run_record import RETRIEVAL, RunRecord
 
-TASK = {"backbone": "resnet50", "freeze": True, "image_size": 224, "lr": 0.001}
+TASK = {"backbone": "resnet50", "freeze": "backbone", "image_size": 224, "lr": 0.001}
 DATA = {
     "name": "Stanford Cars", "protocol": "official", "val": "test", "retrieval": "closed_loo", "split_hash": "abc",
     "test_images": 16,

@@ -46,9 +46,9 @@ def test_one_batch_is_not_a_share_of_one() -> None:
 
 
 def test_values_as_text() -> None:
-    one = record_of("a", lr=1e-5, freeze=True, weights="x" * 99, callbacks={"my.Smoothing": {"sizes": [1, 2]}})
+    one = record_of("a", lr=1e-5, freeze="backbone", weights="x" * 99, callbacks={"my.Smoothing": {"sizes": [1, 2]}})
     keys = ["task.lr", "task.freeze", "weights", "callbacks.Smoothing.sizes", "task.none"]
     lr, freeze, weights, sizes, none = values(one, keys).values()
-    assert (lr, freeze, sizes, none) == ("1e-05", "yes", "[1, 2]", "")
+    assert (lr, freeze, sizes, none) == ("1e-05", "backbone", "[1, 2]", "")
     assert weights == "x" * (MAX_CHARACTERS - 1) + "…"
     assert describe(one, ["task.lr", "callbacks.Smoothing", "task.none"]) == "lr 1e-05, Smoothing"

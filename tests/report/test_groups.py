@@ -104,9 +104,9 @@ def test_a_metric_that_is_not_a_number_is_left_out(make_run: MakeRun) -> None:
 def test_labels_tell_groups_apart(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0")
     make_run("tl_exp1/version_1", precision="bf16-mixed")
-    make_run("ir_exp1/version_0", freeze=False, data_name="drawn cars")
+    make_run("ir_exp1/version_0", freeze="none", data_name="drawn cars")
     logs = make_run(
-        "cnn_exp1/version_0", task_class="carsfg.tasks.cnn.CarCNN", backbone=None, image_size=64, freeze=False
+        "cnn_exp1/version_0", task_class="carsfg.tasks.cnn.CarCNN", backbone=None, image_size=64, freeze="none"
     )
     assert [one.label for one in group(read_runs(logs))] == [
         "tl_exp1, resnet50 frozen, 224 px, precision 32-true",

@@ -44,7 +44,7 @@ def test_the_best_is_unfolded(make_run: MakeRun) -> None:
 
 def test_all_runs_at_a_glance(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0")
-    make_run("cnn_seed_leaky/version_0", protocol="seed_leaky", backbone=None, freeze=False)
+    make_run("cnn_seed_leaky/version_0", protocol="seed_leaky", backbone=None, freeze="none")
     page = page_of(make_run("tl_exp3/version_0", data_name="drawn cars"))
     assert '<i class="ours" style="width:42.50%"></i><i class="paper" style="left:42.37%"></i>' in page
     assert "<b>42.50 %</b> · paper 42.37 %<" in page

@@ -37,7 +37,7 @@ def test_a_row_of_table_2(make_run: MakeRun) -> None:
 
 def test_what_is_compared_although_it_differs(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0", top1=0.5, backbone="mobilenet_v2")
-    table, _, _ = tables(make_run("tl_exp3/version_0", top1=0.8, freeze=False, image_size=128))
+    table, _, _ = tables(make_run("tl_exp3/version_0", top1=0.8, freeze="none", image_size=128))
     assert [row(table, name)["difference"] for name in ("tl_exp1", "tl_exp3")] == ["+7.63 *", "+6.22 *"]
 
 
@@ -59,11 +59,11 @@ def test_own_experiments_are_not_in_the_paper_s_tables_whatever_their_name(make_
 
 
 def test_the_short_table(make_run: MakeRun) -> None:
-    make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None, freeze=False)
-    make_run("cnn_exp3/version_0", top1=0.31, backbone=None, freeze=False, image_size=64)
+    make_run("cnn_seed_leaky/version_0", top1=0.41, protocol="seed_leaky", backbone=None, freeze="none")
+    make_run("cnn_exp3/version_0", top1=0.31, backbone=None, freeze="none", image_size=64)
     make_run("mine/version_0")
     rows = "epoch,step,test/retrieval/top_1,test/retrieval/knn_3\n1,2,.5,.75\n"
-    logs = make_run("ir_exp1/version_0", metrics=rows, retrieval="closed_train_gallery", freeze=False)
+    logs = make_run("ir_exp1/version_0", metrics=rows, retrieval="closed_train_gallery", freeze="none")
     text = readme_tables(group(read_runs(logs)))["Results"]
     assert text.splitlines()[:6] == [
         "| experiment | network | images | paper | ours | scored on |",
@@ -95,12 +95,25 @@ def test_a_leak_is_compared_with_a_leak_alone(make_run: MakeRun) -> None:
     assert (honest["loss (paper)"], honest["protocol"]) == ("2.2500", "official test images, 224 px")
 
 
+def test_macro_f1_stands_beside_weighted_f1_where_a_run_has_it(make_run: MakeRun) -> None:
+    with_macro = "epoch,step,test/top1,test/f1_weighted,test/f1_macro\n1,2,.5,.4,.3\n"
+    make_run("tl_exp1/version_0", metrics=with_macro)
+    logs = make_run("cnn_exp1/version_0", top1=0.1, backbone=None)
+    transfer, _, cnns = tables(logs)
+    place = transfer.columns.index("macro F1")
+    assert transfer.columns[place - 1 : place + 2] == ["F1 (paper)", "macro F1", "precision (paper)"]
+    assert row(transfer, "tl_exp1")["macro F1"] == "30.00 %"
+    assert row(transfer, "tl_exp3")["macro F1"] == ""  # not run
+    assert "macro F1" not in cnns.columns
+    assert {len(cells) for cells in cnns.rows} == {len(cnns.columns)}
+
+
 def test_retrieval(make_run: MakeRun) -> None:
     logs = make_run("ir_exp1/version_0", retrieval="closed_train_gallery")
-    keys = ["knn_3", "knn_3_f1_weighted", "fit_s", "predict_s", "top_1", "map_at_r", "map"]
+    keys = ["knn_3", "knn_3_f1_weighted", "knn_3_f1_macro", "fit_s", "predict_s", "top_1", "map_at_r", "map"]
     with (logs / "ir_exp1/version_0/metrics.csv").open("w") as file:
         file.write(
-            "epoch,step," + ",".join(f"test/retrieval/{key}" for key in keys) + "\n1,2,.75,.7,.01,1.5,.8,.4,.5\n"
+            "epoch,step," + ",".join(f"test/retrieval/{key}" for key in keys) + "\n1,2,.75,.7,.6,.01,1.5,.8,.4,.5\n"
         )
     groups = group(read_runs(logs))
     _, table, _ = paper_tables(groups)
@@ -108,6 +121,7 @@ def test_retrieval(make_run: MakeRun) -> None:
     assert [found[key] for key in ("paper", "ours, accuracy", "difference", "k", "F1 (paper)")] == [
         "74.93 %", "75.00 %", "+0.07", "3", "70.00 % (75.23)",
     ]  # fmt: skip
+    assert found["macro F1"] == "60.00 %"
     assert [found[key] for key in ("fit s (paper)", "predict s (paper)")] == ["0.01 (0.0092)", "1.5 (1.2)"]
     assert found["protocol"] == "official, closed_train_gallery, 224 px"
     ranked = row(retrieval_list(groups), "ir_exp1, resnet50 frozen, 224 px")

@@ -35,7 +35,7 @@ class Dropped(Callback):
                 self.seen.append(float(torch.rand(())))
 
 
-SQUEEZE = {"backbone": "squeezenet1_1", "freeze": True}
+SQUEEZE = {"backbone": "squeezenet1_1", "freeze": "backbone"}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_gradients_are_clipped_in_mixed_precision(
 
 
 def test_optimiser_takes_its_arguments(make_task: MakeTask) -> None:
-    task = make_task(optimizer="SGD", lr=0.5, weight_decay=0.25, optimizer_args={"momentum": 0.75}, freeze=True)
+    task = make_task(optimizer="SGD", lr=0.5, weight_decay=0.25, optimizer_args={"momentum": 0.75}, freeze="backbone")
     optimizer = task.configure_optimizers()
     assert type(optimizer) is torch.optim.SGD
     assert [group["lr"] for group in optimizer.param_groups] == [0.5]

@@ -190,3 +190,13 @@ def test_a_started_run_loads_without_its_start(run: tuple[Any, Path], make_task:
     first.unlink()
     for loaded in (load(second), CarClassifier.load_from_checkpoint(second).eval()):
         torch.testing.assert_close(loaded(IMAGES), task(IMAGES))
+
+
+@pytest.mark.parametrize(("earlier", "now"), [(True, "backbone"), (False, "none")])
+def test_a_checkpoint_from_before_freeze_had_three_values(
+    earlier: bool, now: str, trained: tuple[CarClassifier, Path], tmp_path: Path
+) -> None:
+    checkpoint = torch.load(trained[1], weights_only=True)
+    checkpoint["hyper_parameters"]["freeze"] = earlier
+    torch.save(checkpoint, tmp_path / "earlier.ckpt")
+    assert load(tmp_path / "earlier.ckpt").describe()["freeze"] == now

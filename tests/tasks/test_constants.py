@@ -57,7 +57,7 @@ def fit(make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path) -> Any:
 
 
 def test_a_frozen_backbone_stays_as_it_is(fit: Any, make_task: MakeTask) -> None:
-    task = make_task(freeze=True)
+    task = make_task(freeze="backbone")
     before = tensors(task)
     validated, training, saved, last = fit(task)
     learned = {"head.weight", "head.bias"}
@@ -69,7 +69,7 @@ def test_a_frozen_backbone_stays_as_it_is(fit: Any, make_task: MakeTask) -> None
 def test_a_backbone_that_learns_in_another_training(
     fit: Any, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
-    task = make_task(backbone="squeezenet1_1", freeze=True)
+    task = make_task(backbone="squeezenet1_1", freeze="backbone")
     _, _, _, before = fit(task)
     task.requires_grad_(True)
     make_trainer(limit_train_batches=1).fit(task, make_cars())

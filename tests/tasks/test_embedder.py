@@ -75,16 +75,21 @@ def test_proxies_have_their_own_rate() -> None:
     assert [p.shape for p in optimizer.param_groups[1]["params"]] == [(4, 16)]
     counts = [len(group["params"]) for group in optimizer.param_groups]
     assert sum(counts) == len(list(task.parameters()))
+    scaled = extractor(loss="ProxyAnchorLoss", loss_lr=0.5, lr=0.01, backbone_lr_scale=0.1, projection=8)
+    groups = scaled.configure_optimizers().param_groups
+    assert [(group["name"], group["lr"]) for group in groups] == [("head", 0.01), ("backbone", 0.001), ("loss", 0.5)]
+    assert [p.shape for p in groups[0]["params"]] == [(8, 16), (8,), (4, 8), (4,)]  # projection and head
+    assert sum(len(group["params"]) for group in groups) == len(list(scaled.parameters()))
 
 
 def test_a_frozen_backbone_is_reused_and_the_projection_learns(make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
     figures = []
     for callbacks in ([ReuseFrozenBackbone()], []):
-        task, trainer = extractor(freeze=True, projection=8), make_trainer(callbacks=callbacks, max_epochs=2)
+        task, trainer = extractor(freeze="backbone", projection=8), make_trainer(callbacks=callbacks, max_epochs=2)
         trainer.fit(task, make_cars())
         figures.append(task.projection.weight)
     torch.testing.assert_close(figures[0], figures[1])
-    assert not torch.equal(figures[0], extractor(freeze=True, projection=8).projection.weight)  # type: ignore[arg-type]
+    assert not torch.equal(figures[0], extractor(freeze="backbone", projection=8).projection.weight)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["cnn", "classifier"])

@@ -7,7 +7,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
-from carsfg.tasks.metrics import ClassificationMetrics, WeightedMean
+from carsfg.tasks.metrics import ClassificationMetrics, WeightedMean, averaged_scores
 
 NAMES = ["Audi TT Coupe 2011", "Audi A5 Coupe 2012", "BMW M3 Coupe 2012", "BMW X3 SUV 2012"]
 ATTRIBUTES = {
@@ -47,6 +47,11 @@ def test_literal_answers_however_it_is_cut(cuts: list[int]) -> None:
     for logits, labels in zip(torch.split(LOGITS, cuts), torch.split(LABELS, cuts), strict=True):
         metrics.update(logits, labels)
     assert figures(metrics) == pytest.approx(RIGHT, abs=1e-6)
+
+
+def test_scores_of_predicted_labels() -> None:
+    shared = {key: RIGHT[key] for key in RIGHT if key == "top1" or key.endswith(("_weighted", "_macro"))}
+    assert averaged_scores(PREDICTED, LABELS) == pytest.approx(shared, abs=1e-6)
 
 
 def test_reset_forgets() -> None:

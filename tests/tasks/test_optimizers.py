@@ -12,7 +12,7 @@ from carsfg.errors import InputError
 from carsfg.tasks.optimizers import make_scheduler
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
-SMALL: dict[str, Any] = {"backbone": "squeezenet1_1", "freeze": True, "optimizer": "SGD", "lr": 1.0}
+SMALL: dict[str, Any] = {"backbone": "squeezenet1_1", "freeze": "backbone", "optimizer": "SGD", "lr": 1.0}
 
 
 class Rates(Callback):
@@ -84,6 +84,49 @@ def test_one_cycle_that_ends_before_the_run(
     assert (
         len(rates(make_task, make_cars, make_trainer, scheduler="OneCycleLR", scheduler_args={"total_steps": 8})) == 8
     )
+
+
+def test_the_backbone_has_a_smaller_rate(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    """In each group the scheduler multiplies its own rate."""
+    seen: list[list[float]] = []
+
+    class Each(Callback):
+        def on_train_batch_start(
+            self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        ) -> None:
+            seen.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+    task = make_task(
+        backbone="squeezenet1_1", optimizer="SGD", lr=0.5, backbone_lr_scale=0.1, scheduler="CosineAnnealingLR",
+        scheduler_interval="step",
+    )  # fmt: skip
+    trainer = make_trainer(limit_train_batches=2, limit_val_batches=0, callbacks=[Each()])
+    trainer.fit(task, make_cars())
+    assert seen == [pytest.approx([0.5, 0.05]), pytest.approx([0.25, 0.025])]
+    groups = trainer.optimizers[0].param_groups
+    assert [group["name"] for group in groups] == ["head", "backbone"]
+    assert {id(one) for one in groups[0]["params"]} == {id(one) for one in task.head.parameters()}
+    assert {id(one) for one in groups[1]["params"]} == {id(one) for one in task.backbone.parameters()}
+    assert task.describe()["backbone_lr_scale"] == 0.1
+
+
+def test_one_rate_is_one_group(make_task: MakeTask) -> None:
+    """Without a name, so that its curve is `lr-Adam`."""
+    (group,) = make_task(backbone="squeezenet1_1").parameter_groups()
+    assert list(group) == ["params"]
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
+def test_a_scale_out_of_range(scale: float, make_task: MakeTask) -> None:
+    with pytest.raises(
+        InputError, match=r"backbone_lr_scale .* must be above 0; a backbone that does not learn is model\."
+    ):
+        make_task(**{**SMALL, "backbone_lr_scale": scale})
+
+
+def test_a_frozen_backbone_has_no_rate(make_task: MakeTask) -> None:
+    with pytest.raises(InputError, match=r"backbone_lr_scale 0\.1 is for a backbone that learns"):
+        make_task(**SMALL, backbone_lr_scale=0.1).configure_optimizers()
 
 
 def test_one_cycle_rises_to_the_rate_of_each_group() -> None:
