@@ -71,7 +71,7 @@ def test_a_scheduler_that_watches_nothing(make_task: MakeTask, make_cars: MakeCa
     watched = {"scheduler": "ReduceLROnPlateau", "scheduler_args": {"monitor": "val/los"}}
     trainer = make_trainer(callbacks=[CheckMonitors(), Begun()], **RUN)
     with pytest.raises(InputError, match=r"ReduceLROnPlateau monitors 'val/los', .* \(did you mean 'val/loss'\?\)"):
-        trainer.fit(make_task(backbone="squeezenet1_1", freeze=True, **watched), make_cars())
+        trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone", **watched), make_cars())
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_what_is_logged_may_be_monitored(
     callback: Callback, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
     trainer = make_trainer(callbacks=[CheckMonitors(), FaissRetrieval(), callback], **RUN)
-    trainer.fit(make_task(backbone="squeezenet1_1", freeze=True), make_cars())
+    trainer.fit(make_task(backbone="squeezenet1_1", freeze="backbone"), make_cars())
     assert trainer.current_epoch == 1
 
 
@@ -100,7 +100,7 @@ def test_learning_rates_may_be_monitored(make_trainer: MakeTrainer) -> None:
 def test_the_keys_of_own_tasks_show_in_the_first_epoch(
     monitor: str, known: bool, make_cars: MakeCars, make_trainer: MakeTrainer
 ) -> None:
-    task = OwnTask(class_names=NAMES, backbone="squeezenet1_1", weights=None, freeze=True, image_size=32)
+    task = OwnTask(class_names=NAMES, backbone="squeezenet1_1", weights=None, freeze="backbone", image_size=32)
     stopping = EarlyStopping(monitor=monitor)
     trainer = make_trainer(callbacks=[CheckMonitors(), stopping], max_epochs=3, **RUN)
     if known:

@@ -195,5 +195,5 @@ def test_balanced_sampling_draws_all_classes_about_equally_often(root: Path) -> 
     assert len(labels) == 40
     assert np.bincount(data.labels[data.splits.train]).max() >= 15
     assert np.bincount(labels, minlength=4).max() <= 15 - 1
-    with pytest.raises(InputError, match="set data.sampling: shuffle"):
+    with pytest.raises(InputError, match=r"set data\.sampling: shuffle"):
         ready(root, sampling="balanced", images_per_class=2).train_dataloader()
