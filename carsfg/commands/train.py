@@ -66,7 +66,7 @@ class CarsCLI(LightningCLI):
     def __init__(self, args: list[str], experiment: str, resumed: ResumedRun | None = None) -> None:
         self.experiment, self.resumed = experiment, resumed
         self.known_classes: list[str] | None = None  # of the network in a given checkpoint
-        self.tested: str | None = None  # the checkpoint of the weights that were tested after `fit`
+        self.tested: str | None = None  # checkpoint of the weights that are tested after `fit`
         self.validated: dict[str, float] = {}  # metrics of the last validation, once `fit` has ended
         try:
             super().__init__(
@@ -158,6 +158,8 @@ class CarsCLI(LightningCLI):
                 f"{self.model.still_random[0]} is not in the checkpoint that init_from names, so there is nothing to "
                 "score: name a checkpoint of the same task with --ckpt_path"
             )
+        if self.subcommand != "fit" and not self.known_classes:  # no training of this run made the weights
+            self._recorder().load_record(read_checkpoint(self.model.hparams["init_from"]))
         if self.known_classes:
             check_classes(self.known_classes, self.model.hparams["class_names"])
 
@@ -205,8 +207,7 @@ class CarsCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the chosen weights, or the last ones, and print them beside the paper's row."""
         trainer, config = self.trainer, self.config[self.subcommand]
-        wanted = config.test_after_fit and not config.trainer.fast_dev_run
-        if trainer.state.status != TrainerStatus.FINISHED or not wanted:
+        if trainer.state.status != TrainerStatus.FINISHED or config.trainer.fast_dev_run:
             return
         saving = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
         # Lightning's own word "best" means the first callback's, whether it chooses or not
@@ -214,6 +215,9 @@ class CarsCLI(LightningCLI):
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         last = (one.best_model_path for one in saving if not one.monitor and one.best_model_path)
         self.tested = best or next((path for path in last if trained_steps(path) == trainer.global_step), None)
+        if not config.test_after_fit:
+            self._print_checkpoint()
+            return
         if best:
             # by hand: of a checkpoint with averaged weights Lightning, after `fit`, would load those that were averaged
             checkpoint = read_checkpoint(best)
@@ -234,7 +238,10 @@ class CarsCLI(LightningCLI):
                 logger.log_hyperparams(recorder.compared(), shown, step=self.trainer.global_step)
         print_test_table(recorder.record, self.validated | metrics)
         print_retrieval_table(recorder.record, metrics)
-        if self.tested:
+        self._print_checkpoint()
+
+    def _print_checkpoint(self) -> None:
+        if self.tested and self.trainer.is_global_zero:
             path = shlex.quote(str(relative(self.tested)))
             print(f"checkpoint: {path}\nsearch with it: carsfg index {path} FOLDER --output GALLERY")  # noqa: T201
 
@@ -257,7 +264,7 @@ def main(args: list[str]) -> int:
             import_task(name)
     elif experiment in OVERLAYS and str(CONFIGS / f"{experiment}.yaml") == words[words.index("--config") + 1]:
         raise InputError(
-            f"{experiment}.yaml is laid over an experiment: --config EXPERIMENT --config {experiment}.yaml"
+            f"{experiment}.yaml is an overlay, not an experiment: use --config EXPERIMENT --config {experiment}.yaml"
         )
     elif experiment is None:
         shipped = ", ".join(f"{name}.yaml" for name in shipped_configs() if name not in OVERLAYS)

@@ -196,8 +196,9 @@ class CarsTask(AveragingHooks, CarsNetwork):
     def setup(self, stage: str) -> None:
         """Check the classes of the data, change the weights to channels-last layout, and compile if asked to."""
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            check_classes(self.class_names, data.class_names)
+        names = getattr(data, "class_names", None)  # a DataModule of another package may have none
+        if names is not None:
+            check_classes(self.class_names, names)
         self.to(memory_format=torch.channels_last)
         wanted = self.hparams["compile"]
         if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):

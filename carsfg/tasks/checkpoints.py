@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(f"{path} is not a carsfg checkpoint")
     if any(str(key).startswith("trunk.") for key in checkpoint["state_dict"]):
-        raise InputError(f"{path} was written by carsfg 0.1, which named its tensors differently: train it again")
+        raise InputError(f"{path} was written by an older carsfg, which named its tensors differently: train it again")
     return checkpoint
 
 

@@ -65,7 +65,10 @@ def test_a_run_that_helps_to_choose_scores_no_test_image(fit: Fit, capsys: pytes
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert "val/top1" in header
     assert "test/" not in header
-    assert "test," not in capsys.readouterr().out  # no table
+    out = capsys.readouterr().out
+    assert "test," not in out  # no table
+    (saved,) = run.glob("checkpoints/*.ckpt")
+    assert f"checkpoint: {saved}\n" in out
 
 
 def test_the_leak_is_shown_beside_the_honest_figure(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,6 +93,9 @@ def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.Ca
     assert "seed 0" in " ".join(capsys.readouterr().out.split())  # of the training, not of the test
     record = RunRecord.read("lightning_logs/tiny/version_1")
     assert (record.seed, record.network, record.protocol) == (0, "resnet18", "official")
+    assert fit(f"--model.init_from={checkpoint}", "--seed_everything=7", "--trainer.max_epochs=9", verb="test") == 0
+    same = RunRecord.read("lightning_logs/tiny/version_2")
+    assert (same.seed, same.trainer["max_epochs"], same.weights) == (0, 1, "random")
     assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
     task = carsfg.load(checkpoint)
     out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))

@@ -44,10 +44,13 @@ def test_the_gpu_overlay_without_a_gpu(fit: Fit, capsys: pytest.CaptureFixture[s
     assert "gpu" in one_line(capsys).lower()
 
 
-@pytest.mark.parametrize("overlay", ["demo", "gpu"])
+@pytest.mark.parametrize("overlay", ["demo", "gpu", "head_first"])
 def test_an_overlay_is_no_experiment(overlay: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--config", overlay]) == 2
-    assert f"{overlay}.yaml is laid over an experiment" in one_line(capsys)
+    assert (
+        f"{overlay}.yaml is an overlay, not an experiment: use --config EXPERIMENT --config {overlay}.yaml"
+        in one_line(capsys)
+    )
 
 
 @pytest.mark.parametrize("verb", ["validate", "test", "predict"])

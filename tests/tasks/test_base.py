@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import Callback, LightningDataModule, LightningModule, Trainer
 from torch import Tensor
 
 from carsfg.errors import InputError
@@ -115,6 +115,21 @@ def test_scheduler_by_step(make_task: MakeTask, make_cars: MakeCars, make_traine
     trainer = make_trainer(limit_train_batches=3, limit_val_batches=0)
     trainer.fit(task, make_cars())
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.125
+
+
+def test_a_data_module_need_not_name_its_classes(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    class Nameless(LightningDataModule):
+        def train_dataloader(self) -> Any:
+            return cars.train_dataloader()
+
+    cars = make_cars()
+    cars.prepare_data()
+    cars.setup("fit")
+    trainer = make_trainer(fast_dev_run=1)
+    trainer.fit(make_task(**SQUEEZE), datamodule=Nameless())
+    assert trainer.global_step == 1
 
 
 def test_keys_of_the_figures(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
