@@ -105,7 +105,8 @@ class RunRecord:
     @property
     def trained_precision(self) -> str | None:
         """Precision of the training; None if the record does not contain it."""
-        return self.precision if self.trainer else None
+        found = self.trainer.get("precision")
+        return None if found is None else str(found)
 
     @property
     def scored_part(self) -> str:

@@ -38,6 +38,11 @@ def test_repetitions(other: dict[str, Any]) -> None:
     assert replace(RECORD, **other).recipe_hash == RECORD.recipe_hash
 
 
+def test_the_precision_of_a_training_may_be_unknown() -> None:
+    assert RECORD.trained_precision == "bf16-mixed"
+    assert RunRecord(trainer={"max_epochs": 3}).trained_precision is None
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -27,7 +27,8 @@ class FaissRetrieval(Callback):
         k: for top_k and precision_k.
         knn: for the k-NN vote: `knn_10` is its accuracy, `knn_10_f1_weighted` and so on its class-weighted means.
         metric: `cosine` or `euclidean`.
-        every_n_epochs: of validation; a test is always searched.
+        every_n_epochs: of validation; a test is always searched. A `ModelCheckpoint` that monitors one of these metrics
+            needs the same `every_n_epochs`: in the other epochs the metric does not exist, and it raises an error.
 
     Raises:
         InputError: a number is below 1.

@@ -5,6 +5,7 @@ import logging
 import shlex
 import sys
 import warnings
+from argparse import SUPPRESS
 from typing import Any
 
 import torch
@@ -100,6 +101,13 @@ class CarsCLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder, instead of version_N."
         )
+        parser.add_argument(  # `resume_words` replaces it before this parser sees the words
+            "--resume",
+            type=str,
+            default=SUPPRESS,
+            metavar="RUN",
+            help="With fit: folder of a run to continue in its own folder; --ckpt_path=best starts at its best checkpoint.",
+        )
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -140,10 +148,11 @@ class CarsCLI(LightningCLI):
         held, configured = checkpoint["carsfg"].get("task"), config.model.class_path.rpartition(".")[2]
         if held != configured:
             raise InputError(f"{config.ckpt_path} holds a {held}, the config asks for a {configured}")
-        lines = take_data_settings(RunRecord.from_dict(checkpoint["carsfg"].get("record", {})), config.data)
-        lines += take_hyper_parameters(checkpoint["hyper_parameters"], config.model.init_args)
-        if lines:
-            print(f"not as in the checkpoint: {'; '.join(lines)}", file=sys.stderr)  # noqa: T201
+        taken = take_hyper_parameters(checkpoint["hyper_parameters"], config.model.init_args)
+        kept = take_data_settings(RunRecord.from_dict(checkpoint["carsfg"].get("record", {})), config.data)
+        for source, lines in (("checkpoint", taken), ("config", kept)):
+            if lines:
+                print(f"taken from the {source}: {'; '.join(lines)}", file=sys.stderr)  # noqa: T201
         self.known_classes = checkpoint["hyper_parameters"]["class_names"]
 
     def instantiate_classes(self) -> None:

@@ -20,7 +20,7 @@ SORTED = (
 )
 REPETITIONS = (
     "± is the standard deviation over seeds. Runs that differ only in seed, hardware or versions are repetitions, and "
-    "only repetitions are averaged. Runs with different numbers of processes or different precision are not repetitions."
+    "only repetitions are averaged. Another number of processes or precision makes another recipe."
 )
 PARTIAL = "A test of a part of the images, such as 8 of 16, is not averaged and not compared with the paper."
 

@@ -121,7 +121,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
 
         Raises:
             InputError: an overridden `loss` returns something else than loss, logits and parts.
-            TrainingError: the loss is NaN or infinite.
+            TrainingError: the loss is NaN or infinite; the first, every 50th and the last batch of an epoch are checked.
         """
         labels = batch["label"]
         outcome = self.loss(self.embed(batch), labels)

@@ -224,7 +224,10 @@ def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys:
     [
         (["missing.ckpt"], "no checkpoint missing.ckpt"),
         (["broken.ckpt"], "cannot read checkpoint broken.ckpt: "),
-        (["CKPT", "--data.drawn={classes: 3, train: 4, test: 2}"], "the network knows 4 classes from 'Meridian"),
+        (
+            ["CKPT", "--data.drawn={classes: 3, train: 4, test: 2}"],
+            "the network was trained on 4 classes, the data has 3",
+        ),
         (["CKPT", "--data.drawn=null"], "data/stanford_cars"),
         (["CKPT", "--data.drawn=null"], "(trained on drawn cars; --data.root names its folder)"),
         (["UNRECORDED"], "no Stanford Cars data in data/stanford_cars"),

@@ -281,7 +281,8 @@ def test_values_that_the_checkpoint_overrides_are_named(fit: Fit, capsys: pytest
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
     assert fit(f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=2") == 0
     err = capsys.readouterr().err
-    assert "not as in the checkpoint: data.margin 0.0, 0.5 in training; model.lr 0.5, 0.001 is used" in err
+    assert "taken from the checkpoint: model.lr 0.001 (the config has 0.5)\n" in err
+    assert "taken from the config: data.margin 0.0 (the training used 0.5)\n" in err
 
 
 def test_a_network_at_a_larger_size_than_the_stored_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
