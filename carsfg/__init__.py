@@ -6,7 +6,7 @@ The public names are imported on first use, so that `import carsfg` and `carsfg 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from carsfg.callbacks.faiss_retrieval import FaissRetrieval as FaissRetrieval

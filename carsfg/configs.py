@@ -17,7 +17,7 @@ CONFIGS = next(
     (f for f in (_PACKAGE.parent / "configs", _PACKAGE / "configs") if (f / "demo.yaml").is_file()), _PACKAGE
 )
 
-OVERLAYS = ("demo", "gpu")  # shipped configs that are not experiments
+OVERLAYS = ("demo", "gpu", "head_first")  # shipped configs that are not experiments
 
 
 def shipped_configs() -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from carsfg.errors import InputError
 from carsfg.files import replacing
 
-FILE = "run_record.json"
+RECORD_FILE = "run_record.json"
 STANFORD_CARS, DRAWN_CARS = "Stanford Cars", "drawn cars"  # values of `data["name"]`; any other name is a user's own
 RETRIEVAL = "carsfg.callbacks.faiss_retrieval.FaissRetrieval"  # its arguments belong to the scoring, not the training
 # keys of `data` that describe the training images; the other keys also apply to the images that are scored
@@ -68,9 +68,10 @@ class RunRecord:
 
     @property
     def recipe_hash(self) -> str:
-        """SHA-256 of all that decides the result, except for seed, hardware and versions: 16 hexadecimal digits.
+        """First 16 hexadecimal digits of a SHA-256 over the record.
 
-        The name of the data set is left out, since `split_hash` identifies its files.
+        `seed`, `hardware`, `versions`, `scored_images` and the name of the data set are left out: `split_hash`
+        identifies the files. The number of processes and the precision, which are in `trainer`, are not left out.
         """
         recipe = asdict(self)
         for key in ("seed", "hardware", "versions", "scored_images"):
@@ -114,7 +115,8 @@ class RunRecord:
     @property
     def trained_precision(self) -> str | None:
         """Precision of the training; None if the record does not contain it."""
-        return self.precision if self.trainer else None
+        found = self.trainer.get("precision")
+        return None if found is None else str(found)
 
     @property
     def scored_part(self) -> str:
@@ -193,7 +195,7 @@ class RunRecord:
             folder: of the run; it is created if needed.
         """
         text = json.dumps(self.to_dict(), indent=1, sort_keys=True)
-        with replacing(Path(folder) / FILE) as beside:
+        with replacing(Path(folder) / RECORD_FILE) as beside:
             beside.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -206,10 +208,12 @@ class RunRecord:
         Raises:
             InputError: the file is missing or damaged.
         """
-        path = Path(folder) / FILE
+        path = Path(folder) / RECORD_FILE
         try:
             return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), path)
         except FileNotFoundError:
-            raise InputError(f"{folder} has no {FILE}: the run is not one of carsfg 0.2 or newer") from None
+            raise InputError(
+                f"{folder} has no {RECORD_FILE}: it is not a run folder, or an older carsfg wrote it; train it again"
+            ) from None
         except (OSError, ValueError) as error:
             raise InputError(f"{path} is damaged: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from carsfg.errors import InputError
-from carsfg.run_record import FILE, RETRIEVAL, RunRecord
+from carsfg.run_record import RECORD_FILE, RETRIEVAL, RunRecord
 
 RECORD = RunRecord(
     experiment="mine",
@@ -43,6 +43,11 @@ def test_repetitions(other: dict[str, Any]) -> None:
     assert replace(RECORD, **other).recipe_hash == RECORD.recipe_hash
 
 
+def test_the_precision_of_a_training_may_be_unknown() -> None:
+    assert RECORD.trained_precision == "bf16-mixed"
+    assert RunRecord(trainer={"max_epochs": 3}).trained_precision is None
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -67,20 +72,20 @@ def test_other_recipes(other: dict[str, Any]) -> None:
 def test_a_file_keeps_the_record(tmp_path: Path) -> None:
     RECORD.write(tmp_path / "run")
     assert RunRecord.read(tmp_path / "run") == RECORD
-    assert json.loads((tmp_path / "run" / FILE).read_text())["recipe_hash"] == RECORD.recipe_hash
+    assert json.loads((tmp_path / "run" / RECORD_FILE).read_text())["recipe_hash"] == RECORD.recipe_hash
 
 
 @pytest.mark.parametrize(
     "text", ["{", "[]", '{"task": 3}', '{"seed": "x"}', '{"callbacks": {"a": 1}}', '{"data": null}']
 )
 def test_damaged_files(text: str, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(text)
+    (tmp_path / RECORD_FILE).write_text(text)
     with pytest.raises(InputError, match="damaged"):
         RunRecord.read(tmp_path)
 
 
 def test_a_folder_without_record(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"has no {FILE}"):
+    with pytest.raises(InputError, match=f"has no {RECORD_FILE}"):
         RunRecord.read(tmp_path)
 
 

@@ -73,7 +73,7 @@ class Answers:
             if not answer.matches:  # an approximate index may visit empty lists only
                 raise InputError("no similar car found; move the box a little or relax the filters")
             heat = self._heat(image, answer.matches[0].place)
-        return answer_html(answer, self.search.gallery.thumbnails, heat)
+        return answer_html(answer, self.search.gallery.thumbnails, heat, self.search.gallery.metric)
 
     def _heat(self, image: Image.Image, nearest: int) -> Image.Image | None:
         target = self.search.gallery.vector(nearest)

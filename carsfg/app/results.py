@@ -7,21 +7,30 @@ from html import escape
 
 from PIL import Image
 
+from carsfg.retrieval.similarity import Metric
 from carsfg.search.display import MIN_SHARE, known_sentence
 from carsfg.search.engine import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails
 
 EMPTY = '<p class="hint">Results appear here.</p>'
+CLASSIFIER = "Classifier (classes the network was trained on)"
+NUMBERS = {
+    "cosine": "cosine similarities; 1 means identical embeddings",
+    "euclidean": "negative Euclidean distances; 0 means identical embeddings",
+}
 BLANK_IMAGE = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
-def answer_html(answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image | None) -> str:
+def answer_html(
+    answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image | None, metric: Metric = "cosine"
+) -> str:
     """Return the HTML of an answer.
 
     Args:
         answer: matches, vote, class probabilities and known-car score of a photo.
         thumbnails: thumbnails of the gallery; None shows blank images.
         heat: photo with the heat map of its similarity to the nearest image; None leaves the section out.
+        metric: of the gallery.
     """
     verdict = ""
     if answer.known is not None:
@@ -31,8 +40,8 @@ def answer_html(answer: Answer, thumbnails: Thumbnails | None, heat: Image.Image
     return (
         f'{verdict}<h2>Most similar</h2><ol class="matches">{cards}</ol><div class="columns">'
         f"<section><h2>Vote of the {len(answer.matches)} nearest images</h2>{_bars(answer.vote[:5])}</section>"
-        f"<section><h2>Classifier</h2>{_bars(answer.classes)}</section>{_heat(answer, heat)}</div>"
-        f'<p class="hint">Numbers on the images are similarities; 1 means identical. Time: {_times(answer)}.</p>'
+        f"<section><h2>{CLASSIFIER}</h2>{_bars(answer.classes)}</section>{_heat(answer, heat)}</div>"
+        f'<p class="hint">Numbers on the images: {NUMBERS[metric]}. Time: {_times(answer)}.</p>'
     )
 
 

@@ -28,7 +28,8 @@ class FaissRetrieval(Callback):
         knn: for the k-NN vote: `knn_10` is its accuracy, `knn_10_f1_weighted`, `knn_10_f1_macro` and so on are
             its means over the classes.
         metric: `cosine` or `euclidean`.
-        every_n_epochs: of validation; a test is always searched.
+        every_n_epochs: of validation; a test is always searched. A `ModelCheckpoint` that monitors one of these metrics
+            needs the same `every_n_epochs`: in the other epochs the metric does not exist, and it raises an error.
 
     Raises:
         InputError: a number is below 1.

@@ -14,6 +14,8 @@ from torch import Tensor
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.observer import Observer
 from carsfg.callbacks.record_run import RecordRun
+from carsfg.data.datamodule import CarsDataModule
+from carsfg.errors import InputError
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.calibration import calibrate
@@ -32,6 +34,19 @@ class GalleryWriter(Observer, BasePredictionWriter):
 
     def __init__(self) -> None:
         super().__init__("epoch")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Check that the DataModule knows the files of the images that are predicted.
+
+        Raises:
+            InputError: it is not a CarsDataModule.
+        """
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if stage == "predict" and not isinstance(data, CarsDataModule):
+            raise InputError(
+                f"`carsfg predict` cannot make a gallery of {type(data).__name__!r}: predict needs a subclass of "
+                "carsfg.CarsDataModule; `carsfg index` makes a gallery of any folder of images"
+            )
 
     def write_on_epoch_end(
         self,

@@ -11,7 +11,6 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
     DeviceStatsMonitor,
-    EarlyStopping,
     LearningRateMonitor,
     ModelCheckpoint,
     ModelSummary,
@@ -33,7 +32,8 @@ COMPARED = (
     "data.augment", "data.batch_size", "data.protocol", "data.val", "seed", "task.image_size", "task.lr",
     "task.optimizer", "trainer.max_epochs", "trainer.precision", "weights",
 )  # fmt: skip
-# arguments of the Trainer that change the result; devices, logging and profiling do not
+# arguments of the Trainer that change the result, beside precision and the number of processes; the kind of device,
+# logging and profiling do not
 TRAINER = (
     "max_epochs", "min_epochs", "max_steps", "min_steps", "accumulate_grad_batches", "gradient_clip_val",
     "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "limit_test_batches", "overfit_batches",
@@ -128,7 +128,8 @@ class RecordRun(Observer):
                 described[path if number == 0 else f"{path}#{number + 1}"] = values
         data = trainer.datamodule  # type: ignore[attr-defined]
         val = getattr(data, "val", "val")
-        choosing = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint | EarlyStopping) and c.monitor]
+        # early stopping alone keeps the last weights
+        choosing = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
         arguments = {name: getattr(trainer, name) for name in TRAINER if hasattr(trainer, name)}
         arguments |= {"precision": str(trainer.precision), "processes": trainer.world_size}
         name, digest = _weights(task)

@@ -57,7 +57,7 @@ def main(args: Sequence[str]) -> int:
     try:
         from carsfg.app.server import serve
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is missing: python -m pip install 'carsfg[app]'") from error
+        raise InputError(f"{error.name} is missing: python -m pip install -e '.[app]'") from error
     except ImportError as error:
         raise InputError(f"gradio cannot be imported: {error}") from error
     shown = f"[{options.host}]" if ":" in options.host else options.host

@@ -154,7 +154,7 @@ def _score(
 
 def _facts(options: EvaluateOptions, subject: "Subject", record: "RunRecord", now: "RunRecord") -> dict[str, Any]:
     """Return what was scored, and how; `record` is of the run, `now` of the evaluation."""
-    from carsfg.evaluation.bootstrap import COVERAGE, RESAMPLES
+    from carsfg.evaluation.bootstrap import COVERAGE
     from carsfg.tasks.fingerprint import fingerprint
 
     trained = {
@@ -182,7 +182,6 @@ def _facts(options: EvaluateOptions, subject: "Subject", record: "RunRecord", no
         "device": now.hardware,
         "precision": now.precision,
         "duplicates": subject.duplicates,
-        "resamples": RESAMPLES,
         "interval": COVERAGE,
     }
 

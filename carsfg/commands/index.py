@@ -51,7 +51,7 @@ def _index(options: IndexOptions) -> int:
     from carsfg.commands.run_data import say_settings
     from carsfg.data.image_folder import Photos
     from carsfg.hardware import find_device
-    from carsfg.search.build import choose_factory, embed_photos, tune
+    from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
     from carsfg.search.calibration import calibrate
     from carsfg.tasks.checkpoints import load_with_record
 
@@ -61,6 +61,11 @@ def _index(options: IndexOptions) -> int:
     use = Settings.choose(options, record, task, device)
     photos = Photos.find(options.folder, use.crop, use.margin, options.split)
     others = Photos.find(options.calibrate, use.crop, use.margin) if options.calibrate else None
+    if others is not None and (shared := shared_images(photos, others)):
+        raise InputError(
+            f"{len(shared)} of the {len(others)} images of --calibrate {options.calibrate!r} are also in the gallery, "
+            f"the first is {shared[0]}: name a folder of other photos"
+        )
     boxes = {"crop": use.crop, "margin": use.margin} if photos.cars else {}
     say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
     if record.data.get("crop") and not photos.cars:

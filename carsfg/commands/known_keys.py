@@ -15,6 +15,6 @@ def known_keys() -> dict[str, str]:
     for block, cls in (("trainer", Trainer), ("data", StanfordCarsDataModule), ("data", PhotoDataModule)):
         keys |= dict.fromkeys((f"{block}.{name}" for name in argument_names(cls)), "")
     for name in TASKS:
-        for argument in argument_names(import_task(name)):
+        for argument in (f"model.{one}" for one in argument_names(import_task(name))):
             keys[argument] = f"{keys[argument]}, {name}" if keys.get(argument) else f"it is an argument of {name}"
-    return keys | dict.fromkeys(argument_names(CarsTask), "")
+    return keys | dict.fromkeys((f"model.{one}" for one in argument_names(CarsTask)), "")

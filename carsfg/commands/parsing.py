@@ -41,10 +41,19 @@ def one_line(message: str, known: Mapping[str, str]) -> str:
         key = unknown[1] or unknown[2]
         parent = re.match(r'Parser key "([^"]+)"', message)
         where = f" in {parent[1]}" if parent else ""
-        hint = suggestion(key, known) or (f" ({known[key]})" if known.get(key) else "")
+        block = parent[1].partition(".")[0] + "." if parent else ""
+        hint = _suggestion_in(block, key, known)
         return f"unknown key {key!r}{where}{hint}"
     message = _innermost(message)
     return _wrong_type(message) or _first_reason(message)
+
+
+def _suggestion_in(block: str, key: str, known: Mapping[str, str]) -> str:
+    """Suggest a key of the same block, such as `data.`; else say which tasks have the key."""
+    meant = suggestion(key, [name.removeprefix(block) for name in known if name.startswith(block)])
+    if meant:
+        return meant.replace("mean '", f"mean '{block}", 1)
+    return f" ({known[block + key]})" if known.get(block + key) else ""
 
 
 def _innermost(message: str) -> str:

@@ -1,5 +1,6 @@
 """`carsfg report`: all tested runs on one page, beside the paper's numbers."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,13 +68,15 @@ def main(args: Sequence[str]) -> int:
 
 
 def _report(options: ReportOptions) -> int:
-    from carsfg.report.groups import group
+    from carsfg.report.groups import group, left_out
     from carsfg.report.page import build_markdown, build_page
     from carsfg.report.paper_tables import readme_tables
     from carsfg.report.runs import read_runs
 
     runs = read_runs(options.folder)
     groups = group(runs)
+    for line in left_out(runs, groups):
+        print(line, file=sys.stderr)  # noqa: T201
     examples = _examples(options.data.root, options.data.crop)
     folder = Path(options.output)
     try:

@@ -95,7 +95,9 @@ def resume_words(args: list[str]) -> tuple[list[str], ResumedRun | None]:
             raise InputError("--ckpt_path takes a file here; `last` and `best` go with --resume=RUN")
         return args, None
     if words[0] != "fit":
-        raise InputError("--resume goes on with a training: use it with `carsfg fit`")
+        raise InputError("--resume continues a training: use it with `carsfg fit`")
+    if not folder or folder.startswith("--"):
+        raise InputError("--resume needs the folder of a run: --resume lightning_logs/EXPERIMENT/version_N")
     run = ResumedRun(folder, wanted)
     checkpoint = [f"--ckpt_path={run.checkpoint}"] if run.checkpoint else ["--ckpt_path=null"]
     return ["fit", "--config", str(run.config), *words[1:], *checkpoint], run
@@ -134,7 +136,7 @@ def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
         asked: arguments of the model; they are changed.
 
     Returns:
-        One phrase per value that was asked for and is not used.
+        One phrase per value that is taken from the checkpoint although the config has another.
     """
     lines = []
     for key, value in found.items():
@@ -142,7 +144,7 @@ def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
             continue
         wanted = asked.get(key)
         if key not in ("weights", "init_from", "compile") and plain(wanted) != plain(value):
-            lines.append(f"model.{key} {wanted!r}, {value!r} is used")
+            lines.append(f"model.{key} {value!r} (the config has {wanted!r})")
         asked[key] = value
     return lines
 
@@ -155,7 +157,7 @@ def take_data_settings(record: RunRecord, data: Any) -> list[str]:
         data: the configured DataModule, with `init_args`; they are changed.
 
     Returns:
-        One phrase per setting of the images that differs from the training.
+        One phrase per setting of the images that is taken from the config although the training used another.
     """
     arguments = data.get("init_args")
     lines = []
@@ -165,5 +167,5 @@ def take_data_settings(record: RunRecord, data: Any) -> list[str]:
         if key == "image_size" and arguments[key] is None:
             arguments[key] = record.data[key]
         if arguments[key] != record.data[key]:
-            lines.append(f"data.{key} {arguments[key]!r}, {record.data[key]!r} in training")
+            lines.append(f"data.{key} {arguments[key]!r} (the training used {record.data[key]!r})")
     return lines

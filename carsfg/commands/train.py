@@ -1,10 +1,9 @@
 """`carsfg fit | validate | test | predict`: LightningCLI with carsfg's data, tasks, callbacks and error handling."""
 
 import contextlib
-import logging
 import shlex
 import sys
-import warnings
+from argparse import SUPPRESS
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from carsfg.callbacks import RecordRun
 from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.class_paths import class_path, import_class
+from carsfg.commands.dropped_warnings import drop_warnings
 from carsfg.commands.known_keys import known_keys
 from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line, refused_value
 from carsfg.commands.resume import (
@@ -64,7 +64,7 @@ class CarsCLI(LightningCLI):
     def __init__(self, args: list[str], experiment: str, resumed: ResumedRun | None = None) -> None:
         self.experiment, self.resumed = experiment, resumed
         self.known_classes: list[str] | None = None  # of the network in a given checkpoint
-        self.tested: str | None = None  # the checkpoint of the weights that were tested after `fit`
+        self.tested: str | None = None  # checkpoint of the weights that are tested after `fit`
         self.validated: dict[str, float] = {}  # metrics of the last validation, once `fit` has ended
         try:
             super().__init__(
@@ -100,6 +100,13 @@ class CarsCLI(LightningCLI):
         )
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder, instead of version_N."
+        )
+        parser.add_argument(  # `resume_words` replaces it before this parser sees the words
+            "--resume",
+            type=str,
+            default=SUPPRESS,
+            metavar="RUN",
+            help="With fit: folder of a run to continue; --ckpt_path=best starts at its best checkpoint.",
         )
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
@@ -142,10 +149,11 @@ class CarsCLI(LightningCLI):
         held, configured = checkpoint["carsfg"].get("task"), config.model.class_path.rpartition(".")[2]
         if held != configured:
             raise InputError(f"{config.ckpt_path} holds a {held}, the config asks for a {configured}")
-        lines = take_data_settings(RunRecord.from_dict(checkpoint["carsfg"].get("record", {})), config.data)
-        lines += take_hyper_parameters(checkpoint["hyper_parameters"], config.model.init_args)
-        if lines:
-            print(f"not as in the checkpoint: {'; '.join(lines)}", file=sys.stderr)  # noqa: T201
+        taken = take_hyper_parameters(checkpoint["hyper_parameters"], config.model.init_args)
+        kept = take_data_settings(RunRecord.from_dict(checkpoint["carsfg"].get("record", {})), config.data)
+        for source, lines in (("checkpoint", taken), ("config", kept)):
+            if lines:
+                print(f"taken from the {source}: {'; '.join(lines)}", file=sys.stderr)  # noqa: T201
         self.known_classes = checkpoint["hyper_parameters"]["class_names"]
 
     def instantiate_classes(self) -> None:
@@ -160,6 +168,8 @@ class CarsCLI(LightningCLI):
                 f"{self.model.still_random[0]} is not in the checkpoint that init_from names, so there is nothing to "
                 "score: name a checkpoint of the same task with --ckpt_path"
             )
+        if self.subcommand != "fit" and not self.known_classes:  # no training of this run made the weights
+            self._recorder().load_record(read_checkpoint(self.model.hparams["init_from"]))
         if self.known_classes:
             check_classes(self.known_classes, self.model.hparams["class_names"])
 
@@ -197,8 +207,7 @@ class CarsCLI(LightningCLI):
     def after_fit(self) -> None:
         """Test the chosen weights, or the last ones, and print them beside the paper's row."""
         trainer, config = self.trainer, self.config[self.subcommand]
-        wanted = config.test_after_fit and not config.trainer.fast_dev_run
-        if trainer.state.status != TrainerStatus.FINISHED or not wanted:
+        if trainer.state.status != TrainerStatus.FINISHED or config.trainer.fast_dev_run:
             return
         saving = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
         # Lightning's own word "best" means the first callback's, whether it chooses or not
@@ -206,6 +215,9 @@ class CarsCLI(LightningCLI):
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         last = (one.best_model_path for one in saving if not one.monitor and one.best_model_path)
         self.tested = best or next((path for path in last if trained_steps(path) == trainer.global_step), None)
+        if not config.test_after_fit:
+            self._print_checkpoint()
+            return
         if best:
             # by hand: of a checkpoint with averaged weights Lightning, after `fit`, would load those that were averaged
             checkpoint = read_checkpoint(best)
@@ -229,7 +241,10 @@ class CarsCLI(LightningCLI):
         if self.trainer.loggers and folder:
             for line in summary_lines(Path(folder)):
                 print(line)  # noqa: T201
-        if self.tested:
+        self._print_checkpoint()
+
+    def _print_checkpoint(self) -> None:
+        if self.tested and self.trainer.is_global_zero:
             path = shlex.quote(str(relative(self.tested)))
             print(f"checkpoint: {path}\nsearch with it: carsfg index {path} FOLDER --output GALLERY")  # noqa: T201
 
@@ -243,7 +258,7 @@ def main(args: list[str]) -> int:
     Args:
         args: the words after `carsfg`, the verb first.
     """
-    _silence()
+    drop_warnings()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     args, resumed = resume_words(args)
     words, experiment = find_configs(args)
@@ -252,7 +267,7 @@ def main(args: list[str]) -> int:
             import_task(name)
     elif experiment in OVERLAYS and str(CONFIGS / f"{experiment}.yaml") == words[words.index("--config") + 1]:
         raise InputError(
-            f"{experiment}.yaml is laid over an experiment: --config EXPERIMENT --config {experiment}.yaml"
+            f"{experiment}.yaml is an overlay, not an experiment: use --config EXPERIMENT --config {experiment}.yaml"
         )
     elif experiment is None:
         shipped = ", ".join(f"{name}.yaml" for name in shipped_configs() if name not in OVERLAYS)
@@ -272,17 +287,3 @@ def main(args: list[str]) -> int:
 def _arguments(callbacks: list[Any]) -> dict[str, Any]:
     """Return the arguments of the configured callbacks by the class path that their objects have."""
     return {class_path(import_class(one.class_path)): one.get("init_args") or {} for one in callbacks}
-
-
-def _silence() -> None:
-    """Drop warnings of Lightning that do not concern users."""
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # we log by the epoch
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*It is recommended to use `self.log.*sync_dist.*")  # all processes log the same
-    warnings.filterwarnings("ignore", ".*not supported by the model summary.*")
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
-    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # made before its loggers
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "\N{ELECTRIC LIGHT BULB}" not in record.getMessage()  # advertisements
-    )

@@ -20,7 +20,7 @@ from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import digest, remove, remove_abandoned, replacing
 
-FORMAT_VERSION = 3  # raise it whenever the files of a cache change
+FORMAT_VERSION = 3  # increase it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
 ABANDONED_SECONDS = 24 * 3600  # age after which an unfinished build is considered abandoned
 MAX_CROP_SIDE = 2048  # pixels; 13 MB per image
@@ -89,7 +89,7 @@ class CropCache:
         if not 1 <= size <= MAX_CROP_SIDE:
             raise InputError(f"image size {size} is out of range: use 1 to {MAX_CROP_SIDE} pixels")
         path = Path(folder) / f"{dataset.name}-{size}-{cache_key(dataset, size)}"
-        if not _is_current(path, dataset):
+        if not _is_current(path, dataset, progress):
             try:
                 _check_room(dataset, size, path.parent)
                 _build(dataset, size, path, progress)
@@ -149,7 +149,7 @@ def _header(dataset: CroppedImages) -> dict[str, Any]:
     return {"format": FORMAT_VERSION, "decoder": DECODER_VERSION, "change_times": made_of.hexdigest()}
 
 
-def _is_current(path: Path, dataset: CroppedImages) -> bool:
+def _is_current(path: Path, dataset: CroppedImages, progress: bool) -> bool:
     """Whether a cache exists and holds the crops of the files as they are now."""
     try:
         found = json.loads((path / HEADER).read_text())
@@ -161,7 +161,8 @@ def _is_current(path: Path, dataset: CroppedImages) -> bool:
         return True
     if not isinstance(found, dict) or {**found, "change_times": now["change_times"]} != now:
         return False  # another format
-    read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), f"comparing {dataset.name} images")
+    title = f"comparing {dataset.name} images"
+    read = in_threads(lambda index: digest(dataset.read(index)), len(dataset), title, progress)
     same = len(digests) == len(dataset) and all(one == other for one, other in zip(read, digests, strict=True))
     if same:
         with (

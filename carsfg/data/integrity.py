@@ -77,8 +77,13 @@ def check(root: str | Path, crop: bool = True, progress: bool = True) -> DataChe
         progress: show a progress bar.
 
     Raises:
-        InputError: images or annotations are missing, or the annotation files do not belong together.
+        InputError: the folder, images or annotations are missing, or the annotation files do not belong together.
     """
+    if not Path(root).is_dir():
+        raise InputError(
+            f"there is no folder {root}: get Stanford Cars with `carsfg data fetch`, or use drawn cars with "
+            "`--config demo.yaml`"
+        )
     splits = [StanfordCars(root, "train", crop), StanfordCars(root, "test", crop)]
     train, test = (check_split(split, progress) for split in splits)
     pairs = list(identical_pairs(train.digests + test.digests))

@@ -79,9 +79,10 @@ class EpochSampler(DistributedSampler[Any]):
 def balanced_order(labels: Rows, per_class: int, per_batch: int, seed: int) -> Rows:
     """Draw batches of `per_batch` images that hold `per_class` images of each of their classes.
 
-    The classes of a batch are drawn without repetition, with equal chances. The images of a class are drawn in shuffled
-    rounds: no image is repeated before all were drawn, so batches share no image unless a class is drawn more often
-    than it has images. A class of fewer than `per_class` images is repeated within the batch.
+    The classes of a batch are sampled without repetition, with equal chances. The images of a class are taken in
+    shuffled rounds, `per_class` at a time: no image is repeated within a round. Images that are left over at the end of
+    a round, fewer than `per_class`, are not used in it, so an image may be repeated before all of its class were used.
+    A class of fewer than `per_class` images is repeated within the batch.
 
     Args:
         labels: int64 (N,).

@@ -48,16 +48,18 @@ def refuse_selection(callbacks: Sequence[Callback], val: Validation, protocol: P
         InputError: a checkpoint or early stopping monitors a metric that must not choose.
     """
     reasons = {
-        "test": "choosing on test images is refused",
-        "none": "there will be nothing to choose on",
-        "holdout": "choosing on copies of training images is refused" if protocol == "seed_leaky" else "",
+        "test": "choosing on test images is refused; set data.val: holdout, or remove the monitor (monitor: null)",
+        "none": "there will be nothing to choose on; set data.val: holdout, or remove the monitor (monitor: null)",
+        "holdout": "choosing on copies of training images is refused; remove the monitor (monitor: null)"
+        if protocol == "seed_leaky"
+        else "",
     }
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None) if isinstance(callback, EarlyStopping | Checkpoint) else None
         if monitor and reasons[val] and not str(monitor).startswith("train/"):
             raise InputError(
                 f"{type(callback).__name__} monitors {monitor!r}, but data.val is {val!r}, data.protocol "
-                f"{protocol!r}: {reasons[val]}; keep the last epoch (monitor: null)"
+                f"{protocol!r}: {reasons[val]}"
             )
 
 

@@ -70,7 +70,7 @@ def joint_intervals(
     if not len(values):
         return mean.expand(3, -1)
     count = len(labels)
-    resamples = max(min(resamples, MIN_RESAMPLES), min(resamples, int(MAX_ADDITIONS / count**2)))
+    resamples = joint_resamples(count, resamples)
     weights = np.ascontiguousarray(_draws(count, resamples).T, np.int16 if count < 2**15 else np.int32)
     total, queries = torch.zeros(resamples, len(k), dtype=torch.float64), torch.zeros(resamples, dtype=torch.float64)
     prepared, itself = prepare(embeddings, metric), torch.arange(count)
@@ -89,6 +89,16 @@ def joint_intervals(
     means = means[means.isfinite().all(1)]
     ends = torch.quantile(means, _ends(), dim=0) - means.mean(0) + mean
     return torch.cat([mean, ends.clamp(0, 1)])
+
+
+def joint_resamples(count: int, wanted: int = JOINT_RESAMPLES) -> int:
+    """Return the number of resamples of `joint_intervals`: fewer for very large galleries.
+
+    Args:
+        count: number of images that are searched among themselves.
+        wanted: upper limit.
+    """
+    return max(min(wanted, MIN_RESAMPLES), min(wanted, int(MAX_ADDITIONS / max(count, 1) ** 2)))
 
 
 def _weighted_ranks(order: Tensor, hits: Tensor, weights: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
@@ -135,7 +145,8 @@ def _weighted_scores(above: Tensor, own: Tensor, k: Mapping[str, int]) -> Tensor
     gains = (right_above + 1) / (above + 1)  # precision at each item, summed over its copies
     gains, gains_at_r = gains * (own >= 1), gains * (first_r >= 1)
     where = (own >= 2).flatten().nonzero()[:, 0]
-    for copy in range(2, int(own.max()) + 1):
+    copies = int(own.max()) if own.numel() else 0  # no query of the block may have a relevant item
+    for copy in range(2, copies + 1):
         where = where[own.flatten()[where] >= copy]  # few items have several copies
         gain = (right_above.flatten()[where] + copy) / (above.flatten()[where] + copy)
         gains.view(-1)[where] += gain

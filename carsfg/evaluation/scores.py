@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from carsfg.evaluation.bootstrap import intervals, joint_intervals
+from carsfg.evaluation.bootstrap import RESAMPLES, intervals, joint_intervals, joint_resamples
 from carsfg.evaluation.glossary import RANKED
 from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, LinearProbe, choose_strength
 from carsfg.retrieval.metrics import knn_labels
@@ -62,6 +62,7 @@ class Row:
         queries: number of queries in the mean.
         gallery: number of images that were learned from or searched in.
         left_out: number of queries without relevant items.
+        resamples: number of resamples of the bootstrap interval.
     """
 
     images: str
@@ -73,6 +74,7 @@ class Row:
     queries: int
     gallery: int
     left_out: int
+    resamples: int = RESAMPLES
 
 
 def evaluate_closed(
@@ -165,16 +167,24 @@ def _retrieval(
     else:
         ends = intervals(_stack(by_query))
     queried = len(by_query["map"])
-    rows = _rows(images, protocol, RANKED, ends, queried, count, int(found.metrics["left_out"]))
+    resamples = joint_resamples(count + 1) if gallery is None else RESAMPLES
+    rows = _rows(images, protocol, RANKED, ends, queried, count, int(found.metrics["left_out"]), resamples)
     return rows, found.neighbours
 
 
 def _rows(
-    images: str, protocol: str, names: Iterable[str], ends: Tensor, queries: int, gallery: int, left_out: int
+    images: str,
+    protocol: str,
+    names: Iterable[str],
+    ends: Tensor,
+    queries: int,
+    gallery: int,
+    left_out: int,
+    resamples: int = RESAMPLES,
 ) -> list[Row]:
     """Make one row of each column of the means and intervals, (3, M)."""
     return [
-        Row(images, protocol, name, value, low, high, queries, gallery, left_out)
+        Row(images, protocol, name, value, low, high, queries, gallery, left_out, resamples)
         for name, (value, low, high) in zip(names, ends.T.tolist(), strict=True)
     ]
 

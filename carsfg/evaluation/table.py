@@ -12,6 +12,7 @@ from carsfg.evaluation.glossary import PROTOCOLS, RANKINGS, TITLES
 from carsfg.evaluation.scores import WITHOUT_DUPLICATES, Row
 
 NO_ZERO_SHOT = "not shown: only for checkpoints trained on the first half of the classes"
+AMONG_THEMSELVES = ("closed_loo", "zero_shot")  # protocols whose queries are also the gallery
 NEAREST = {"cosine": "cosine similarity", "euclidean": "Euclidean distance"}
 
 
@@ -65,8 +66,8 @@ def _cell(row: Row) -> str:
 def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the definition of each score in the table, by name."""
     shown, knn = {row.protocol for row in rows}, facts["knn"]
-    interval = f"{100 * facts['interval']:.0f} % interval: percentile bootstrap, {facts['resamples']:,} resamples"
-    definitions = {"value [low, high]": f"mean over queries, and {interval}"}
+    interval = f"mean over queries, and {100 * facts['interval']:.0f} % bootstrap interval"
+    definitions = {"value [low, high]": f"{interval}; {_resampling(rows)}"}
     definitions |= {name: meaning for name, meaning in PROTOCOLS.items() if name in shown}
     definitions |= {} if "zero_shot" in shown else {"zero_shot": NO_ZERO_SHOT}
     if "official" in shown:
@@ -80,6 +81,18 @@ def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str
         }
     nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; the query itself is excluded by its index"
     return definitions | RANKINGS | {"nearest": nearest}
+
+
+def _resampling(rows: Sequence[Row]) -> str:
+    """Say what the intervals resample: the queries alone, or with them the gallery that they are searched in."""
+    alone = "percentiles of {} resamples of the queries"
+    joint = "percentiles of {} resamples of queries and gallery together, centred on the value"
+    parts: dict[str, str] = {}
+    for row in rows:
+        words = (joint if row.protocol in AMONG_THEMSELVES else alone).format(f"{row.resamples:,}")
+        parts.setdefault(row.protocol, words)
+    protocols = {words: [name for name, own in parts.items() if own == words] for words in parts.values()}
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in protocols.items())
 
 
 def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:

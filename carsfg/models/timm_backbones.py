@@ -83,5 +83,5 @@ def _import_timm() -> Any:
     try:
         import timm
     except ModuleNotFoundError:
-        raise InputError("backbones of timm need it: python -m pip install 'carsfg[timm]'") from None
+        raise InputError("backbones of timm need it: python -m pip install -e '.[timm]'") from None
     return timm

@@ -19,8 +19,8 @@ SORTED = (
     "metrics are those of the epoch whose weights were kept; on copies: of training images."
 )
 REPETITIONS = (
-    "± is the standard deviation over seeds. Runs of one recipe that differ in seed, hardware or versions alone are "
-    "repetitions, and are averaged; no others are."
+    "± is the standard deviation over seeds. Runs that differ only in seed, hardware or versions are repetitions, and "
+    "only repetitions are averaged. Another number of processes or precision makes another recipe."
 )
 PARTIAL = "A test of a part of the images, such as 8 of 16, is not averaged and not compared with the paper."
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from carsfg.data.class_names import parse
 from carsfg.report.confusions import KINDS, Pair, accuracy_by, confused_pairs, per_class, same_model_pairs, severity
 from carsfg.report.groups import Group
 
 MAX_PAIRS = 12  # of each kind
+NO_BODY = "Other"  # of `parse`, for a name without a body type
 PARTS = {"make": "make", "body": "body type", "year": "year"}
 PICTURE_SIDE, PICTURE_QUALITY = 144, 75  # pixels; of the JPEG, 1..95
 
@@ -27,6 +29,7 @@ class ConfusionView:
         images: number of answers, of all seeds together.
         seeds: number of runs.
         kinds: share and number of answers by severity.
+        names_bodies: whether a class name ends in a body type, so that severity can be told.
         pairs: the pairs that are confused most often.
         same_model: pairs of one make and model, counted in both directions.
         parts: accuracy by make, body type and year.
@@ -38,6 +41,7 @@ class ConfusionView:
     images: int
     seeds: int
     kinds: Shares
+    names_bodies: bool
     pairs: list[Pair]
     same_model: list[Pair]
     parts: dict[str, Shares]
@@ -60,6 +64,7 @@ class ConfusionView:
             images=images,
             seeds=len(one.runs),
             kinds={kind: (count / images, count) for kind, count in counts.items()},
+            names_bodies=any(parse(name).body != NO_BODY for name in classes),
             pairs=confused_pairs(confusions, MAX_PAIRS),
             same_model=same_model_pairs(confusions)[:MAX_PAIRS],
             parts={title: accuracy_by(confusions, part) for part, title in PARTS.items()},

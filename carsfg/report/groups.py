@@ -1,6 +1,7 @@
 """Groups: the repetitions of one recipe, with their mean metrics, curves and confusions."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -71,8 +72,8 @@ class Group:
         """Seeds of all runs, such as `0, 1, 2`."""
         return ", ".join(map(str, sorted({run.record.seed for run in self.runs})))
 
-    def differing(self, key: str) -> str:
-        """List the values in which the runs differ.
+    def distinct(self, key: str) -> str:
+        """List the distinct values of the runs; one value if all runs have the same.
 
         Args:
             key: `seed`, `hardware` or `versions`.
@@ -96,7 +97,7 @@ class Group:
             key: such as `val/top1`.
         """
         monitored = self.record.chosen_on.rpartition(": ")[2]
-        best = min if monitored.endswith("loss") else max
+        best = min if _is_minimised(self.record, monitored) else max
         found = []
         for run in self.runs:
             curve, chosen = dict(run.curves.get(key, [])), _numbers(run, monitored)
@@ -136,6 +137,22 @@ def group(runs: Iterable[Run]) -> list[Group]:
     )
 
 
+def left_out(runs: Iterable[Run], groups: Iterable[Group]) -> list[str]:
+    """Return one line per run of which no group shows anything: another run has its recipe and its seed.
+
+    Args:
+        runs: all runs that were read.
+        groups: their groups.
+    """
+    shown = [run for one in groups for run in one.runs]
+    names, curves = {run.name for run in shown}, {id(run.curves) for run in shown}
+    return [
+        f"left out: {run.name}, another run with its recipe and seed {run.record.seed} is shown"
+        for run in runs
+        if run.name not in names and id(run.curves) not in curves
+    ]
+
+
 def vote_of(one: Group) -> int | None:
     """Return the k of the k-NN classification to show: the paper's, or else the largest that was scored.
 
@@ -167,14 +184,22 @@ def _name(run: Run) -> str:
 
 
 def _repetitions(runs: list[Run]) -> list[list[Run]]:
-    """Return runs of one recipe to average, one per seed; a seed with only a partial test has its own group."""
+    """Return runs of one recipe to average, one per seed; a seed with only a partial test has its own group.
+
+    Of equal runs with one seed the last one counts, `version_10` after `version_9`.
+    """
     by_seed: dict[int, list[Run]] = {}
-    for run in sorted(runs, key=_worth):
+    for run in sorted(runs, key=lambda run: (_worth(run), _in_order(run))):
         by_seed.setdefault(run.record.seed, []).append(run)
     chosen = [_with_curves(same) for same in by_seed.values()]
-    chosen.sort(key=lambda run: run.name)
+    chosen.sort(key=_in_order)
     whole = [[run for run in chosen if run.is_tested is tested and not run.is_partial] for tested in (True, False)]
     return [same for same in whole if same] + [[run] for run in chosen if run.is_partial]
+
+
+def _in_order(run: Run) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", run.name)]
 
 
 def _worth(run: Run) -> tuple[bool, bool, int]:
@@ -188,6 +213,17 @@ def _with_curves(runs: Sequence[Run]) -> Run:
     if len(trained.curves) <= len(best.curves) or best.is_partial:
         return best
     return replace(best, curves=trained.curves, last=trained.last | best.last)
+
+
+def _is_minimised(record: RunRecord, monitored: str) -> bool:
+    """Return whether the smallest value of a metric is the best, by the `mode` of the callback that monitors it."""
+    stopping = "EarlyStopping"  # it does not select a checkpoint
+    monitoring = [
+        one for path, one in record.callbacks.items() if one.get("monitor") == monitored and not path.endswith(stopping)
+    ]
+    if not monitoring:
+        return monitored.endswith("loss")
+    return bool(monitoring[0].get("mode", "min") == "min")  # ModelCheckpoint's default
 
 
 def _numbers(run: Run, key: str) -> list[tuple[int, float]]:

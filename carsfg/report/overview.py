@@ -33,6 +33,13 @@ class Bar:
     is_paper_leaked: bool
 
     @property
+    def kinds(self) -> list[str]:
+        """The keys of `LEGEND` that the bar shows."""
+        paper = "paper leaked" if self.is_paper_leaked else "paper"
+        shown = {"ours": self.ours, "leak": self.leak, paper: self.paper}
+        return [kind for kind, value in shown.items() if value is not None]
+
+    @property
     def text(self) -> str:
         """The numbers in words, without ours."""
         copies = " on copies" if self.is_paper_leaked else ""

@@ -13,6 +13,7 @@ from PIL import Image
 from carsfg.evaluation.glossary import PROTOCOLS, RANKINGS
 from carsfg.report.all_runs import all_runs, retrieval_list
 from carsfg.report.confusion_view import confusion_views, pictures
+from carsfg.report.confusions import KINDS
 from carsfg.report.curves import figures
 from carsfg.report.groups import Group
 from carsfg.report.overview import LEGEND, overview
@@ -41,17 +42,21 @@ def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | No
         examples: an image per class, for the pairs that are confused most often.
     """
     views = confusion_views(groups)
+    told = [view for view in views if view.names_bodies]
+    by_data = overview(groups)
+    bars = [bar for same in by_data.values() for bar in same]
     shown = pictures(views, examples or {})
     return _environment().get_template("report.html").render(
         sections=SECTIONS,
         count=sum(len(one.runs) for one in groups),
-        legend=LEGEND,
-        overview=overview(groups),
+        legend={kind: what for kind, what in LEGEND.items() if kind in {one for bar in bars for one in bar.kinds}},
+        overview=by_data,
         runs=all_runs(groups),
         tables=[table for table in (*paper_tables(groups), retrieval_list(groups)) if _is_shown(table)],
         terms=TERMS,
         drawings=[(one.title, [(_svg(figure), words) for figure, words in one.panels]) for one in figures(groups)],
         views=views,
+        kinds=[(number, kind) for number, kind in enumerate(KINDS) if any(view.kinds[kind][1] for view in told)],
         best=max(views, key=lambda view: view.right, default=None),
         pictures=shown,
         places={name: place for place, name in enumerate(shown)},

@@ -199,7 +199,7 @@ def _scores(one: Group, split: str, paper: PaperRow | None) -> list[str]:
 
 def _conditions(one: Group, retrieval: bool = False) -> list[str]:
     protocol = one.record.protocol + (f", {one.record.data.get('retrieval')}" if retrieval else "")
-    return [f"{protocol}, {_size(one)}", one.record.chosen_on, one.seeds, one.differing("hardware")]
+    return [f"{protocol}, {_size(one)}", one.record.chosen_on, one.seeds, one.distinct("hardware")]
 
 
 def _unlike(one: Group, paper: PaperRow | RetrievalRow | None) -> str:

@@ -1,6 +1,7 @@
 """Building the gallery of a folder: embedding its images, choosing an index and measuring it."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from carsfg.data.image_folder import Photos, to_square
 from carsfg.errors import InputError
+from carsfg.files import checksum
 from carsfg.retrieval.faiss_index import nearest, set_effort
 from carsfg.retrieval.similarity import prepare, score_chunks
 from carsfg.search.gallery import Gallery
@@ -35,6 +37,21 @@ class EmbeddedPhotos:
     places: list[int] = field(default_factory=list)
     jpegs: list[bytes] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+
+
+def shared_images(gallery: Photos, others: Photos) -> list[str]:
+    """Return the names of the images of a second folder that are byte-identical to an image of the first.
+
+    Args:
+        gallery: the first folder.
+        others: the second folder.
+    """
+    sizes = {path: path.stat().st_size for path in (*gallery.paths, *others.paths) if path.is_file()}
+    common = {sizes.get(path) for path in gallery.paths} & {sizes.get(path) for path in others.paths}
+    readable = {path for path, size in sizes.items() if size in common and os.access(path, os.R_OK)}
+    own = {checksum(path) for path in gallery.paths if path in readable}
+    paths = enumerate(others.paths)
+    return [others.name(place) for place, path in paths if path in readable and checksum(path) in own]
 
 
 @torch.no_grad()

@@ -35,7 +35,7 @@ def print_answer(name: str, answer: Answer) -> None:
     console.print(table)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
-    lines.add_row("classifier", _shares(answer.classes))
+    lines.add_row("classifier (training classes)", _shares(answer.classes))
     if answer.known is not None:
         lines.add_row("known car?", f"{'likely' if answer.is_known else 'unlikely'}: {known_sentence(answer)}")
     lines.add_row("time", ", ".join(f"{part} {1000 * took:.0f} ms" for part, took in answer.seconds.items()))
@@ -43,15 +43,15 @@ def print_answer(name: str, answer: Answer) -> None:
 
 
 def known_sentence(answer: Answer) -> str:
-    """Say which share of known cars has no nearer image.
+    """Say which share of the calibration images is no closer to the gallery.
 
     Args:
         answer: with a p-value, from a calibrated gallery.
     """
     assert answer.known is not None  # noqa: S101
     if answer.is_known:
-        return f"{100 * answer.known:.0f} % of known cars have no better match"
-    return f"only {100 * answer.known:.1f} % of known cars have no better match"
+        return f"{100 * answer.known:.0f} % of calibration images are no closer to the gallery than this photo"
+    return f"only {100 * answer.known:.1f} % of calibration images are no closer to the gallery than this photo"
 
 
 def answer_figure(

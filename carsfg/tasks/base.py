@@ -137,7 +137,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
 
         Raises:
             InputError: an overridden `loss` returns something else than loss, logits and parts.
-            TrainingError: the loss is NaN or infinite.
+            TrainingError: the loss is NaN or infinite, in the first, a 50th or the last batch of an epoch.
         """
         labels = batch["label"]
         outcome = self.loss(self.embed(batch), labels)
@@ -248,7 +248,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
             InputError: the data have other classes, or do not tell how many images each has.
         """
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
+        if hasattr(data, "class_names"):  # a DataModule of another package may have none
             check_classes(self.class_names, data.class_names)
         for metrics in self.metrics.values():
             metrics.use_attributes(getattr(data, "class_attributes", {}))  # type: ignore[operator]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,9 @@ FROZEN = {True: "backbone", False: "none"}  # `freeze` in checkpoints from befor
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a carsfg checkpoint into memory on the CPU; nothing in the file is ever executed.
+    """Read a carsfg checkpoint into memory on the CPU; nothing in the file is executed.
+
+    `load` imports the module of a task of your own, which the checkpoint names: only what is importable runs.
 
     Args:
         path: file of the checkpoint.
@@ -39,7 +42,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
         raise InputError(f"{path} is not a carsfg checkpoint")
     if any(str(key).startswith("trunk.") for key in checkpoint["state_dict"]):
-        raise InputError(f"{path} was written by carsfg 0.1, which named its tensors differently: train it again")
+        raise InputError(f"{path} was written by an older carsfg, which named its tensors differently: train it again")
     arguments = checkpoint["hyper_parameters"]
     if isinstance(arguments.get("freeze"), bool):
         arguments["freeze"] = FROZEN[arguments["freeze"]]
@@ -97,7 +100,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
         device: where to put it.
 
     Returns:
-        The task in eval mode; preprocessing and class names come with it.
+        The task in eval mode; preprocessing and class names come with it. The module of a task of your own is imported
+        by the name in the checkpoint.
 
     Raises:
         InputError: the file is missing, damaged, hostile, or no carsfg checkpoint.
@@ -209,7 +213,9 @@ def check_classes(known: Sequence[str], given: Sequence[str]) -> None:
         InputError: they differ.
     """
     if list(known) != list(given):
+        pairs = enumerate(zip_longest(known, given))
+        label, (one, other) = next((label, pair) for label, pair in pairs if pair[0] != pair[1])
         raise InputError(
-            f"the network knows {len(known)} classes from {known[0]!r} on, the data has {len(given)} "
-            f"from {given[0]!r} on: use the data it was trained for"
+            f"the network was trained on {len(known)} classes, the data has {len(given)}; first difference at label "
+            f"{label}: {one!r} and {other!r}; use the data of the training"
         )

@@ -109,7 +109,9 @@ def make_loss(name: str, classes: int, width: int, arguments: dict[str, Any] | N
     try:
         from pytorch_metric_learning import losses
     except ImportError:
-        raise InputError(f"loss {name!r} comes from pytorch-metric-learning: pip install 'carsfg[metric]'") from None
+        raise InputError(
+            f"loss {name!r} comes from pytorch-metric-learning: python -m pip install -e '.[metric]'"
+        ) from None
     found = getattr(losses, name, None)
     if not isinstance(found, type) or not issubclass(found, nn.Module):
         raise InputError(f"unknown loss {name!r}: pytorch_metric_learning.losses has no such class")

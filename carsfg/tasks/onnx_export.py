@@ -53,7 +53,7 @@ def export_onnx(task: CarsTask, path: str | Path) -> float:
         import onnxruntime
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise InputError(f"exporting needs {error.name}: pip install 'carsfg[export]'") from None
+        raise InputError(f"exporting needs {error.name}: python -m pip install -e '.[export]'") from None
     try:
         with replacing(path) as beside:
             _write(task, beside)

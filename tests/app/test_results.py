@@ -35,13 +35,21 @@ def test_content_of_an_answer() -> None:
     assert "decode 1 ms, embed 20 ms, search 0 ms" in page
 
 
+def test_the_numbers_are_those_of_the_galleries_metric() -> None:
+    assert "cosine similarities; 1 means identical" in answer_html(answer(), None, None, "cosine")
+    euclidean = answer_html(answer(), None, None, "euclidean")
+    assert "negative Euclidean distances; 0 means identical" in euclidean
+    assert "1 means" not in euclidean
+    assert "Classifier (classes the network was trained on)" in euclidean
+
+
 @pytest.mark.parametrize(
     ("known", "words"),
     [
-        (0.5, '<p class="verdict yes"><strong>Known car</strong>: 50 % of known cars have no better match'),
+        (0.5, '<p class="verdict yes"><strong>Known car</strong>: 50 % of calibration images are'),
         (
             0.001,
-            '<p class="verdict no"><strong>Probably not in the gallery</strong>: only 0.1 % of known cars have',
+            '<p class="verdict no"><strong>Probably not in the gallery</strong>: only 0.1 % of calibration',
         ),
     ],
 )

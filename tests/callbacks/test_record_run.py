@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningDataModule
-from lightning.pytorch.callbacks import EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
@@ -83,6 +83,25 @@ def test_the_choice_is_recorded(
     trainer.fit(make_task(class_names=cars.class_names), cars)
     assert recorder.record.chosen_on == "holdout: val/top1"
     assert (recorder.record.protocol, recorder.record.weights) == (protocol, "random")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "expected"), [("val/top1", "holdout: val/top1"), (None, "last epoch")], ids=["checkpoint", "alone"]
+)
+def test_early_stopping_selects_no_checkpoint(
+    monitor: str | None,
+    expected: str,
+    make_task: MakeTask,
+    make_cars: MakeCars,
+    make_trainer: MakeTrainer,
+    tmp_path: Path,
+) -> None:
+    """Lightning moves checkpoints behind all other callbacks, so the first monitor may be that of early stopping."""
+    recorder, stop = RecordRun(), EarlyStopping("val/loss")
+    callbacks = [ModelCheckpoint(tmp_path, monitor=monitor), recorder, stop]
+    trainer = make_trainer(callbacks=callbacks, enable_checkpointing=True, limit_train_batches=0)
+    trainer.fit(make_task(), make_cars())
+    assert recorder.record.chosen_on == expected
 
 
 def test_callbacks_without_describe_are_recorded_by_their_arguments(

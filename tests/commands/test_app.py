@@ -85,7 +85,7 @@ def test_without_gradio(gallery: str) -> None:
     words = [sys.executable, "-c", code, gallery, "--port=47861"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "carsfg: error: gradio is missing: python -m pip install 'carsfg[app]'\n"
+    assert done.stderr == "carsfg: error: gradio is missing: python -m pip install -e '.[app]'\n"
 
 
 @pytest.mark.slow

@@ -47,8 +47,8 @@ def test_crops_want_no_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["check"], ["data/stanford_cars", "carsfg data fetch", "--config demo.yaml"]),
-        (["check", "nowhere"], ["nowhere/stanford_cars"]),
+        (["check"], ["there is no folder data: ", "carsfg data fetch", "--config demo.yaml"]),
+        (["check", "nowhere"], ["there is no folder nowhere: "]),
         ([], ["a verb is missing", "carsfg data --help"]),
         (["chek"], ["unknown verb 'chek' (did you mean 'check'?)"]),
         (["check", "a", "b"], ["unknown argument 'b'"]),

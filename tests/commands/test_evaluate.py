@@ -91,7 +91,7 @@ def test_the_figures_of_a_test(
 def test_what_the_json_says(plain: tuple[Any, str], evaluate: Evaluate) -> None:
     found = evaluate(plain[1])
     expected: dict[str, Any] = {"checkpoint": plain[1], "task": "CarCNN", "protocol": "official", "data": "drawn cars"}
-    expected |= {"metric": "cosine", "knn": 10, "resamples": 1000, "interval": 0.95, "precision": "32-true"}
+    expected |= {"metric": "cosine", "knn": 10, "interval": 0.95, "precision": "32-true"}
     expected |= {"image_size": 32, "batch_size": 64, "unknown_start": None}
     assert {key: found[key] for key in expected} == expected
     record, trained = RunRecord.from_dict(found["record"]), read_record(plain[1])
@@ -224,7 +224,10 @@ def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys:
     [
         (["missing.ckpt"], "no checkpoint missing.ckpt"),
         (["broken.ckpt"], "cannot read checkpoint broken.ckpt: "),
-        (["CKPT", "--data.drawn={classes: 3, train: 4, test: 2}"], "the network knows 4 classes from 'Meridian"),
+        (
+            ["CKPT", "--data.drawn={classes: 3, train: 4, test: 2}"],
+            "the network was trained on 4 classes, the data has 3",
+        ),
         (["CKPT", "--data.drawn=null"], "data/stanford_cars"),
         (["CKPT", "--data.drawn=null"], "(trained on drawn cars; --data.root names its folder)"),
         (["UNRECORDED"], "no Stanford Cars data in data/stanford_cars"),

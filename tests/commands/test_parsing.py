@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from carsfg.commands.parsing import argument_names, one_line
+from carsfg.commands.parsing import argument_names, one_line, suggestion
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 
 NESTED = """Parser key "data":
@@ -44,6 +44,30 @@ NESTED = """Parser key "data":
 )
 def test_one_line(message: str, expected: str) -> None:
     assert one_line(message, {"root": "", "margin": ""}).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Parser key \"data\":\n  Option 'rot' is not accepted",
+            "unknown key 'rot' in data (did you mean 'data.root'?)",
+        ),
+        ("unrecognized arguments: --modell.lr=1", "unknown key 'modell.lr' (did you mean 'model.lr'?)"),
+        (
+            "Parser key \"model\":\n  Option 'widths' is not accepted",
+            "unknown key 'widths' in model (it is an argument of CarCNN)",
+        ),
+    ],
+)
+def test_keys_are_suggested_from_the_same_block(message: str, expected: str) -> None:
+    known = {"data.root": "", "model.dropout": "", "model.lr": "", "model.widths": "it is an argument of CarCNN"}
+    assert one_line(message, known) == expected
+
+
+def test_suggestions() -> None:
+    assert suggestion("--data.rot", ["--data.root", "--knn"]) == " (did you mean '--data.root'?)"
+    assert suggestion("quite else", ["--data.root"]) == ""
 
 
 def test_arguments_passed_on_to_a_base_class_count() -> None:

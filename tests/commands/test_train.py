@@ -66,7 +66,10 @@ def test_a_run_that_helps_to_choose_scores_no_test_image(fit: Fit, capsys: pytes
     header = (run / "metrics.csv").read_text().splitlines()[0]
     assert "val/top1" in header
     assert "test/" not in header
-    assert "test," not in capsys.readouterr().out  # no table
+    out = capsys.readouterr().out
+    assert "test," not in out  # no table
+    (saved,) = run.glob("checkpoints/*.ckpt")
+    assert f"checkpoint: {saved}\n" in out
 
 
 def test_the_leak_is_shown_beside_the_honest_figure(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +94,9 @@ def test_a_saved_checkpoint_can_be_tested_and_loaded(fit: Fit, capsys: pytest.Ca
     assert "seed 0" in " ".join(capsys.readouterr().out.split())  # of the training, not of the test
     record = RunRecord.read("lightning_logs/tiny/version_1")
     assert (record.seed, record.network, record.protocol) == (0, "resnet18", "official")
+    assert fit(f"--model.init_from={checkpoint}", "--seed_everything=7", "--trainer.max_epochs=9", verb="test") == 0
+    same = RunRecord.read("lightning_logs/tiny/version_2")
+    assert (same.seed, same.trainer["max_epochs"], same.weights) == (0, 1, "random")
     assert fit(f"--ckpt_path={checkpoint}", verb="validate") == 0
     task = carsfg.load(checkpoint)
     out = task(torch.zeros(2, 3, 50, 40, dtype=torch.uint8))
@@ -276,7 +282,8 @@ def test_values_that_the_checkpoint_overrides_are_named(fit: Fit, capsys: pytest
     checkpoint = next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))
     assert fit(f"--ckpt_path={checkpoint}", "--model.lr=0.5", "--trainer.max_epochs=2") == 0
     err = capsys.readouterr().err
-    assert "not as in the checkpoint: data.margin 0.0, 0.5 in training; model.lr 0.5, 0.001 is used" in err
+    assert "taken from the checkpoint: model.lr 0.001 (the config has 0.5)\n" in err
+    assert "taken from the config: data.margin 0.0 (the training used 0.5)\n" in err
 
 
 def test_a_network_at_a_larger_size_than_the_stored_images(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from carsfg.data import crop_cache
 from carsfg.data.crop_cache import ABANDONED_SECONDS, CropCache
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from tests.data.conftest import Photo, encode, gradient, write_cars
 
@@ -75,6 +77,21 @@ def test_a_file_of_equal_size_and_time_but_other_content_is_noticed(cars: Path, 
     assert after.path == before.path
     assert (after.images[0] - pixels == [0, 0, 9]).all()
     assert [one.name for one in cache.iterdir()] == [after.path.name]
+
+
+def test_a_quiet_comparison_shows_no_bar(cars: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CropCache.open(StanfordCars(cars, "train"), 4, cache, progress=False)
+    for path in StanfordCars(cars, "train").paths:
+        path.chmod(0o600)
+    shown: list[tuple[str, bool]] = []
+
+    def noting(work: Any, count: int, title: str, progress: bool = True) -> Any:
+        shown.append((title, progress))
+        return in_threads(work, count, title, progress)
+
+    monkeypatch.setattr("carsfg.data.crop_cache.in_threads", noting)
+    CropCache.open(StanfordCars(cars, "train"), 4, cache, progress=False)
+    assert shown == [("comparing train images", False)]
 
 
 def test_a_copied_data_set_keeps_its_cache(cars: Path, cache: Path) -> None:

@@ -96,7 +96,7 @@ def test_no_data_names_the_path_and_the_ways_out(tmp_path: Path) -> None:
 def test_annotation_files_that_are_missing_or_damaged_are_named(cars: Path, split: str, file: str) -> None:
     path = cars / "stanford_cars" / file
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(InputError, match=f"{path.name} is not a readable annotation file"):
+    with pytest.raises(InputError, match=f"cannot read .* from .*{path.name}"):
         StanfordCars(cars, split)  # type: ignore[arg-type]
     path.unlink()
     with pytest.raises(InputError, match=f"{path.name} is missing"):

@@ -124,6 +124,16 @@ def test_without_anything_to_find_there_is_no_interval() -> None:
     assert joint_intervals(points, labels, torch.zeros(0, 6), SCORES, "cosine").isnan().all()
 
 
+def test_blocks_of_queries_without_anything_to_find_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    points, labels = images(0, count=30, classes=3)
+    values = values_of(points, labels)
+    alone = torch.full((2,), 3), torch.full((2, 6), 50.0) * torch.tensor([[1], [-1]])  # far away, one image per class
+    more, classes = torch.cat([points, alone[1]]), torch.cat([labels, alone[0] + torch.arange(2)])
+    whole = joint_intervals(more, classes, values, SCORES, "euclidean", resamples=20)
+    monkeypatch.setattr(bootstrap, "BLOCK_VALUES", 1)  # one query per block
+    torch.testing.assert_close(joint_intervals(more, classes, values, SCORES, "euclidean", resamples=20), whole)
+
+
 @pytest.mark.slow
 def test_nine_in_ten_intervals_of_further_data_sets_cover_the_truth() -> None:
     """Intervals that take the queries for independent cover it in 73 to 87 of 100 data sets."""

@@ -37,6 +37,7 @@ def test_rows_of_a_network_that_knows_the_classes() -> None:
             assert row.value == pytest.approx(found.metrics[name], abs=1e-12)
             assert row.low <= row.value <= row.high
             assert (row.queries, row.gallery) == (60, 90 if gallery else 59)
+            assert row.resamples == (1000 if gallery else 400)
 
 
 @pytest.mark.parametrize("protocol", ["closed_train_gallery", "closed_loo", "zero_shot"])

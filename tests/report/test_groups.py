@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from carsfg.report.groups import Group, group
+from carsfg.report.groups import Group, group, left_out
 from carsfg.report.runs import read_runs
 from tests.report.conftest import CURVES, MakeRun
 
@@ -25,7 +25,18 @@ def test_only_equal_recipes_are_repetitions(make_run: MakeRun) -> None:
     assert mean == pytest.approx(0.45)
     assert deviation == pytest.approx(math.sqrt(2 * 0.05**2))
     assert both.mean("test/retrieval/map") is None
-    assert (both.differing("seed"), both.differing("hardware")) == ("0; 1", "1 x CPU; 1 x H200")
+    assert (both.distinct("seed"), both.distinct("hardware")) == ("0; 1", "1 x CPU; 1 x H200")
+
+
+def test_of_two_equal_runs_with_one_seed_the_last_is_shown_and_the_other_named(make_run: MakeRun) -> None:
+    make_run("tl_exp1/version_9", top1=0.4)
+    make_run("tl_exp1/version_10", top1=0.5)
+    runs = read_runs(make_run("tl_exp1/version_2", top1=0.3))
+    (one,) = group(runs)
+    assert [run.name for run in one.runs] == ["tl_exp1/version_10"]
+    assert left_out(runs, [one]) == [
+        f"left out: tl_exp1/version_{number}, another run with its recipe and seed 0 is shown" for number in (2, 9)
+    ]
 
 
 TESTED_AGAIN = "epoch,step,test/top1\n2,20,0.4\n"
@@ -70,8 +81,10 @@ def test_a_test_later_on_completes_a_training_without_one(make_run: MakeRun) -> 
     curves = "epoch,step,val/top1,val/loss\n0,1,0.8,1\n1,2,0.9,1\n"
     make_run("tl_exp1/version_0", metrics=curves, scored_images=0)
     logs = make_run("tl_exp1/version_1", metrics=TESTED_AGAIN)
-    (one,) = group(read_runs(logs))
+    runs = read_runs(logs)
+    (one,) = group(runs)
     assert len(one.runs) == 1
+    assert left_out(read_runs(logs), []) != left_out(runs, [one]) == []
     assert one.mean("test/top1") == pytest.approx((0.4, math.nan), nan_ok=True)
     assert [point[:2] for point in one.curve("val/top1")] == [(1, 0.8), (2, 0.9)]
 
@@ -87,6 +100,20 @@ def test_validation_is_that_of_the_epoch_whose_weights_were_kept(
     (one,) = group(read_runs(make_run(metrics=rows, chosen_on=chosen_on, max_epochs=3)))
     assert one.validation("val/top1") == pytest.approx((expected, math.nan), nan_ok=True)
     assert one.validation("val/none") is None
+
+
+@pytest.mark.parametrize(("mode", "expected"), [({"mode": "max"}, 0.5), ({"mode": "min"}, 0.2), ({}, 0.2)])
+def test_the_mode_of_the_checkpoint_decides_which_epoch_is_best(
+    make_run: MakeRun, mode: dict[str, str], expected: float
+) -> None:
+    rows = "epoch,step,val/top1,val/score\n0,1,0.2,1\n1,2,0.5,3\n2,3,0.3,2\n"
+    callbacks = {
+        "lightning.pytorch.callbacks.early_stopping.EarlyStopping": {"monitor": "val/score", "mode": "max"},
+        "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint": {"monitor": "val/score"} | mode,
+    }
+    logs = make_run(metrics=rows, chosen_on="holdout: val/score", callbacks=callbacks, max_epochs=3)
+    (one,) = group(read_runs(logs))
+    assert one.validation("val/top1") == pytest.approx((expected, math.nan), nan_ok=True)
 
 
 def test_a_metric_that_is_not_a_number_is_left_out(make_run: MakeRun) -> None:

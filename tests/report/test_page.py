@@ -31,6 +31,24 @@ def test_confusions(make_run: MakeRun) -> None:
     assert 'aria-label="right 63.3 %, same model, another year 10.0 %' in page
 
 
+def test_classes_without_body_types_have_no_severity(make_run: MakeRun) -> None:
+    assert "<h3>Severity</h3>" in page_of(make_run("tl_exp1/version_0"))
+    logs = make_run("tl_exp1/version_0", confusions="class,predicted,images\nmaple,maple,3\nmaple,oak,1\n")
+    page = page_of(logs)
+    assert "Severity" not in page
+    assert "neither make nor body" not in page
+    assert "<b>1 of 4</b> maple<br>predicted as oak" in page
+
+
+def test_legends_name_what_is_shown(make_run: MakeRun) -> None:
+    right = "class,predicted,images\nAudi S4 Sedan 2007,Audi S4 Sedan 2007,3\n"
+    page = page_of(make_run("mine/version_0", confusions=right))
+    assert "</i>ours, test images</span>" in page
+    assert "</i>right</span>" in page
+    for absent in ("the paper</span>", "the paper, on copies", "ours, copies of training images", "</i>same make"):
+        assert absent not in page
+
+
 def test_a_run_without_confusions(make_run: MakeRun) -> None:
     assert "No run has confusions" in page_of(make_run(confusions=""))
 

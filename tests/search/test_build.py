@@ -13,7 +13,7 @@ from carsfg.data.image_folder import Photos, to_square
 from carsfg.errors import InputError
 from carsfg.retrieval.faiss_index import set_effort
 from carsfg.retrieval.similarity import Metric
-from carsfg.search.build import choose_factory, embed_photos, tune
+from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import encode
 from carsfg.tasks.cnn import CarCNN
@@ -35,6 +35,18 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "4.png").write_bytes((tmp_path / "4.png").read_bytes()[:500])
     (tmp_path / "8.png").write_text("nothing to see")
     return tmp_path
+
+
+def test_images_of_two_folders_are_compared_by_their_bytes(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    (other / "copy.png").write_bytes((folder / "2.png").read_bytes())
+    changed = bytearray((folder / "3.png").read_bytes())
+    changed[-20] ^= 1  # another image of the same size in bytes
+    (other / "changed.png").write_bytes(changed)
+    assert shared_images(Photos.find(folder), Photos.find(other)) == ["copy.png"]
+    assert shared_images(Photos.find(folder), Photos.find(folder)) == [f"{place}.png" for place in range(9)]
 
 
 def test_what_is_made_of_a_folder(task: CarCNN, folder: Path) -> None:

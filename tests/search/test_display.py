@@ -46,8 +46,8 @@ def test_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "3 -0.250 7",
         "x.jpg",
         "vote of 3 Audi TT Coupe 2012 67 %, Fiat 500 33 %",
-        "classifier Audi TT Coupe 2012 90 %, Fiat 500 10 %",  # the last is below half a percent
-        "known car? likely: 31 % of known cars have no better match",
+        "classifier (training classes) Audi TT Coupe 2012 90 %, Fiat 500 10 %",  # the last is below half a percent
+        "known car? likely: 31 % of calibration images are no closer to the gallery than this photo",
         "time decode 2 ms, embed 31 ms, search 0 ms",
     ]
 
@@ -65,10 +65,10 @@ def test_nothing_was_found(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("known", "sentence"),
     [
-        (1.0, "100 % of known cars have no better match"),
-        (0.05, "5 % of known cars have no better match"),
-        (0.0499, "only 5.0 % of known cars have no better match"),
-        (0.0005, "only 0.1 % of known cars have no better match"),
+        (1.0, "100 % of calibration images are no closer to the gallery than this photo"),
+        (0.05, "5 % of calibration images are no closer to the gallery than this photo"),
+        (0.0499, "only 5.0 % of calibration images are no closer to the gallery than this photo"),
+        (0.0005, "only 0.1 % of calibration images are no closer to the gallery than this photo"),
     ],
 )
 def test_whether_it_is_known(known: float, sentence: str) -> None:

@@ -89,6 +89,24 @@ def test_a_car_that_the_gallery_does_not_hold(wanted: dict[str, Any], said: str,
     assert str(error.value).endswith(said)
 
 
+def test_the_known_score_takes_the_nearest_of_the_whole_gallery_and_searches_once(
+    make_gallery: MakeGallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = make_gallery(known=(0.1, 0.2))
+    search, calls, original = VisualSearch(network(), gallery), [], Gallery.search
+
+    def counting(self: Gallery, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        calls.append(args)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Gallery, "search", counting)
+    whole = search.search(scene(3), k=2).known
+    assert len(calls) == 1
+    some = search.search(scene(3), k=2, among=torch.arange(SCENES) != 3)
+    assert some.matches[0].place != 3
+    assert (some.known, len(calls)) == (whole, 3)
+
+
 def test_an_image_of_the_gallery_finds_itself_first(search: VisualSearch) -> None:
     for place in range(SCENES):
         first, second = search.search(scene(place), k=2).matches

@@ -11,12 +11,25 @@ from lightning import Trainer
 
 import carsfg
 from carsfg.errors import InputError
-from carsfg.tasks.checkpoints import load, read_checkpoint
+from carsfg.tasks.checkpoints import check_classes, load, read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 from tests.models.test_backbones import Hostile
 
 IMAGES = torch.arange(2 * 3 * 32 * 32).remainder(249).view(2, 3, 32, 32).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["A", "C", "B"], "the data has 3; first difference at label 1: 'B' and 'C'"),
+        (["A", "B"], "the data has 2; first difference at label 2: 'C' and None"),
+    ],
+)
+def test_the_first_class_that_differs_is_named(given: list[str], said: str) -> None:
+    check_classes(["A", "B", "C"], ("A", "B", "C"))
+    with pytest.raises(InputError, match="the network was trained on 3 classes, " + said):
+        check_classes(["A", "B", "C"], given)
 
 
 @pytest.fixture(scope="module")

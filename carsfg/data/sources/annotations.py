@@ -155,7 +155,7 @@ def _parse_mat(path: Path, key: str, status: tuple[int, ...]) -> Any:  # noqa: A
     except NotImplementedError:
         raise InputError(f"{path} was saved as MATLAB 7.3, which is not read: save it with the option -v7") from None
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
-        raise InputError(f"{path} is not a readable annotation file, it is damaged ({error}): {OFFICIAL}") from error
+        raise InputError(f"cannot read {key!r} from {path} ({error}): {OFFICIAL}") from error
 
 
 def check_present(images: Path, names: list[str], annotations: Path) -> None:
