@@ -247,7 +247,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
         Raises:
             InputError: the data have other classes, or do not tell how many images each has.
         """
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "class_names"):  # a DataModule of another package may have none
             check_classes(self.class_names, data.class_names)
         for metrics in self.metrics.values():

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from carsfg.commands.parsing import argument_names, one_line, suggestion
+from carsfg.commands.parsing import argument_names, one_line
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
+from carsfg.errors import suggestion
 
 NESTED = """Parser key "data":
   Does not validate against any of the Union subtypes
