@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carsfg.commands.options import option, parse, positional
@@ -10,6 +11,7 @@ from carsfg.commands.outputs import check_picture
 from carsfg.errors import InputError, suggestion
 
 if TYPE_CHECKING:
+    from carsfg.data.cropped_images import CroppedImages
     from carsfg.data.integrity import DataCheck
 
 ROOT = "data"
@@ -35,17 +37,32 @@ class CropOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckOptions:
-    """Count, decode and compare all images of a data folder.
+class PhotoOptions(CropOptions):
+    """How photos of one's own are read.
 
     Attributes:
-        root: folder that contains `stanford_cars/`.
-        data: how images are cut.
+        class_level: which folder names the class.
+        images: folder that the paths of a table are relative to.
+        columns: names of a table's columns.
+    """
+
+    class_level: int = option("which folder names the class: 1 for the first one", 1)
+    images: str | None = option("folder that the paths of a table are relative to; by default that of the table", None)
+    columns: Mapping[str, str] | None = option("names of a table's columns: {label: model}", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckOptions:
+    """Count, decode and compare all images of Stanford Cars, of class folders, or of a table.
+
+    Attributes:
+        root: folder that contains `stanford_cars/` or class folders, or a table.
+        data: how images are read and cut.
         sheet: picture to write.
     """
 
-    root: str = positional("folder that contains stanford_cars/", ROOT)
-    data: CropOptions = field(default_factory=CropOptions)
+    root: str = positional("folder that contains stanford_cars/ or class folders, or a table", ROOT)
+    data: PhotoOptions = field(default_factory=PhotoOptions)
     sheet: str | None = option("also draw some training images into this file, such as sheet.png", None)
 
 
@@ -113,12 +130,43 @@ def _check_verb(args: Sequence[str]) -> int:
     options = parse("data check", CheckOptions, args)
     if options.sheet:
         check_picture(options.sheet)
+    from carsfg.data.sources.annotations import find_folder, holds_photos
+
+    try:
+        find_folder(options.root)
+    except InputError:
+        if holds_photos(Path(options.root)):
+            return _check_photos(options.root, options.data, options.sheet)
     return _check(options.root, options.data.crop, options.sheet)
+
+
+def _check_photos(root: str, data: PhotoOptions, sheet: str | None) -> int:
+    """Check photos of one's own, print their counts, and save a picture of some of them."""
+    from carsfg.commands.photo_check import print_photo_check
+    from carsfg.data.cropped_images import CroppedImages
+    from carsfg.data.photo_check import check_photos
+    from carsfg.data.sources.any_source import read_photos
+    from carsfg.data.sources.table import Columns
+
+    try:
+        columns = Columns(**(data.columns or {}))
+    except TypeError as error:
+        raise InputError(f"data.columns: {error}") from error
+    source = read_photos(root, data.images, columns, data.class_level)
+    found = check_photos(source, data.crop)
+    print_photo_check(found)
+    for sentence in found.unreadable:
+        print(f"carsfg: {sentence}", file=sys.stderr)  # noqa: T201
+    if found.unreadable:
+        return 2
+    _write_sheet(CroppedImages(source, "photos", data.crop), sheet)
+    return 0
 
 
 def _check(root: str, crop: bool, sheet: str | None = None) -> int:
     """Check a folder, print its counts, and draw some of its images."""
     from carsfg.data.integrity import check
+    from carsfg.data.stanford_cars_dataset import StanfordCars
 
     report = check(root, crop)
     _print(report)
@@ -126,7 +174,7 @@ def _check(root: str, crop: bool, sheet: str | None = None) -> int:
         print(f"carsfg: {sentence}", file=sys.stderr)  # noqa: T201
     if report.unreadable:
         return 2
-    _write_sheet(root, crop, sheet)
+    _write_sheet(StanfordCars(root, "train", crop), sheet)
     return 0
 
 
@@ -138,19 +186,21 @@ def _draw(args: Sequence[str]) -> int:
 
     spec = DrawnCars(classes=options.classes, train=options.train, test=options.test, seed=options.seed)
     print(f"drawn: {draw_cars(options.folder, spec)}")  # noqa: T201
-    _write_sheet(options.folder, True, options.sheet)
+    if options.sheet:
+        from carsfg.data.stanford_cars_dataset import StanfordCars
+
+        _write_sheet(StanfordCars(options.folder, "train"), options.sheet)
     return 0
 
 
-def _write_sheet(root: str, crop: bool, file: str | None) -> None:
-    """Write a contact sheet of the training images, if a file is named."""
+def _write_sheet(images: "CroppedImages", file: str | None) -> None:
+    """Write a contact sheet of images, if a file is named."""
     if file is None:
         return
-    from carsfg.data.stanford_cars_dataset import StanfordCars
     from carsfg.plots.contact_sheet import contact_sheet
 
     try:
-        contact_sheet(StanfordCars(root, "train", crop)).savefig(file)
+        contact_sheet(images).savefig(file)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {file!r}: {getattr(error, 'strerror', None) or error}") from error
     print(f"sheet: {file}")  # noqa: T201

@@ -13,10 +13,9 @@ from carsfg.data.image_listing import CACHE_FOLDER
 from carsfg.data.near_duplicates import near_duplicates
 from carsfg.data.photo_splits import assign_test, check_leaks, describe_clusters, given_parts, leave_out_small_classes
 from carsfg.data.settings import check_at_least
-from carsfg.data.sources.folders import read_folders
-from carsfg.data.sources.kaggle_cars import is_kaggle_cars, read_kaggle_cars
+from carsfg.data.sources.any_source import read_photos
 from carsfg.data.sources.source import ImageSource
-from carsfg.data.sources.table import Columns, read_table
+from carsfg.data.sources.table import Columns
 from carsfg.data.splits import Rows, cluster
 from carsfg.errors import InputError
 from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
@@ -137,16 +136,8 @@ class PhotoDataModule(CarsDataModule):
     def _source(self) -> ImageSource:
         """All images that are used, read once; classes that are too small are left out, or the last ones."""
         if self._read is None:
-            read = _read(self.root, self.images, self.columns, self.class_level)
+            read = read_photos(self.root, self.images, self.columns, self.class_level)
             self._read, self._learned, self._small = leave_out_small_classes(
                 read, self.min_images, self.keep_small_classes
             )
         return self._read
-
-
-def _read(root: Path, images: str | None, columns: Columns | None, class_level: int) -> ImageSource:
-    if root.is_file():
-        return read_table(root, images, columns)
-    if is_kaggle_cars(root):
-        return read_kaggle_cars(root)
-    return read_folders(root, class_level)

@@ -2,12 +2,12 @@
 
 from matplotlib.figure import Figure
 
-from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.data.cropped_images import CroppedImages
 
 ROWS, COLUMNS = 8, 6
 
 
-def contact_sheet(dataset: StanfordCars) -> Figure:
+def contact_sheet(dataset: CroppedImages) -> Figure:
     """Draw up to 6 crops of up to 8 classes, evenly spread over all, each row under its class name.
 
     Args:

@@ -8,6 +8,7 @@ import pytest
 
 from carsfg.cli import main as carsfg_main
 from tests.data.conftest import Photo, encode, gradient, write_cars
+from tests.data.test_photo_datamodule import noise
 
 GREY = encode(np.full((8, 10), 77, np.uint8), "JPEG")
 
@@ -107,3 +108,41 @@ def test_help_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
     code = "import sys; from carsfg.cli import main; main(['data', 'chek']); print({'torch', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_photos_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, name, seed in (
+        ("train", "Golf", 1), ("train", "Golf", 2), ("train", "Astra", 3), ("test", "Golf", 1), ("test", "Astra", 2),
+    ):  # fmt: skip
+        path = tmp_path / "photos" / part / name / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(noise(seed))
+    (tmp_path / "photos/notes.txt").write_text("x")
+    assert main(["check", str(tmp_path / "photos"), "--sheet", str(tmp_path / "s.png")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "largest class │ 3 (Golf)",
+        "images │ 5 ", "classes │ 2 ", "train │ 3 ", "test │ 2 ", "smallest class │ 2 (Astra)",
+        "34 x 32 to 34 x 32 pixels", "duplicates (byte-identical files) │ 2 ", "near duplicates │ 0 ",
+        "conflicting labels │ 1 ", "in two splits │ 2 ", "2-3 ############################## 2", "left out: 1 .txt",
+    ):  # fmt: skip
+        assert words in out, words
+    assert (tmp_path / "s.png").stat().st_size > 1000
+    (tmp_path / "photos/train/Golf/2.png").write_bytes(b"x")
+    assert main(["check", str(tmp_path / "photos")]) == 2
+    assert "train/Golf/2.png is not an image" in capsys.readouterr().err
+
+
+def test_a_table_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/1.png").write_bytes(noise(1))
+    (tmp_path / "cars.csv").write_text("file,model,x,y,width,height\n1.png,Golf,1,2,3,4\n1.png,Astra,0,0,40,4\n")
+    words = ["check", str(tmp_path / "cars.csv"), f"--data.images={tmp_path / 'in'}"]
+    columns = ["--data.columns={path: file, label: model}"]
+    assert main([*words, *columns]) == 2
+    assert "its box (0, 0, 40, 4) leaves the image of 34 x 32 pixels" in capsys.readouterr().err
+    assert main([*words, *columns, "--data.crop=false"]) == 0
+    assert main(words) == 2
+    assert "has no column 'path', but 'file', 'model'" in capsys.readouterr().err
+    assert main([*words, "--data.columns={lable: model}"]) == 2
+    assert "data.columns: " in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain, islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ OTHER_LAYOUTS = {
     "cars_annos.mat": "the older single folder (car_ims, cars_annos.mat)",
     "car_ims": "the older single folder (car_ims, cars_annos.mat)",
 }
+MAX_LOOKED_AT = 10_000  # entries of a folder, to see whether it holds photos
 OFFICIAL = "give the official files, `carsfg data fetch` lists them"
 
 
@@ -39,7 +41,7 @@ def find_folder(root: str | Path) -> Path:
             return folder
     if other := other_layout(path.name for folder in candidates for path in _entries(folder)):
         raise InputError(f"{root} holds Stanford Cars as {other}, which is not read: {OFFICIAL}")
-    if _holds_photos(Path(root)):
+    if holds_photos(Path(root)):
         raise InputError(
             f"{root} is not Stanford Cars: for photos in class folders, or named by a table, add --data=PhotoDataModule"
         )
@@ -53,6 +55,21 @@ def other_layout(names: Iterable[str]) -> str | None:
         names: names without folders.
     """
     return next((OTHER_LAYOUTS[name] for name in names if name in OTHER_LAYOUTS), None)
+
+
+def holds_photos(root: Path) -> bool:
+    """Return whether a path is a table, or a folder whose sub-folders hold images.
+
+    Args:
+        root: file or folder.
+    """
+    if root.is_file():
+        return True
+    try:
+        inside = chain.from_iterable(root.glob(pattern) for pattern in ("*/*", "*/*/*"))
+        return any(path.suffix.lower() in SUFFIXES for path in islice(inside, MAX_LOOKED_AT))
+    except OSError:
+        return False
 
 
 def find_images(folder: Path, split: Split) -> Path:
@@ -220,14 +237,6 @@ def _entries(folder: Path) -> list[Path]:
         return list(folder.iterdir())
     except OSError:
         return []
-
-
-def _holds_photos(root: Path) -> bool:
-    """Return whether a path is a table, or a folder whose sub-folders hold images."""
-    if root.is_file():
-        return True
-    inside = (path for folder in _entries(root) if folder.is_dir() for path in _entries(folder))
-    return any(path.suffix.lower() in SUFFIXES for path in inside)
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
