@@ -45,7 +45,8 @@ class CheckMemory(Observer):
 def kept_bytes(backbone: nn.Module, size: int) -> float:
     """Return the memory that a network keeps of one image for its gradients, in bytes; 0 if it cannot be told.
 
-    The network runs on tensors without memory (`meta`), so that this takes none and little time.
+    The network runs on tensors without memory (`meta`), so that this takes none and little time. Attention weights are
+    left out: on a real device attention is fused, which does not keep them.
 
     Args:
         backbone: maps float images (B, 3, size, size) to features.
@@ -53,12 +54,16 @@ def kept_bytes(backbone: nn.Module, size: int) -> float:
     """
     own = dict(backbone.named_parameters()) | dict(backbone.named_buffers())
     shapes = {name: torch.empty_like(one, device="meta").requires_grad_(one.requires_grad) for name, one in own.items()}
-    weights = {id(one.untyped_storage()) for one in shapes.values()}
+    left_out = {id(one.untyped_storage()) for one in shapes.values()}
     kept: dict[int, torch.UntypedStorage] = {}
+    fused: list[torch.UntypedStorage] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if id(storage) not in weights:
+        if "Softmax" in type(tensor.grad_fn).__name__:
+            left_out.add(id(storage))
+            fused.append(storage)  # so that its id is not given again
+        elif id(storage) not in left_out:
             kept[id(storage)] = storage
         return tensor
 

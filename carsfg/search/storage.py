@@ -85,7 +85,8 @@ def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Non
                 gallery.fingerprint,
             ).write(beside)
     except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot write a gallery to {folder}: {faiss_message(error)}") from error
+        said = (error.strerror if isinstance(error, OSError) else None) or faiss_message(error)
+        raise InputError(f"cannot write a gallery to {folder}: {said}") from error
 
 
 def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:

@@ -18,6 +18,20 @@ def test_what_a_network_keeps_of_an_image() -> None:
     assert all(parameter.device.type == "cpu" for parameter in network.parameters())
 
 
+def test_attention_weights_are_not_kept() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = images.flatten(2).mT * self.scale  # one of 3 channels per pixel
+            return nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+    pixels = 16 * 16
+    assert pixels * 3 * 4 <= kept_bytes(Attention(), 16) < 20 * pixels * 3 * 4 < pixels * pixels * 4
+
+
 def test_a_network_that_looks_at_values_cannot_be_told() -> None:
     class Looking(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
