@@ -90,7 +90,7 @@ def test_batch_norm_of_timm_stands_still_and_all_else_trains() -> None:
 
 def test_statistics_of_layers_that_the_trainer_exchanges(make_task: MakeTask) -> None:
     task = make_task(freeze="batch_norm_statistics")
-    torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
     task.train()
     layers = [one for one in task.backbone.modules() if isinstance(one, torch.nn.SyncBatchNorm)]
     assert [one.training for one in layers] == [False] * 20
