@@ -15,20 +15,18 @@ CLASSIFICATION = {
     "loss": "loss",
     "f1_weighted": "F1",
     "f1_macro": "macro F1",
-    "recall_weighted": "recall",
     "precision_weighted": "precision",
     "top1": "accuracy",
 }
 VOTE = {
     "f1_weighted": "F1",
     "f1_macro": "macro F1",
-    "recall_weighted": "recall",
     "top1": "accuracy",
     "precision_weighted": "precision",
     "fit_s": "fit s",
     "predict_s": "predict s",
 }
-SHARES = ("f1_weighted", "f1_macro", "recall_weighted", "top1", "precision_weighted")  # of VOTE; the others are seconds
+SHARES = ("f1_weighted", "f1_macro", "top1", "precision_weighted")  # of VOTE; the others are seconds
 FURTHER = ("top5",)
 # the other keys of a test without a further `/` are attributes
 METRIC = re.compile(r"test/(?:loss|top\d|(?:precision|recall|f1)_\w+)$")
@@ -37,6 +35,8 @@ MISSING = "-"
 
 def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     """Print the test metrics of a run in the columns of the paper's Tables 2 and 7.
+
+    Macro F1 stands in place of weighted recall, which equals accuracy.
 
     The paper's row stands above them only if data and protocol are the paper's and all test images were scored. Under
     `seed_leaky` the validation metrics are shown too, as those of copies of training images.
@@ -52,8 +52,8 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     if paper is not None:
         table.add_row("the paper *", number(paper.loss), *_stated(paper, list(CLASSIFICATION)[1:]))
     if record.protocol == "seed_leaky" and "val/top1" in metrics:
-        table.add_row("leaked: copies of training images", *_cells(metrics, "val"))
-        table.add_row("honest: test images", *_cells(metrics, "test"))
+        table.add_row("this run, leaked: copies of training images", *_cells(metrics, "val"))
+        table.add_row("this run, honest: test images", *_cells(metrics, "test"))
     else:
         table.add_row("this run", *_cells(metrics, "test"))
     console = Console(markup=False, emoji=False)
@@ -70,6 +70,8 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
 
 def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     """Print the k-NN votes of a run in the columns of the paper's Table 4, and the metrics of its ranking below.
+
+    Macro F1 stands in place of weighted recall, which equals accuracy.
 
     Nothing is printed if there are no retrieval metrics.
 

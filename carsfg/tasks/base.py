@@ -48,9 +48,13 @@ class CarsTask(AveragingHooks, CarsNetwork):
             new head. With a scale other than 1 the parameter groups are `head` (all but the backbone) and `backbone`.
         weight_decay: L2 penalty or decoupled decay factor, as the optimizer defines it.
         optimizer_args: further arguments of the optimizer.
-        scheduler: name of a class in `torch.optim.lr_scheduler`, or None for a constant rate.
-        scheduler_args: its arguments. For `ReduceLROnPlateau`, `monitor` names the metric, such as `val/loss`.
-        scheduler_interval: step the scheduler every `epoch` or every `step`.
+        scheduler: name of a class in `torch.optim.lr_scheduler`; `warmup_cosine` for a linear warm-up and a cosine to
+            zero over the whole run; or None for a constant rate.
+        scheduler_args: its arguments. For `ReduceLROnPlateau`, `monitor` names the metric, such as `val/loss`. For
+            `warmup_cosine`, the length of the warm-up as `warmup_share` of the steps (0.05 by default),
+            `warmup_steps` or `warmup_epochs`.
+        scheduler_interval: step the scheduler every `epoch` or every `step`; `OneCycleLR` and `warmup_cosine` always
+            every step.
         label_smoothing: share of the target spread over all classes, 0..1.
         class_weights: of the cross-entropy in training: `none`, `auto` (rare classes count more, see
             `carsfg.tasks.losses.inverse_frequency`), or a number per class. Validation and test loss are unweighted.

@@ -7,21 +7,25 @@ from typing import Any
 import torch
 from lightning import Trainer
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from carsfg.errors import InputError
 
 FUSED = {"Adam", "AdamW", "SGD"}  # optimizers with a fused kernel on CPU and GPU
 
+WARMUP_COSINE = "warmup_cosine"
+WARMUP_SHARE = 0.05  # of the steps, unless the arguments say otherwise
+
 
 def check_names(optimizer: str, scheduler: str | None) -> None:
-    """Raise InputError unless PyTorch has an optimizer and a scheduler of these names.
+    """Raise InputError unless there are an optimizer and a scheduler of these names.
 
     Args:
         optimizer: a class in `torch.optim`.
-        scheduler: a class in `torch.optim.lr_scheduler`; None for none.
+        scheduler: a class in `torch.optim.lr_scheduler`, or `warmup_cosine`; None for none.
     """
     _named("optimizer", torch.optim, optimizer)
-    if scheduler is not None:
+    if scheduler not in (None, WARMUP_COSINE):
         _named("scheduler", torch.optim.lr_scheduler, scheduler)
 
 
@@ -52,7 +56,7 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
 
     Unless the arguments say otherwise, `OneCycleLR` rises to the rate of each group and falls over all steps of the
     run, and `CosineAnnealingLR` falls over the whole run. `ReduceLROnPlateau` takes the metric to watch from the
-    argument `monitor`.
+    argument `monitor`. `warmup_cosine` is described at the function of that name.
 
     Args:
         optimizer: whose rates the scheduler changes.
@@ -65,6 +69,8 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
     """
     name, arguments, interval = hp["scheduler"], dict(hp["scheduler_args"] or {}), hp["scheduler_interval"]
     monitored = {}
+    if name == WARMUP_COSINE:
+        return {"scheduler": warmup_cosine(optimizer, arguments, trainer), "interval": "step"}
     if name == "ReduceLROnPlateau":
         monitored = {"monitor": _check_monitor(arguments.pop("monitor", None), trainer)}
     if name == "OneCycleLR":
@@ -81,6 +87,50 @@ def make_scheduler(optimizer: Optimizer, hp: Any, trainer: Trainer | None) -> di
             "total_steps and epochs out of model.scheduler_args"
         )
     return {"scheduler": scheduler, "interval": interval, **monitored}
+
+
+def warmup_cosine(optimizer: Optimizer, arguments: dict[str, Any], trainer: Trainer | None) -> LRScheduler:
+    """Build a linear warm-up and a cosine to zero, by the step, over the whole run.
+
+    With W of the T steps for the warm-up, step t = 0..T-1 multiplies the rate of each group by (t + 1) / (W + 1) before
+    W, and by (1 + cos(pi (t - W) / (T - W))) / 2 from W on.
+
+    Args:
+        optimizer: whose rates the scheduler changes.
+        arguments: one of `warmup_share` (W / T, 0 to below 1), `warmup_steps` and `warmup_epochs`; none of them is a
+            share of 0.05.
+        trainer: knows the length of the run.
+
+    Raises:
+        InputError: the arguments are others, or the warm-up is as long as the run.
+    """
+    if trainer is None:
+        raise InputError(f"scheduler {WARMUP_COSINE} lasts as long as the run: it needs a trainer")
+    total = length_of(trainer, "step")
+    steps = _warmup_steps(arguments, total, trainer)
+    falling = CosineAnnealingLR(optimizer, T_max=total - steps)
+    if steps == 0:
+        return falling
+    rising = LinearLR(optimizer, start_factor=1 / (steps + 1), total_iters=steps)
+    return SequentialLR(optimizer, [rising, falling], milestones=[steps])
+
+
+def _warmup_steps(arguments: dict[str, Any], total: int, trainer: Trainer) -> int:
+    """Return the number of steps of the warm-up, below the total."""
+    lengths = {"warmup_share": total, "warmup_steps": 1, "warmup_epochs": _steps_per_epoch(trainer)}  # in steps
+    (name, value), *more = arguments.items() or {"warmup_share": WARMUP_SHARE}.items()
+    if more or name not in lengths or not isinstance(value, int | float) or not value >= 0:
+        raise InputError(
+            f"scheduler {WARMUP_COSINE}: model.scheduler_args is {arguments}: give one of {', '.join(lengths)}, 0 or "
+            "more"
+        )
+    steps = value * lengths[name]
+    if steps >= total and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+        raise InputError(
+            f"scheduler {WARMUP_COSINE}: {name} {value} is a warm-up of {steps:g} steps, the run lasts {total}: "
+            "shorten it"
+        )
+    return min(int(steps), total - 1)
 
 
 def length_of(trainer: Trainer, interval: str) -> int:
@@ -100,10 +150,14 @@ def length_of(trainer: Trainer, interval: str) -> int:
     if not 0 < length < math.inf:
         raise InputError("a schedule over the whole run needs its length: set trainer.max_epochs, or another scheduler")
     if interval == "epoch" and trainer.max_steps != -1:
-        if trainer.train_dataloader is None:  # with max_epochs -1 Lightning has not needed them yet
-            trainer.fit_loop.setup_data()
-        return math.ceil(length / math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches))
+        return math.ceil(length / _steps_per_epoch(trainer))
     return int(length)
+
+
+def _steps_per_epoch(trainer: Trainer) -> int:
+    if trainer.train_dataloader is None:  # with max_epochs -1 Lightning has not needed them yet
+        trainer.fit_loop.setup_data()
+    return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
 
 def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
@@ -117,14 +171,23 @@ def check_length(scheduler: Any, hp: Any, trainer: Trainer) -> None:
     Raises:
         InputError: the resumed run has another length than the schedule was made for.
     """
-    lasts = {"OneCycleLR": ("total_steps", "step"), "CosineAnnealingLR": ("T_max", hp["scheduler_interval"])}
-    name, interval = lasts.get(type(scheduler).__name__, ("", ""))
+    made_for, interval = _made_for(scheduler, hp)
     told = {"total_steps", "epochs", "T_max"} & set(hp["scheduler_args"] or {})
-    if name and not told and getattr(scheduler, name) != length_of(trainer, interval):
+    if made_for is not None and not told and made_for != length_of(trainer, interval):
         raise InputError(
-            f"the checkpoint's {type(scheduler).__name__} was made for {getattr(scheduler, name)} {interval}s, this "
-            f"run lasts {length_of(trainer, interval)}: resume with the trainer.max_epochs and data it began with"
+            f"the checkpoint's {hp['scheduler']} was made for {made_for} {interval}s, this run lasts "
+            f"{length_of(trainer, interval)}: resume with the trainer.max_epochs and data it began with"
         )
+
+
+def _made_for(scheduler: Any, hp: Any) -> tuple[int | None, str]:
+    """Return the length of a schedule and its unit; None for one that fits runs of any length."""
+    if isinstance(scheduler, SequentialLR):  # of `warmup_cosine`
+        state = scheduler.state_dict()
+        return state["_milestones"][-1] + state["_schedulers"][-1]["T_max"], "step"
+    interval = "step" if hp["scheduler"] in ("OneCycleLR", WARMUP_COSINE) else hp["scheduler_interval"]
+    names = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max"}
+    return getattr(scheduler, names.get(type(scheduler).__name__, ""), None), interval
 
 
 def _check_monitor(monitor: Any, trainer: Trainer | None) -> str:

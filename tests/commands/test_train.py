@@ -75,8 +75,8 @@ def test_a_run_that_helps_to_choose_scores_no_test_image(fit: Fit, capsys: pytes
 def test_the_leak_is_shown_beside_the_honest_figure(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--data.protocol=seed_leaky", "--trainer.max_epochs=1") == 0
     out = capsys.readouterr().out
-    assert "leaked:" in out
-    assert "honest:" in out
+    assert "this run, leaked" in out
+    assert "this run, honest" in out
 
 
 def test_mixed_precision_where_the_cpu_has_it(fit: Fit) -> None:

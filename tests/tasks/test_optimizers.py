@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +74,98 @@ def test_a_cosine_by_epoch_ends_with_the_steps(
     trainer.fit(make_task(**SMALL, scheduler="CosineAnnealingLR"), make_cars())
     expected = [(1 + math.cos(math.pi * epoch / epochs)) / 2 for epoch in (0, 0, 1, 1, 2, 2)]
     assert watch.seen == pytest.approx(expected[: min(max_steps, 6)])
+
+
+RISE_AND_FALL = [1 / 3, 2 / 3, 1, 0.933013, 0.75, 0.5, 0.25, 0.066987]  # 2 steps up, (1 + cos(pi t / 6)) / 2 down
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"warmup_steps": 2}, RISE_AND_FALL),
+        ({"warmup_share": 0.25}, RISE_AND_FALL),
+        ({"warmup_share": 0.3}, RISE_AND_FALL),  # 2.4 of the 8 steps
+        ({"warmup_epochs": 1}, RISE_AND_FALL),
+        ({}, [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]),  # 5 % of 8 steps is none
+        ({"warmup_steps": 0}, [(1 + math.cos(math.pi * step / 8)) / 2 for step in range(8)]),
+        ({"warmup_steps": 7}, [1 / 8, 2 / 8, 3 / 8, 4 / 8, 5 / 8, 6 / 8, 7 / 8, 1]),
+    ],
+)
+def test_warm_up_and_cosine(
+    arguments: dict[str, Any],
+    expected: list[float],
+    make_task: MakeTask,
+    make_cars: MakeCars,
+    make_trainer: MakeTrainer,
+) -> None:
+    """By the step, whatever the interval says."""
+    seen = rates(make_task, make_cars, make_trainer, scheduler="warmup_cosine", scheduler_args=arguments)
+    assert seen == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_cosine_ends_at_zero_with_accumulated_batches(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(max_epochs=2, limit_train_batches=3, limit_val_batches=0, accumulate_grad_batches=2)
+    task = make_task(**SMALL, scheduler="warmup_cosine", scheduler_args={"warmup_epochs": 1})
+    trainer.fit(task, make_cars())
+    assert trainer.global_step == 4
+    assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0, abs=1e-7)
+    assert trainer.lr_scheduler_configs[0].scheduler.state_dict()["_milestones"] == [2]  # 1 epoch of 2 steps
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"warmup_epochs": 4}, "warmup_epochs 4 is a warm-up of 8 steps, the run lasts 8: shorten it"),
+        ({"warmup_share": 1.0}, r"warmup_share 1\.0 is a warm-up of 8 steps"),
+        ({"warmup": 1}, r"is \{'warmup': 1\}: give one of warmup_share, warmup_steps, warmup_epochs, 0 or more"),
+        ({"warmup_steps": 1, "warmup_share": 0.1}, "give one of warmup_share"),
+        ({"warmup_steps": -1}, "give one of warmup_share"),
+        ({"warmup_steps": "two"}, "give one of warmup_share"),
+    ],
+)
+def test_a_warm_up_that_does_not_fit(
+    arguments: dict[str, Any], words: str, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    with pytest.raises(InputError, match=words):
+        rates(make_task, make_cars, make_trainer, scheduler="warmup_cosine", scheduler_args=arguments)
+
+
+def test_a_trial_run_is_shorter_than_any_warm_up(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer
+) -> None:
+    task = make_task(**SMALL, scheduler="warmup_cosine", scheduler_args={"warmup_epochs": 2})
+    trainer = make_trainer(fast_dev_run=1)
+    trainer.fit(task, make_cars())
+    assert trainer.global_step == 1
+    with pytest.raises(InputError, match="warmup_cosine lasts as long as the run: it needs a trainer"):
+        make_task(**SMALL, scheduler="warmup_cosine").configure_optimizers()
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 2])
+def test_a_resumed_warm_up_and_cosine(
+    warmup_steps: int, make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    """It goes on where it was; a run of another length is refused."""
+    schedule = {"scheduler": "warmup_cosine", "scheduler_args": {"warmup_steps": warmup_steps}}
+    whole = rates(make_task, make_cars, make_trainer, **schedule)
+    few: dict[str, Any] = {"limit_train_batches": 2, "limit_val_batches": 0}
+
+    class Stop(Callback):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            trainer.should_stop = True
+
+    first, watch = make_trainer(max_epochs=4, callbacks=[Stop()], **few), Rates()
+    first.fit(make_task(**SMALL, **schedule), make_cars())
+    first.save_checkpoint(tmp_path / "first.ckpt")
+    path = str(tmp_path / "first.ckpt")
+    make_trainer(max_epochs=4, callbacks=[watch], **few).fit(
+        make_task(**SMALL, **schedule), make_cars(), ckpt_path=path
+    )
+    assert watch.seen == pytest.approx(whole[2:])
+    with pytest.raises(InputError, match="the checkpoint's warmup_cosine was made for 8 steps, this run lasts 12"):
+        make_trainer(max_epochs=6, **few).fit(make_task(**SMALL, **schedule), make_cars(), ckpt_path=path)
 
 
 def test_one_cycle_that_ends_before_the_run(
