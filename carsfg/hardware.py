@@ -2,7 +2,9 @@
 
 import os
 import platform
+import shutil
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,15 @@ from carsfg.errors import InputError
 
 CONTAINER = Path("/sys/fs/cgroup")  # where Linux says what a container may use
 PROCESSES_PER_CORE, FEWEST_PROCESSES = 4, 16  # that may be asked for: more only take memory from each other
+
+
+def can_compile(device: torch.device) -> bool:
+    """Return whether `torch.compile` can be used: on a GPU, with Triton and a C compiler.
+
+    Args:
+        device: CPU or GPU that a network trains on.
+    """
+    return device.type == "cuda" and find_spec("triton") is not None and shutil.which("cc") is not None
 
 
 def computes_in_bfloat16(accelerator: Any) -> bool:

@@ -19,7 +19,7 @@ class PhotoCheck:
     """Result for a folder or table.
 
     Attributes:
-        source: the images.
+        source: files, classes and boxes that were checked.
         class_sizes: number of images by class name, in label order.
         parts: number of images by given split; empty without given splits.
         unreadable: one message for each image that cannot be used, with the name of its file.

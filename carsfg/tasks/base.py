@@ -2,9 +2,7 @@
 
 import json
 import math
-import shutil
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 
 from carsfg.class_paths import class_path
 from carsfg.errors import InputError, TrainingError
+from carsfg.hardware import can_compile
 from carsfg.models.backbones import skip_weights
 from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
 from carsfg.seeding import derive_seed, global_seed
@@ -261,13 +260,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
         if not any(isinstance(one, ModelPruning) for one in self.trainer.callbacks):  # type: ignore[attr-defined]
             self.to(memory_format=torch.channels_last)  # PyTorch's pruning takes contiguous weights alone
         wanted = self.hparams["compile"]
-        if stage == "fit" and (wanted is True or (wanted == "auto" and self._can_compile())):
+        if stage == "fit" and (wanted is True or (wanted == "auto" and can_compile(self.trainer.strategy.root_device))):
             self.backbone.compile()  # in place, so that names in the state_dict stay as they are
-
-    def _can_compile(self) -> bool:
-        """Return whether a GPU is used, and Triton and a C compiler are there."""
-        on_gpu = self.trainer.strategy.root_device.type == "cuda"
-        return on_gpu and find_spec("triton") is not None and shutil.which("cc") is not None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the name of the task, by which `carsfg.load` finds the class."""
