@@ -59,8 +59,8 @@ class IndexOptions(Embedding):
         "FAISS's description of the index; by default Flat, which is exact, or IVF above 100,000 images", None
     )
     calibrate: str | None = option(
-        "folder of other photos of the same classes, used neither in training nor in the gallery; sets the p-values that "
-        "separate known from unknown; by default the gallery's own images",
+        "folder of other photos of the same classes, used neither in training nor in the gallery; sets the p-values "
+        "that separate known from unknown; by default the gallery's own images",
         None,
     )
     verify: str | None = option(VERIFY_TEXT, None)

@@ -1,10 +1,8 @@
 """`carsfg fit | validate | test | predict`: LightningCLI with carsfg's data, tasks, callbacks and error handling."""
 
 import contextlib
-import logging
 import shlex
 import sys
-import warnings
 from argparse import SUPPRESS
 from typing import Any
 
@@ -28,6 +26,7 @@ from carsfg.callbacks import (
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
 from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line
+from carsfg.commands.quiet import drop_irrelevant_warnings
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
@@ -106,7 +105,7 @@ class CarsCLI(LightningCLI):
             type=str,
             default=SUPPRESS,
             metavar="RUN",
-            help="With fit: folder of a run to continue in its own folder; --ckpt_path=best starts at its best checkpoint.",
+            help="With fit: continue the run in this folder; --ckpt_path=best starts at its best checkpoint.",
         )
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
@@ -264,7 +263,7 @@ def main(args: list[str]) -> int:
     Args:
         args: the words after `carsfg`, the verb first.
     """
-    _silence()
+    drop_irrelevant_warnings()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     args, resumed = resume_words(args)
     words, experiment = find_configs(args)
@@ -293,17 +292,3 @@ def main(args: list[str]) -> int:
 def _arguments(callbacks: list[Any]) -> dict[str, Any]:
     """Return the arguments of the configured callbacks by the class path that their objects have."""
     return {class_path(import_class(one.class_path)): one.get("init_args") or {} for one in callbacks}
-
-
-def _silence() -> None:
-    """Drop warnings of Lightning that do not concern users."""
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
-    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # we log by the epoch
-    warnings.filterwarnings("ignore", ".*treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", ".*It is recommended to use `self.log.*sync_dist.*")  # all processes log the same
-    warnings.filterwarnings("ignore", ".*not supported by the model summary.*")
-    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
-    warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # made before its loggers
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "\N{ELECTRIC LIGHT BULB}" not in record.getMessage()  # advertisements
-    )

@@ -53,7 +53,7 @@ class PaperRow:
 PAPER = {
     "tl_exp1": PaperRow(
         "ResNet50 - Frozen", 2.3724, 41.96, 42.37, 42.91, 42.37,
-        "full images squashed to 224, BatchNorm statistics drifting, epoch chosen on two thirds of the test images",
+        "full images squashed to 224, BatchNorm statistics not frozen, epoch chosen on two thirds of the test images",
         backbone="resnet50",
     ),
     "tl_exp3": PaperRow(
