@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from carsfg.commands.options import Computing, option, parse, positional
+from carsfg.commands.options import DeviceOptions, option, parse, positional
 from carsfg.errors import InputError
 
 MAX_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppOptions(Computing):
+class AppOptions(DeviceOptions):
     """Find the cars that are most similar to a photo, in the browser.
 
     Attributes:

@@ -46,8 +46,8 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import TASKS, check_classes, import_task, read_checkpoint
 
 # of all test metrics, those that TensorBoard compares runs by
-COMPARED_BY = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
-ALWAYS = (ReuseFrozenBackbone, EpochSummary, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
+COMPARED_METRICS = ("test/top1", "test/f1_weighted", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1")
+DEFAULT_CALLBACKS = (ReuseFrozenBackbone, EpochSummary, ConfusionMatrix, NeighbourPanels, GalleryWriter, ScalarLayout)
 
 
 class CarsParser(RaisingErrors, LightningArgumentParser):
@@ -60,7 +60,7 @@ class CarsCLI(LightningCLI):
     Args:
         args: the words after the program's name, configs as paths.
         experiment: name of the folder of the run's experiment.
-        resumed: the run to go on with, in its own folder.
+        resumed: the run to resume, in its own folder.
     """
 
     def __init__(self, args: list[str], experiment: str, resumed: ResumedRun | None = None) -> None:
@@ -83,7 +83,7 @@ class CarsCLI(LightningCLI):
         except SystemExit:  # Lightning's end after a signal, with code 0 after SIGTERM
             if not hasattr(self, "trainer"):  # the parser's end after --help or --print_config
                 raise
-            raise TrainingError(f"stopped before the end; {self._way_on()}") from None
+            raise TrainingError(f"stopped before the end; {self._resume_hint()}") from None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes whole option names only: `--trainer.max_epoch` is an error, not an abbreviation."""
@@ -95,7 +95,7 @@ class CarsCLI(LightningCLI):
             "--test_after_fit",
             type=bool,
             default=True,
-            help="Score the test split once after fit; use false for runs that only help to choose.",
+            help="Score the test split once after fit; use false for runs that only compare settings.",
         )
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder, instead of version_N."
@@ -201,16 +201,16 @@ class CarsCLI(LightningCLI):
         asked = words.trainer.callbacks or []
         arguments = _arguments(asked if isinstance(asked, list) else [asked])
         record = RecordRun(self.experiment, arguments, words.data.get("init_args") or {})
-        callbacks += [record, *(one() for one in ALWAYS)]
+        callbacks += [record, *(one() for one in DEFAULT_CALLBACKS)]
         return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
-    def _way_on(self) -> str:
-        """Return how to go on with a run that was stopped."""
+    def _resume_hint(self) -> str:
+        """Return how to resume a run that was stopped."""
         trainer = getattr(self, "trainer", None)
         folder = trainer.log_dir if trainer is not None and trainer.loggers else None
         if self.subcommand != "fit" or folder is None:
             return "start it again"
-        return f"go on with: carsfg fit --resume {shlex.quote(str(relative(folder)))}"
+        return f"resume it: carsfg fit --resume {shlex.quote(str(relative(folder)))}"
 
     def after_fit(self) -> None:
         """Test the chosen weights, or the last ones, and print them beside the paper's row."""
@@ -242,7 +242,7 @@ class CarsCLI(LightningCLI):
             return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                shown = {key: metrics[key] for key in COMPARED_BY if key in metrics}
+                shown = {key: metrics[key] for key in COMPARED_METRICS if key in metrics}
                 logger.log_hyperparams(recorder.compared(), shown, step=self.trainer.global_step)
         print_test_table(recorder.record, self.validated | metrics)
         print_retrieval_table(recorder.record, metrics)

@@ -17,6 +17,7 @@ from PIL import Image
 from carsfg.data import crop_cache
 from carsfg.data.crop_cache import ABANDONED_SECONDS, CropCache
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from tests.data.conftest import Photo, encode, gradient, write_cars
 
@@ -82,7 +83,7 @@ def test_a_quiet_comparison_shows_no_bar(cars: Path, cache: Path, monkeypatch: p
     CropCache.open(StanfordCars(cars, "train"), 4, cache, progress=False)
     for path in StanfordCars(cars, "train").paths:
         path.chmod(0o600)
-    shown, in_threads = [], crop_cache.in_threads
+    shown = []
 
     def noting(work: Any, count: int, title: str, progress: bool = True) -> Any:
         shown.append((title, progress))
