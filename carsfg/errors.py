@@ -11,7 +11,7 @@ class InputError(Exception):
 
 
 class TrainingError(Exception):
-    """Training cannot go on, or was stopped; the message is one sentence that says why and what to do.
+    """Training cannot continue, or was stopped; the message is one sentence that says why and what to do.
 
     The command line prints it and ends with exit code 1.
     """

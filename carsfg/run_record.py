@@ -1,4 +1,4 @@
-"""RunRecord: what made a run, a checkpoint, a gallery or an evaluation.
+"""RunRecord: configuration and environment of a run, a checkpoint, a gallery or an evaluation.
 
 The record is stored as `run_record.json` in the run's folder, under `carsfg.record` in its checkpoints, and in the
 manifest of a gallery. Runs with equal `recipe_hash` are repetitions of each other; no others are averaged.
@@ -34,7 +34,7 @@ SCORING_TRAINER = ("precision", "limit_test_batches", "limit_val_batches")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What made a run.
+    """Configuration and environment of a run.
 
     Attributes:
         experiment: name of the experiment, such as `tl_exp3`.

@@ -5,11 +5,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from PIL import Image
 
+from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
+from tests.conftest import MakeTask, MakeTrainer
 
 PAGE = Path(__file__).parents[1] / "docs/extending.md"
 RECORD = "lightning_logs/mine/version_0"
@@ -26,6 +30,25 @@ def carsfg(folder: Path, *words: str) -> str:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, f"{words}\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}"
     return done.stdout + done.stderr
+
+
+def test_the_data_module_of_the_page_gives_batches_to_train_on(
+    tmp_path: Path, make_task: MakeTask, make_trainer: MakeTrainer
+) -> None:
+    for part in ("train", "test"):
+        for place, name in enumerate(("a", "b")):
+            (tmp_path / part / name).mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (40, 30), (90 * place, 80 * number, 9)).save(tmp_path / part / name / f"{number}.png")
+    module = ModuleType("mine")
+    exec(blocks("python"), vars(module))  # noqa: S102 - our own page
+    data = module.MyPhotos(str(tmp_path), size=32, batch_size=4)
+    trainer = make_trainer(callbacks=[FaissRetrieval(k=[1], knn=[1])])
+    task = make_task(backbone="squeezenet1_1", class_names=data.class_names)
+    trainer.fit(task, datamodule=data)
+    assert trainer.global_step == 1
+    trainer.test(task, datamodule=data, verbose=False)
+    assert 0 <= float(trainer.callback_metrics["test/retrieval/top_1"]) <= 1
 
 
 @pytest.mark.slow

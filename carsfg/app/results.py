@@ -30,7 +30,7 @@ def answer_html(
         answer: matches, vote, class probabilities and known-car score of a photo.
         thumbnails: thumbnails of the gallery; None shows blank images.
         heat: photo with the heat map of its similarity to the nearest image; None leaves the section out.
-        metric: `cosine` or `euclidean`.
+        metric: how the embeddings of the gallery are compared.
     """
     verdict = ""
     if answer.known is not None:

@@ -16,12 +16,11 @@ from carsfg.retrieval.similarity import Metric
 class FaissRetrieval(Callback):
     """Search every query in the gallery and log `val/retrieval/...` and `test/retrieval/...`.
 
-    The DataModule's protocol decides what is searched in: the other images of the split, or a second loader's. Ranking
-    figures are means over the queries that have anything relevant to find, `left_out` counts the others; the vote of
-    `knn` is scored on all. `fit_s` and `predict_s` are the seconds it took to prepare the gallery, and to find the
-    neighbours of all queries and let them vote (once for each k of `knn`). All may be monitored, at the epochs that are
-    searched.
-    `searched` keeps what the last search found, on the first process.
+    The protocol of the DataModule sets the gallery: the other images of the split, or the images of a second loader.
+    Ranking metrics are means over the queries with relevant images; `left_out` counts the other queries. The vote of
+    `knn` is scored on all queries. `fit_s` is the time to prepare the gallery, `predict_s` the time to search and vote
+    (once for each k of `knn`), in seconds. All metrics may be monitored, at the epochs that are searched. `searched` is
+    the result of the last search, on the first process.
 
     Args:
         k: for top_k and precision_k.
@@ -103,13 +102,13 @@ class FaissRetrieval(Callback):
         if not self._parts[0]:
             return
         queries, *galleries = (gather(parts) for parts in self._parts if parts)
-        figures: dict[str, float] = {}
+        values: dict[str, float] = {}
         if trainer.is_global_zero:
             gallery = galleries[0] if galleries else None
             self.searched = search(queries, gallery, self.k, self.knn, self.metric)
-            figures = self.searched.metrics
-        figures = trainer.strategy.broadcast(figures)
-        pl_module.log_dict({f"{stage}/retrieval/{key}": value for key, value in figures.items()})
+            values = self.searched.metrics
+        values = trainer.strategy.broadcast(values)
+        pl_module.log_dict({f"{stage}/retrieval/{key}": value for key, value in values.items()})
         self._parts = ([], [])
 
 

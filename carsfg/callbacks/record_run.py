@@ -40,11 +40,11 @@ TRAINER = (
 )  # fmt: skip
 # callbacks of Lightning that change neither weights nor metrics
 WATCHING = (LearningRateMonitor, ProgressBar, ModelSummary, DeviceStatsMonitor, SaveConfigCallback)
-NOT_OF_THE_RECIPE = ("dirpath", "filename", "verbose", "save_weights_only", "save_last", "every_n_train_steps")
+IGNORED_ARGUMENTS = ("dirpath", "filename", "verbose", "save_weights_only", "save_last", "every_n_train_steps")
 
 
 class RecordRun(Observer):
-    """Record what made a run: as `run_record.json` in its folder, in its checkpoints, and for its loggers.
+    """Record configuration and environment of a run: in `run_record.json`, in checkpoints, and for loggers.
 
     Task, DataModule and callbacks contribute by `describe() -> dict`. A callback without this method is recorded with
     the arguments that the command line gave it.
@@ -156,7 +156,7 @@ class RecordRun(Observer):
         if silent or isinstance(callback, WATCHING):
             return None
         given = self.arguments.get(path, {})
-        return {key: plain(value) for key, value in given.items() if key not in NOT_OF_THE_RECIPE}
+        return {key: plain(value) for key, value in given.items() if key not in IGNORED_ARGUMENTS}
 
     def _foreign_data(self, data: Any) -> dict[str, Any]:
         """Describe a DataModule that does not describe itself: by class, number of classes, and arguments."""

@@ -7,7 +7,7 @@ from collections.abc import MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from carsfg.commands.options import Computing, option, parse, positional
+from carsfg.commands.options import DeviceOptions, option, parse, positional
 from carsfg.errors import InputError
 
 MAX_PORT = 65535
@@ -15,7 +15,7 @@ SET_BY_PAGE = "GRADIO_ANALYTICS_ENABLED"  # carsfg.app.page turns Gradio's repor
 
 
 @dataclass(frozen=True, kw_only=True)
-class AppOptions(Computing):
+class AppOptions(DeviceOptions):
     """Find the cars that are most similar to a photo, in the browser.
 
     Attributes:

@@ -24,11 +24,11 @@ TRUTH_WORDS = ("true", "false", "yes", "no")  # that may follow a boolean option
 
 
 def positional(text: str, default: Any = MISSING, **arguments: Any) -> Any:
-    """Declare a field of an options class that is given by its place.
+    """Declare a field of an options class that is a positional argument.
 
     Args:
         text: sentence shown by `--help`.
-        default: its value if it is left out; without one it is required.
+        default: value if the option is absent; an option without default is required.
         **arguments: further ones of `add_argument`, such as `nargs` and `metavar`.
     """
     optional = {} if default is MISSING else {"nargs": "?"}
@@ -40,7 +40,7 @@ def option(text: str, default: Any = MISSING, *, short: str | None = None, alone
 
     Args:
         text: sentence shown by `--help`.
-        default: its value if it is left out; without one it is required.
+        default: value if the option is absent; an option without default is required.
         short: the flag that is used in place of `--NAME`, such as `-k`.
         alone: the value that `--NAME` without a value means.
     """
@@ -48,7 +48,7 @@ def option(text: str, default: Any = MISSING, *, short: str | None = None, alone
 
 
 @dataclass(frozen=True, kw_only=True)
-class Computing:
+class DeviceOptions:
     """Options of all verbs that run a network.
 
     Attributes:
@@ -59,7 +59,7 @@ class Computing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding(Computing):
+class Embedding(DeviceOptions):
     """Options of the verbs that embed many images.
 
     Attributes:
@@ -73,7 +73,7 @@ class Embedding(Computing):
     )
     batch_size: int = option("images at a time", 64)
     metric: Literal["cosine", "euclidean"] | None = option(
-        "how embeddings are compared; by default as in the run, or else by cosine", None
+        "distance between embeddings: cosine or euclidean; by default as in the run, or else cosine", None
     )
 
 

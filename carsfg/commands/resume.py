@@ -14,12 +14,12 @@ from carsfg.tasks.checkpoints import read_checkpoint
 
 
 class ResumedRun:
-    """A run to go on with in its own folder.
+    """A run to resume in its own folder.
 
     Args:
         folder: of the run, with its `config.yaml`.
-        wanted: checkpoint to go on from: `last` for the newest one, `best` for the one with the best monitored metric,
-            or a file. A run that was stopped before its first checkpoint begins again.
+        wanted: checkpoint to resume from: `last` for the newest one, `best` for the one with the best monitored metric,
+            or a file. A run that was stopped before its first checkpoint starts again.
 
     Raises:
         InputError: the folder is not that of a run, or has no such checkpoint.
@@ -75,10 +75,10 @@ def resume_words(args: list[str]) -> tuple[list[str], ResumedRun | None]:
         args: the words after `carsfg`, the verb first.
 
     Returns:
-        The words, and the run to go on with, if there is one.
+        The words, and the run to resume, if there is one.
 
     Raises:
-        InputError: the run cannot go on.
+        InputError: the run cannot be resumed.
     """
     words, folder, wanted = [], None, "last"
     rest = iter(args)
@@ -104,12 +104,12 @@ def resume_words(args: list[str]) -> tuple[list[str], ResumedRun | None]:
 
 
 def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | None, max_steps: int) -> None:
-    """Check that a training can go on from a checkpoint.
+    """Check that a training can be resumed from a checkpoint.
 
     Args:
         checkpoint: as `read_checkpoint` returns it.
         path: of its file, for the message.
-        max_epochs: length of the run that goes on; None or -1 for no limit.
+        max_epochs: length of the resumed run; None or -1 for no limit.
         max_steps: length of the run in optimizer steps; -1 for no limit.
 
     Raises:
@@ -117,15 +117,15 @@ def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | 
     """
     if "optimizer_states" not in checkpoint or "loops" not in checkpoint:
         raise InputError(
-            f"{path} holds weights alone, so training cannot go on from it: start a new run from it with "
+            f"{path} holds weights alone, so training cannot be resumed from it: start a new run from it with "
             "--model.init_from"
         )
     done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint.get("global_step", 0)
     if max_epochs not in (None, -1) and done >= max_epochs:
-        raise InputError(f"{path} has had its {done} epochs: raise trainer.max_epochs to train on")
+        raise InputError(f"{path} has had its {done} epochs: increase trainer.max_epochs to continue")
     if max_steps != -1 and steps >= max_steps:
-        raise InputError(f"{path} has had its {steps} steps: raise trainer.max_steps to train on")
+        raise InputError(f"{path} has had its {steps} steps: increase trainer.max_steps to continue")
 
 
 def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
@@ -153,7 +153,7 @@ def take_data_settings(record: RunRecord, data: Any) -> list[str]:
     """Take the stored image size of a checkpoint's run unless the config sets one.
 
     Args:
-        record: what made the checkpoint.
+        record: run record of the checkpoint.
         data: the configured DataModule, with `init_args`; they are changed.
 
     Returns:

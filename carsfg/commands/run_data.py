@@ -28,7 +28,7 @@ def make_data(
     """Build the DataModule of a run anew, with the user's options laid over the run's.
 
     Args:
-        record: what made the checkpoint.
+        record: run record of the checkpoint.
         task: the network, whose image size and classes decide if the record is empty.
         words: the user's `--data...` words, as `carsfg fit` takes them.
         batch_size: images per batch, for a class that has this argument.
@@ -106,7 +106,7 @@ def say_settings(record: RunRecord, data: Mapping[str, Any], **further: Any) -> 
     """Print which settings are those of the run, on stderr.
 
     Args:
-        record: what made the checkpoint.
+        record: run record of the checkpoint.
         data: arguments of the DataModule, as `make_data` returns them.
         **further: `metric` and `precision` in use.
     """

@@ -83,7 +83,7 @@ def check_name(root: str | None, experiment: str, name: str) -> None:
     if name in ("", ".", "..") or Path(name).name != name or len(name.encode()) > 200:
         raise InputError(f"--name {name[:80]!r} must be one folder name of at most 200 bytes")
     if folder.exists() and any(folder.iterdir()) and "LOCAL_RANK" not in os.environ:
-        raise InputError(f"the run {folder} exists: choose another --name, or go on with --resume={folder}")
+        raise InputError(f"the run {folder} exists: use another --name, or resume it with --resume={folder}")
 
 
 def check_loggers(loggers: Sequence[Logger]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.options import Computing, option, parse, positional
+from carsfg.commands.options import DeviceOptions, option, parse, positional
 from carsfg.commands.outputs import check_picture
 from carsfg.commands.photo_list import list_photos
 from carsfg.errors import InputError
@@ -24,7 +24,7 @@ JSON_DIGITS = 6  # more are not reproducible between machines
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(Computing):
+class SearchOptions(DeviceOptions):
     """Find the cars of a gallery that are most similar to a photo.
 
     Attributes:

@@ -18,9 +18,9 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from carsfg.callbacks import RecordRun
 from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.class_paths import class_path, import_class
-from carsfg.commands.dropped_warnings import drop_warnings
 from carsfg.commands.known_keys import known_keys
 from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line, refused_value
+from carsfg.commands.quiet import drop_irrelevant_warnings
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
@@ -43,7 +43,7 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import TASKS, check_classes, import_task, read_checkpoint
 
 # of all test metrics, those that TensorBoard compares runs by
-COMPARED_BY = (
+COMPARED_METRICS = (
     "test/top1", "test/f1_weighted", "test/f1_macro", "test/loss", "test/retrieval/map_at_r", "test/retrieval/top_1",
 )  # fmt: skip
 
@@ -58,7 +58,7 @@ class CarsCLI(LightningCLI):
     Args:
         args: the words after the program's name, configs as paths.
         experiment: name of the folder of the run's experiment.
-        resumed: the run to go on with, in its own folder.
+        resumed: the run to resume, in its own folder.
     """
 
     def __init__(self, args: list[str], experiment: str, resumed: ResumedRun | None = None) -> None:
@@ -81,7 +81,7 @@ class CarsCLI(LightningCLI):
         except SystemExit:  # Lightning's end after a signal, with code 0 after SIGTERM
             if not hasattr(self, "trainer"):  # the parser's end after --help or --print_config
                 raise
-            raise TrainingError(f"stopped before the end; {self._way_on()}") from None
+            raise TrainingError(f"stopped before the end; {self._resume_hint()}") from None
         except (MisconfigurationException, RuntimeError, MemoryError) as error:
             mistake = monitor_mistake(self.trainer, error) if hasattr(self, "trainer") else None
             raise mistake or memory_mistake(error) or error from None
@@ -96,7 +96,7 @@ class CarsCLI(LightningCLI):
             "--test_after_fit",
             type=bool,
             default=True,
-            help="Score the test split once after fit; use false for runs that only help to choose.",
+            help="Score the test split once after fit; use false for runs that only compare settings.",
         )
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder, instead of version_N."
@@ -106,7 +106,7 @@ class CarsCLI(LightningCLI):
             type=str,
             default=SUPPRESS,
             metavar="RUN",
-            help="With fit: folder of a run to continue; --ckpt_path=best starts at its best checkpoint.",
+            help="With fit: continue the run in this folder; --ckpt_path=best starts at its best checkpoint.",
         )
         parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
 
@@ -196,13 +196,13 @@ class CarsCLI(LightningCLI):
         with trainer_mistakes():
             return super().instantiate_trainer(logger=loggers, callbacks=callbacks, **kwargs)
 
-    def _way_on(self) -> str:
-        """Return how to go on with a run that was stopped."""
+    def _resume_hint(self) -> str:
+        """Return how to resume a run that was stopped."""
         trainer = getattr(self, "trainer", None)
         folder = trainer.log_dir if trainer is not None and trainer.loggers else None
         if self.subcommand != "fit" or folder is None:
             return "start it again"
-        return f"go on with: carsfg fit --resume {shlex.quote(str(relative(folder)))}"
+        return f"resume it: carsfg fit --resume {shlex.quote(str(relative(folder)))}"
 
     def after_fit(self) -> None:
         """Test the chosen weights, or the last ones, and print them beside the paper's row."""
@@ -234,7 +234,7 @@ class CarsCLI(LightningCLI):
             return
         for logger in self.trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                shown = {key: metrics[key] for key in COMPARED_BY if key in metrics}
+                shown = {key: metrics[key] for key in COMPARED_METRICS if key in metrics}
                 logger.log_hyperparams(recorder.compared(), shown, step=self.trainer.global_step)
         print_test_table(recorder.record, self.validated | metrics)
         print_retrieval_table(recorder.record, metrics)
@@ -258,7 +258,7 @@ def main(args: list[str]) -> int:
     Args:
         args: the words after `carsfg`, the verb first.
     """
-    drop_warnings()
+    drop_irrelevant_warnings()
     torch.set_float32_matmul_precision("high")  # TF32, where a GPU has it and the run is not in bfloat16 anyway
     args, resumed = resume_words(args)
     words, experiment = find_configs(args)

@@ -52,7 +52,7 @@ class EpochSampler(DistributedSampler[Any]):
         self.balanced, self.class_balanced = (balanced, class_balanced) if shuffle else (None, None)
 
     @property
-    def _together(self) -> int:
+    def _block_size(self) -> int:
         """Number of consecutive images that stay on one process: balanced batches stay whole."""
         return self.balanced[2] if self.balanced else 1
 
@@ -65,14 +65,14 @@ class EpochSampler(DistributedSampler[Any]):
             order = np.random.default_rng(derive_seed(self.seed, self.epoch)).permutation(self.count)
         else:
             order = np.arange(self.count)
-        batch = self._together
+        batch = self._block_size
         own = order[: len(order) // batch * batch].reshape(-1, batch)[self.rank :: self.num_replicas].flatten()
         for index in own[: len(self)].tolist():
             yield self.epoch, index
 
     def __len__(self) -> int:
         if self.shuffle:
-            return self.count // (self._together * self.num_replicas) * self._together
+            return self.count // (self._block_size * self.num_replicas) * self._block_size
         return (self.count - self.rank + self.num_replicas - 1) // self.num_replicas
 
 

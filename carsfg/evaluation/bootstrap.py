@@ -21,9 +21,9 @@ BLOCK_VALUES = 2**21  # of weighted ranks that are held at a time: they stay in 
 def intervals(values: Tensor) -> Tensor:
     """Return mean, low and high end of each score, float64 (3, M): percentile-bootstrap intervals of 95 %.
 
-    1,000 times, as many queries are drawn as there are, with replacement, the same for all scores; an interval goes
-    from the 2.5th to the 97.5th percentile of their means. It speaks of the queries alone: network, gallery and
-    classes stay as they are. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    Each of 1,000 resamples takes Q queries with replacement, the same ones for all scores. An interval goes from the
+    2.5th to the 97.5th percentile of the means. It covers the sampling of the queries only: network, gallery and
+    classes are fixed. Source: Efron & Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
 
     Args:
         values: (Q, M), of each query.
@@ -104,7 +104,7 @@ def joint_resamples(count: int, wanted: int = JOINT_RESAMPLES) -> int:
 def _weighted_ranks(order: Tensor, hits: Tensor, weights: npt.NDArray[Any]) -> tuple[Tensor, Tensor]:
     """Return how many copies lie above each relevant item, and how many it has itself, float32 (q, R, B).
 
-    Queries with fewer than R relevant items have items without copies in the other places.
+    R is the largest number of relevant items of a query. A query with fewer items has zeros in the other columns.
 
     Args:
         order: gallery items of q queries, nearest first, int64 (q, N - 1).

@@ -44,8 +44,8 @@ class Subject:
             path: file of the checkpoint, for messages.
 
         Raises:
-            InputError: the data is missing, the network knows other classes, or it is called zero-shot but began in a
-                checkpoint that had learned the classes it is tested with.
+            InputError: the data is missing, the network knows other classes, or it is called zero-shot but was
+                initialised from a checkpoint that had learned the classes it is tested with.
         """
         names = getattr(data, "class_names", None)
         if isinstance(data, CarsDataModule) and same_classes(data.class_names, task.class_names):
@@ -129,7 +129,7 @@ def _check_start(task: CarsTask, names: list[str], path: str | Path) -> None:
         known = read_checkpoint(start)["hyper_parameters"]
         if not set(known["class_names"]) <= set(names):
             raise InputError(
-                f"{path} was trained under zero_shot, but began in {Path(start).name}, which knows "
+                f"{path} was trained under zero_shot, but was initialised from {Path(start).name}, which knows "
                 f"{len(known['class_names'])} classes, some of them to be tested: no protocol applies"
             )
         start = known.get("init_from")

@@ -76,7 +76,7 @@ def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str
             "head top-1": "share of images whose largest logit is that of their class",
             _title(
                 f"knn_{knn}"
-            ): f"share of images with a right majority of the {knn} nearest training images; ties: lowest label",
+            ): f"share of images whose class wins the vote of the {knn} nearest training images; ties: lowest label",
             "linear probe": f"logistic regression on standardised embeddings; L2 {strength:g}, chosen on a hold-out",
         }
     nearest = f"by {NEAREST[facts['metric']]}, ties by gallery index; the query itself is excluded by its index"
@@ -102,7 +102,9 @@ def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     if facts["protocol"] == "zero_shot":
         notes["no head"] = "no k-NN and no linear probe either: none of the tested classes were learned"
         if begun:
-            notes["warning"] = f"training began in {begun}, which is missing: not zero-shot if that knew all classes"
+            notes["warning"] = (
+                f"initialised from {begun}, which is missing: not zero-shot if that was trained on all classes"
+            )
     if facts["protocol"] == "seed_leaky":
         notes["seed_leaky"] = (
             "its validation metrics are of copies of training images; the scores above are of test images"

@@ -14,9 +14,9 @@ METRICS = {
     "val top-1": "val/top1", "val MAP@R": "val/retrieval/map_at_r",
 }  # fmt: skip
 SORTED = (
-    "Best first: per data set, by test top-1 of the head, without a head by that of the nearest image, without a test "
-    "by validation. Nearest: share of queries whose nearest image is of their class (retrieval top-1). Validation "
-    "metrics are those of the epoch whose weights were kept; on copies: of training images."
+    "Best first, per data set: by test top-1 of the head; runs without a head by the nearest image; runs without a "
+    "test by validation. Nearest: share of queries whose nearest image has their class (retrieval top-1). Validation "
+    "metrics are from the epoch whose weights were kept. On copies: scored on copies of training images."
 )
 REPETITIONS = (
     "± is the standard deviation over seeds. Runs that differ only in seed, hardware or versions are repetitions, and "

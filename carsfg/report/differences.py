@@ -57,7 +57,7 @@ def values(record: RunRecord, keys: Sequence[str]) -> dict[str, str]:
     """Return the values of keys as text; empty if the record lacks the key.
 
     Args:
-        record: what made one run.
+        record: configuration of one run.
         keys: dotted keys of `RunRecord.flat`.
     """
     flat = record.flat()
@@ -70,7 +70,7 @@ def describe(record: RunRecord, keys: Sequence[str]) -> str:
     Keys without a value are left out.
 
     Args:
-        record: what made one run.
+        record: configuration of one run.
         keys: dotted keys of `RunRecord.flat`.
     """
     names, flat = short_names(keys), record.flat()
@@ -82,7 +82,7 @@ def describe_unlike(record: RunRecord, others: Sequence[RunRecord]) -> str:
     """Return the settings that differ, without those that a record shares with more than half of all.
 
     Args:
-        record: what made the run to label, among `others`.
+        record: configuration of the run to label, among `others`.
         others: the records it is compared with.
     """
     keys = differing_keys(others)

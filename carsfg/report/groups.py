@@ -142,7 +142,7 @@ def left_out(runs: Iterable[Run], groups: Iterable[Group]) -> list[str]:
 
     Args:
         runs: all runs that were read.
-        groups: repetitions of one recipe each, as `group` returns them.
+        groups: what `group` made of these runs.
     """
     shown = [run for one in groups for run in one.runs]
     names, curves = {run.name for run in shown}, {id(run.curves) for run in shown}

@@ -53,7 +53,7 @@ class PaperRow:
 PAPER = {
     "tl_exp1": PaperRow(
         "ResNet50 - Frozen", 2.3724, 41.96, 42.37, 42.91, 42.37,
-        "full images squashed to 224, BatchNorm statistics drifting, epoch chosen on two thirds of the test images",
+        "full images squashed to 224, BatchNorm statistics not frozen, epoch chosen on two thirds of the test images",
         backbone="resnet50",
     ),
     "tl_exp3": PaperRow(
@@ -119,7 +119,7 @@ def paper_row(record: RunRecord) -> PaperRow | None:
     The protocol must be the paper's, or the official one: a row that is `leaked` is to be marked so beside the latter.
 
     Args:
-        record: what made the compared result.
+        record: run record of the compared result.
     """
     row = PAPER.get(record.experiment)
     wanted = row is not None and record.protocol in ("official", row.protocol)
@@ -130,7 +130,7 @@ def retrieval_row(record: RunRecord) -> RetrievalRow | None:
     """Return the paper's row for a retrieval in the training images of the real Stanford Cars, or None.
 
     Args:
-        record: what made the compared result.
+        record: run record of the compared result.
     """
     searched = (record.protocol, record.data.get("retrieval"))
     wanted = searched == ("official", "closed_train_gallery") and is_comparable(record)
@@ -141,6 +141,6 @@ def is_comparable(record: RunRecord) -> bool:
     """Return whether a run may stand in the paper's tables: on all 8,041 test images of the real Stanford Cars.
 
     Args:
-        record: what made the compared result.
+        record: run record of the compared result.
     """
     return record.is_stanford_cars and not record.scored_part and record.protocol in ("official", "seed_leaky")

@@ -130,7 +130,10 @@ def _accuracy_rows(one: Group) -> list[list[str]]:
 
 def _votes(groups: Sequence[Group]) -> TextTable:
     names = ", ".join(f"{experiment} {row.title}" for experiment, row in RETRIEVAL.items())
-    note = f"Paper ({names}): {RETRIEVAL_MEANING}; ours: all test images, on other hardware. * and ± as above."
+    note = (
+        f"Paper ({names}): {RETRIEVAL_MEANING}; ours: all test images, on other hardware. fit: preparing the gallery; "
+        "predict: search and vote. * and ± as above."
+    )
     table = TextTable(f"Table 4: {TITLES['Table 4']}", VOTE, [], [note])
     for experiment in TABLES["Table 4"]:
         for one in _found(experiment, groups):

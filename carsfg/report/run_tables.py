@@ -42,7 +42,7 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     `seed_leaky` the validation metrics are shown too, as those of copies of training images.
 
     Args:
-        record: what made the printed metrics.
+        record: run record of the printed metrics.
         metrics: by key, such as `test/top1`; shares in 0..1.
     """
     table = _table(f"{_name(record)}: test, protocol {record.protocol} on {_data(record)}", CLASSIFICATION)
@@ -76,7 +76,7 @@ def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> No
     Nothing is printed if there are no retrieval metrics.
 
     Args:
-        record: what made the printed metrics.
+        record: run record of the printed metrics.
         metrics: by key, such as `test/retrieval/map`; shares in 0..1, times in seconds.
     """
     start = "test/retrieval/"

@@ -18,9 +18,9 @@ from carsfg.tasks.metrics import averaged_scores
 
 @dataclass
 class EmbeddedImages:
-    """Embeddings (N, D), labels (N,) and indices (N,) of a loader's images, in the order of their indices, each once.
+    """Embeddings (N, D), labels (N,) and indices (N,) of the images of a loader.
 
-    The indices are places of the images in their split.
+    An index is the position of an image in its split. The images are sorted by index, without repetitions.
     """
 
     embeddings: Tensor

@@ -1,8 +1,9 @@
 """Whether a photo shows a car like those in a gallery, by the score of its nearest image.
 
-The p-value is conformal: p = (1 + number of calibration cars that are no nearer to their nearest image) / (n + 1).
-Of further photos of known classes a share of at most p is below p, if they are like those of the calibration. Where the
-calibration images are training images, they are nearer to each other than new photos are, and p is too small.
+The p-value is conformal: p = (1 + m) / (n + 1). n is the number of calibration images, m the number of those that are
+no closer to the gallery than the photo. If new photos of known classes are like the calibration images, a share of at
+most p of them has a p-value of p or less. Training images are closer to each other than to new photos: if they are the
+calibration images, p is too small.
 Source: Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005; the nearest neighbour's similarity
 as the score: Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", 2022.
 """
@@ -24,10 +25,10 @@ SAME_DISTANCE = 1e-3  # of the embeddings' length; by cosine 1 - score is half i
 
 
 def calibrate(gallery: Gallery, embeddings: Tensor, itself: bool) -> list[float]:
-    """Return the scores of cars of known classes with their nearest image, ascending.
+    """Return the scores of images of known classes with their nearest gallery image, ascending.
 
-    The gallery's own images are searched among the others; those whose nearest has the same embedding are left out, for
-    a duplicate is nearer than any new photo would be.
+    An image of the gallery is searched among the other images. It is left out if its nearest image has the same
+    embedding, because a duplicate is closer than a new photo would be.
 
     Args:
         gallery: index in which the nearest images are found.

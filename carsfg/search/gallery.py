@@ -1,4 +1,4 @@
-"""The gallery: embeddings in a FAISS index, with labels, image paths, class names, and what made them."""
+"""The gallery: embeddings in a FAISS index, with labels, image paths, class names, and the run record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -28,7 +28,7 @@ class Manifest:
         count: N, the number of images.
         width: D of the embeddings.
         class_names: in label order.
-        record: what made the embeddings, `RunRecord.to_dict()`.
+        record: run record of the embeddings, `RunRecord.to_dict()`.
         fingerprint: of the network, see `carsfg.tasks.fingerprint`; empty if unknown.
         files: size in bytes and checksum of each file beside the manifest.
         format: version of the layout of the folder.

@@ -31,10 +31,12 @@ class CarsTask(AveragingHooks, CarsNetwork):
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the position of
     the image in its split. With a frozen backbone and nothing random before it, the output of the backbone, `feature`
-    (B, D), may replace `image`. In training, labels may be shares of the classes (B, C), as MixUp and CutMix give them.
+    (B, W), W the width of the backbone, may replace `image`. In training, labels may be shares of the classes (B, C),
+    as MixUp and CutMix give them.
 
-    A task of your own derives from this class or from one of its subclasses. Its `__init__` takes `**kwargs`, passes
-    them to `super().__init__`, and calls `assemble`. To change the loss, override
+    A task of your own derives from this class or from one of its subclasses. Its `__init__` takes `**kwargs` and passes
+    them to `super().__init__`. A direct subclass then calls `assemble`; a subclass of `CarClassifier` or another task
+    must not call it again. To change the loss, override
     `loss(embedding (B, D), labels) -> (loss, logits (B, C), parts)`; `parts` are scalars to be logged as `train/NAME`.
     Arguments that change the embedding of an image are added to `network_arguments`.
 
@@ -140,7 +142,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
 
         Raises:
             InputError: an overridden `loss` returns something else than loss, logits and parts.
-            TrainingError: the loss is NaN or infinite, in the first, a 50th or the last batch of an epoch.
+            TrainingError: the loss is NaN or infinite; the first, every 50th and the last batch are checked.
         """
         labels = batch["label"]
         outcome = self.loss(self.embed(batch), labels)

@@ -50,7 +50,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_record(path: str | Path) -> RunRecord:
-    """Read what made a checkpoint; an empty record if it was trained without one.
+    """Read the run record of a checkpoint; an empty record if it was trained without one.
 
     Args:
         path: file of the checkpoint.
@@ -110,7 +110,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
 
 
 def load_with_record(path: str | Path, device: str | torch.device = "cpu") -> "tuple[CarsTask, RunRecord]":
-    """Load the task in a checkpoint, and what made it; the file is read once.
+    """Load the task and the run record in a checkpoint; the file is read once.
 
     Args:
         path: a checkpoint written by `carsfg fit`.
@@ -143,9 +143,9 @@ def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
     """Write what `load` needs of a task, without the state of its training.
 
     Args:
-        task: LightningModule whose weights and arguments are meant.
+        task: network to write.
         path: file to write.
-        record: what made the network.
+        record: configuration and environment of the training.
 
     Raises:
         OSError, RuntimeError: the file cannot be written.
@@ -159,7 +159,7 @@ def task_name(task: "CarsTask") -> dict[str, str]:
     """Return the names by which `task_class` finds the class of a task.
 
     Args:
-        task: LightningModule whose weights and arguments are meant.
+        task: network to write.
     """
     return {"task": type(task).__name__, "class_path": class_path(type(task))}
 
@@ -167,11 +167,11 @@ def task_name(task: "CarsTask") -> dict[str, str]:
 def init_from(task: "CarsTask", path: str | None) -> None:
     """Copy the backbone of a checkpoint into a task, and its projection and head if they fit.
 
-    The head is taken where both know the same classes. A pooling that the checkpoint has not stays as it is. What was
-    not found there is listed in the task's `still_random`.
+    The head is copied if both have the same classes. A pooling that the checkpoint lacks stays as it is. Tensors that
+    the checkpoint lacks are listed in `still_random` of the task.
 
     Args:
-        task: the one to fill; it is changed.
+        task: network that takes the tensors; it is changed.
         path: of the checkpoint; None leaves the task as it is.
 
     Raises:
@@ -187,7 +187,7 @@ def init_from(task: "CarsTask", path: str | None) -> None:
         key not in own or own[key].shape != value.shape for key, value in backbone.items()
     ):
         theirs = checkpoint["hyper_parameters"].get("backbone") or f"{checkpoint['carsfg'].get('task')}'s"
-        raise InputError(f"cannot start from {path}: its backbone ({theirs}) is not of this network's shape")
+        raise InputError(f"cannot start from {path}: its backbone ({theirs}) does not have the shape of this network")
     fitting = dict(backbone)
     same_classes = checkpoint["hyper_parameters"]["class_names"] == task.class_names
     for part in ("projection.", "head."):

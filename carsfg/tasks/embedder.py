@@ -24,13 +24,13 @@ class EmbeddingExtractor(CarsTask):
     `class_weights` apply to its cross-entropy alone.
 
     Args:
-        backbone: a name that `carsfg.models.backbones.build_backbone` takes; with `init_from`, that of the checkpoint.
+        backbone: a name that `carsfg.models.backbones.build_backbone` takes; `init_from` replaces it by its own.
         backbone_args: arguments of `carsfg.models.cnn.CustomCNN`, for the backbone `custom_cnn`.
         weights: `DEFAULT` or another name of torchvision's weights, the path of a state_dict, or None for random
             weights.
         freeze: `none`; `backbone` does not train it; with `batch_norm_statistics` all weights learn, but the statistics
             of the backbone's BatchNorm layers stay those of `weights`.
-        pooling: `average`, `max` or generalised mean (`gem`, for feature maps of 0 and more); None: the network's own.
+        pooling: `average`, `max` or `gem` (generalised mean, for values of 0 or more); None: that of the network.
         projection: width of a linear layer after the backbone; None for none.
         normalize: scale embeddings to length 1.
         dropout: probability of dropout before the head.
@@ -71,7 +71,7 @@ class EmbeddingExtractor(CarsTask):
             backbone, backbone_args, weights = *_network_in(read_checkpoint(start)["hyper_parameters"]), None
             self.hparams["backbone"], self.hparams["backbone_args"] = backbone, backbone_args
         if loss is None and (loss_args is not None or loss_lr is not None):
-            raise InputError("model.loss_args and model.loss_lr are of a metric-learning loss: name one as model.loss")
+            raise InputError("model.loss_args and model.loss_lr need a metric-learning loss: set model.loss")
         size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
         network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)

@@ -13,7 +13,7 @@ GPU = {  # what waits for a report from a machine with one
 
 def table(report: dict[str, Any]) -> str:
     """Return the Markdown table of a pytest-benchmark report."""
-    lines = ["| work | against | mark | measured |", "|---|---|---|---|"]
+    lines = ["| work | baseline | required | measured |", "|---|---|---|---|"]
     for entry in report["benchmarks"]:
         info = entry["extra_info"]
         lines.append(f"| {info['work']} | {info['rival']} | {info['mark']} | {_measured(info)} |")

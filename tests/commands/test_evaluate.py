@@ -196,7 +196,7 @@ def test_no_zero_shot_figure_where_the_test_classes_were_learned(
         == 2
     )
     err = capsys.readouterr().err
-    assert "began in start.ckpt, which knows 4 classes, some of them to be tested: no protocol applies\n" in err
+    assert "initialised from start.ckpt, which knows 4 classes, some of them to be tested: no protocol applies\n" in err
     start.unlink()
     assert evaluate(path)["unknown_start"] == "start.ckpt"
     assert "training began in start.ckpt, which is missing" in " ".join(capsys.readouterr().out.split())

@@ -183,7 +183,7 @@ def test_a_stopped_run_says_how_to_go_on(sign: signal.Signals, fit: Fit) -> None
     assert process.returncode == 1
     last = err.strip().splitlines()[-1]
     run = "lightning_logs/tiny/version_0"
-    assert last == f"carsfg: error: stopped before the end; go on with: carsfg fit --resume {run}"
+    assert last == f"carsfg: error: stopped before the end; resume it: carsfg fit --resume {run}"
     assert list(Path(run).glob("checkpoints/*.ckpt"))
     assert main(["fit", f"--resume={run}", "--trainer.max_epochs=1"]) == 2  # it has had more
 

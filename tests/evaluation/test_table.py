@@ -69,7 +69,7 @@ def test_figures_and_definitions(
         "value [low, high] mean over queries, and 95 % bootstrap interval; official: percentiles of 1,000 resamples of "
         "the queries; closed_loo: percentiles of 400 resamples of queries and gallery together, centred on the value",
         "zero_shot not shown: only for checkpoints trained on the first half of the classes",
-        "k-NN, k = 10 share of images with a right majority of the 10 nearest training images",
+        "k-NN, k = 10 share of images whose class wins the vote of the 10 nearest training images",
         "MAP@R (1/R) sum of precision@i",
         "L2 0.01, chosen on a hold-out",
         "by cosine similarity, ties by gallery index; the query itself is excluded by its index",
@@ -110,6 +110,6 @@ def test_zero_shot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Monke
     cells, below = printed(capsys, [row("zero_shot", "top_1")], **facts)
     assert cells == [["zero_shot", "8,041 in 8,144"], ["top-1", "82.10 [81.10, 82.90]"]]
     assert "no head no k-NN and no linear probe either" in below
-    assert "training began in best.ckpt, which is missing" in below
+    assert "initialised from best.ckpt, which is missing" in below
     assert "not shown" not in below
     assert "logistic" not in below

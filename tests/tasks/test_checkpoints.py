@@ -186,7 +186,7 @@ def test_start_from_the_backbone_of_other_classes(run: tuple[Any, Path], make_ta
 
 
 def test_a_start_that_does_not_fit(run: tuple[Any, Path], make_task: MakeTask) -> None:
-    words = r"cannot start from .*run\.ckpt: its backbone \(resnet18\) is not of this network's shape"
+    words = r"cannot start from .*run\.ckpt: its backbone \(resnet18\) does not have the shape of this network"
     with pytest.raises(InputError, match=words):
         make_task(backbone="squeezenet1_1", init_from=str(run[1]))
     with pytest.raises(InputError, match=r"no checkpoint .*gone\.ckpt"):

@@ -4,7 +4,7 @@ import logging
 import warnings
 
 
-def drop_warnings() -> None:
+def drop_irrelevant_warnings() -> None:
     """Drop warnings of Lightning that do not concern users."""
     warnings.filterwarnings("ignore", ".*does not have many workers.*")  # our default is measured, not forgotten
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # we log by the epoch
