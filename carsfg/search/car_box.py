@@ -20,6 +20,7 @@ from carsfg.data.image_io import Box
 from carsfg.errors import InputError
 from carsfg.models.backbones import check_image_size
 from carsfg.models.feature_map import keep_last_map
+from carsfg.search.box_choice import BoxSource
 from carsfg.tasks.base import CarsTask
 
 Fractions = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of width and height, 0..1
@@ -115,6 +116,29 @@ def shrink(photo: Image.Image) -> Image.Image:
     small = photo.copy()
     small.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BILINEAR)
     return small
+
+
+def cut(finder: BoxSource, photos: Sequence[Image.Image]) -> list[tuple[Image.Image, Box | None]]:
+    """Find the car in photos, and cut each to it; gallery images and queries are cut by this function alike.
+
+    Args:
+        finder: `BoxFinder` or `Detector`.
+        photos: upright RGB images of any size; they are shrunk first, see `shrink`.
+
+    Returns:
+        The part inside the box and the box in pixels of the photo, half-open; the shrunk photo and None where no car
+        was found.
+    """
+    small = [shrink(photo) for photo in photos]
+    results: list[tuple[Image.Image, Box | None]] = []
+    for photo, less, box in zip(photos, small, finder.find(small), strict=True):
+        if box is None:
+            results.append((less, None))
+            continue
+        x0, y0, x1, y1 = box
+        parts = (x0 / less.width, y0 / less.height, x1 / less.width, y1 / less.height)
+        results.append((less.crop(box), to_pixels(parts, photo.size)))
+    return results
 
 
 def activation(maps: Tensor) -> Tensor:

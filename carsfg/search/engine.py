@@ -15,7 +15,9 @@ from carsfg.data.image_io import Box, crop_photo, read_image
 from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
+from carsfg.search.box_choice import BoxSource
 from carsfg.search.calibration import MIN_KNOWN_P, p_value
+from carsfg.search.car_box import cut
 from carsfg.search.gallery import Gallery
 from carsfg.search.storage import NETWORK
 from carsfg.tasks.base import CarsTask
@@ -68,7 +70,8 @@ class Answer:
         classes: the five most probable classes by the network's head.
         known: p-value of the photo as one of a known car, see `carsfg.search.calibration`; None if the gallery is not
             calibrated.
-        seconds: durations of `decode`, `embed` and `search`.
+        seconds: durations of `decode`, `find` (of the box, where it was looked for), `embed` and `search`.
+        box: part of the photo that was searched with, `x0, y0, x1, y1` in pixels, half-open; None for the whole photo.
     """
 
     matches: list[Match]
@@ -76,6 +79,7 @@ class Answer:
     classes: list[Share]
     known: float | None
     seconds: dict[str, float]
+    box: Box | None = None
 
     @property
     def is_known(self) -> bool | None:
@@ -89,14 +93,15 @@ class VisualSearch:
     Args:
         task: the network that embedded the gallery, as `carsfg.load` gives it.
         gallery: as `Gallery.load` gives it.
+        finder: finds the car in photos that come without a box; None takes them whole.
 
     Raises:
         InputError: the gallery was made by another network.
     """
 
-    def __init__(self, task: CarsTask, gallery: Gallery) -> None:
+    def __init__(self, task: CarsTask, gallery: Gallery, finder: BoxSource | None = None) -> None:
         gallery.check_network(fingerprint(task))
-        self.task, self.gallery = task, gallery
+        self.task, self.gallery, self.finder = task, gallery, finder
         self.cars = [parse(name) for name in gallery.class_names]
         self.size = input_size(gallery.record, task)
         self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
@@ -159,7 +164,7 @@ class VisualSearch:
         Args:
             photo: path or bytes of a file, or an upright RGB image.
             k: images to find, which also vote.
-            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
 
         Raises:
@@ -173,14 +178,16 @@ class VisualSearch:
         k: int = 10,
         box: Box | None = None,
         among: torch.Tensor | None = None,
+        name: str | None = None,
     ) -> tuple[Answer, Image.Image]:
         """Find the most similar images of the gallery, and return the decoded photo as well, to draw it.
 
         Args:
             photo: path, bytes or RGB picture, as in `search`.
             k: images to find, which also vote.
-            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
+            name: of the photo in the message about its box.
 
         Returns:
             The answer, and the part of the photo inside the box, RGB.
@@ -192,7 +199,11 @@ class VisualSearch:
             raise InputError(f"k is {k}: ask for 1 image or more")
         begun = time.perf_counter()
         image = photo if isinstance(photo, Image.Image) else read_image(photo)
-        picture = crop_photo(image, box)
+        picture, seconds = crop_photo(image, box, name or "the photo"), {}
+        if box is None and self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
+            looked = time.perf_counter()
+            ((picture, box),) = cut(self.finder, [image])
+            seconds["find"] = time.perf_counter() - looked
         pixels = to_square(picture, self.size)
         decoded = time.perf_counter()
         embedding, probabilities = self._embed(pixels)
@@ -213,7 +224,13 @@ class VisualSearch:
                 for share, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
             known=self._known(embedding) if self.gallery.calibration else None,
-            seconds={"decode": decoded - begun, "embed": embedded - decoded, "search": searched - embedded},
+            seconds={
+                "decode": decoded - begun - sum(seconds.values()),
+                **seconds,
+                "embed": embedded - decoded,
+                "search": searched - embedded,
+            },
+            box=box,
         )
         return answer, picture
 

@@ -1,5 +1,7 @@
 """The box around what is active: from maps to boxes by hand, and in photos with a network that sees red."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from carsfg.search import car_box
-from carsfg.search.car_box import BoxFinder, activation, active_box, resampled, shrink, to_pixels, widened
+from carsfg.search.car_box import BoxFinder, activation, active_box, cut, resampled, shrink, to_pixels, widened
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
 
@@ -87,12 +89,12 @@ def test_a_red_car_is_found() -> None:
 
 
 def test_a_small_car_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fifth of the width and the height; the second look is closer."""
-    scene, car = photo((400, 400), (210, 150, 290, 230)), (210, 150, 290, 230)
+    """An eighth of the width and the height; the second look is closer."""
+    scene, car = photo((400, 400), (213, 147, 263, 197)), (213, 147, 263, 197)
     finder = BoxFinder(red_network())
     twice = iou(finder.find([scene])[0], car)
     monkeypatch.setattr(car_box, "SMALL_SHARE", 0.0)
-    assert twice > iou(finder.find([scene])[0], car)
+    assert twice > iou(finder.find([scene])[0], car) + 0.1
 
 
 def test_no_photos() -> None:
@@ -117,3 +119,22 @@ def test_large_photos_are_shrunk() -> None:
     assert shrink(Image.new("RGB", (4000, 1000))).size == (1280, 320)
     small = Image.new("RGB", (1280, 9))
     assert shrink(small) is small
+
+
+def test_photos_are_cut_and_boxes_are_those_of_the_photo_given() -> None:
+    """A photo of 2,560 pixels is looked at and cut at half its size."""
+    scene = photo((2560, 1280), (1280, 640, 1920, 1280))
+    ((part, box),) = cut(BoxFinder(red_network()), [scene])
+    assert box is not None
+    assert iou(box, (1280, 640, 1920, 1280)) > 0.7
+    assert part.size == ((box[2] - box[0]) // 2, (box[3] - box[1]) // 2)
+    assert np.asarray(part)[..., 0].mean() > 180  # mostly red
+
+
+def test_a_photo_without_a_car_stays_whole() -> None:
+    class Nothing:
+        def find(self, photos: Sequence[Image.Image]) -> list[None]:
+            return [None] * len(photos)
+
+    ((part, box),) = cut(Nothing(), [Image.new("RGB", (30, 20))])
+    assert (part.size, box) == ((30, 20), None)
