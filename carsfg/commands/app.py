@@ -1,6 +1,7 @@
 """`carsfg app`: visual search in the browser."""
 
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ def main(args: Sequence[str]) -> int:
     except ImportError as error:  # gradio makes an HTTP client, which reads proxy settings, when it is imported
         raise InputError(f"gradio cannot be imported: {error}") from error
     shown = f"[{options.host}]" if ":" in options.host else options.host
+    if search.box_line:
+        print(search.box_line, file=sys.stderr)  # noqa: T201
     print(f"open http://{shown}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         serve(search, options.host, options.port)

@@ -78,7 +78,8 @@ def _index(options: IndexOptions) -> int:
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
+        found = None if others.cars and use.crop else finder  # annotated images are cut already
+        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
         gallery.calibration = calibrate(gallery, more.embeddings, itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)

@@ -3,7 +3,6 @@
 import sys
 from typing import TYPE_CHECKING
 
-from carsfg.commands.boxing import make_finder, say_box
 from carsfg.commands.index_options import IndexOptions
 from carsfg.errors import InputError
 
@@ -40,11 +39,11 @@ def choose_box(
     from carsfg.search.box_choice import (
         ANNOTATED,
         BOX_CROPS,
-        WHOLE_PHOTOS,
         are_squares,
         choose_for_index,
         difference_line,
     )
+    from carsfg.search.finders import box_line, make_finder
 
     annotated = bool(photos.cars) and (crop or all(holds_crops(one) for one in photos.cars))
     if annotated:
@@ -56,11 +55,14 @@ def choose_box(
             )
         _say(difference_line(record, BOX_CROPS, "the images"))
         return ANNOTATED, None
-    mode, reason = choose_for_index(options.box, record, are_squares(_sizes(photos)))
-    finder = make_finder(mode, task, bfloat16, options.detector_weights, task.device, options.box is not None)
-    say_box(mode, reason, finder)
-    if finder is None and not options.boxes and not are_squares(_sizes(photos)):
-        _say(difference_line(record, WHOLE_PHOTOS, "the images"))
+    squares = are_squares(_sizes(photos))
+    asked = options.box or ("none" if photos.cars and options.data.crop is False else None)
+    mode, reason = choose_for_index(asked, record, squares)
+    finder = make_finder(mode, task, bfloat16, options.detector_weights, options.box is not None)
+    if squares or options.boxes:  # not whole photos
+        _say(f"box: {mode} ({reason})" if reason else "")
+    else:
+        _say(box_line(mode, reason, finder, record, "the images"))
     return ("none" if finder is None else mode), finder
 
 

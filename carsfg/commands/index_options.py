@@ -126,10 +126,12 @@ class Settings:
             box: how the images were cut, see `carsfg.search.box_choice`.
         """
         from carsfg.run_record import RETRIEVAL
+        from carsfg.search.box_choice import learned_from
 
+        images = {"crop": self.crop, "margin": self.margin, "image_size": self.image_size}
         return replace(
             run,
-            data=run.data | {"crop": self.crop, "margin": self.margin, "image_size": self.image_size, "box": box},
+            data=run.data | images | {"images": learned_from(run), "box": box},
             callbacks=run.callbacks | {RETRIEVAL: run.callbacks.get(RETRIEVAL, {}) | {"metric": self.metric}},
             trainer=run.trainer | {"precision": self.precision},
         )

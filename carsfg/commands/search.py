@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.boxing import Boxing, make_finder, say_box
+from carsfg.commands.boxing import Boxing
 from carsfg.commands.options import Computing, option, parse, positional
 from carsfg.commands.outputs import check_picture
 from carsfg.commands.photo_list import list_photos
@@ -99,9 +99,12 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
     from carsfg.search.engine import VisualSearch
 
     table = BoxTable.read(options.boxes) if options.boxes else None
-    search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
-    if box is None:
-        set_finder(search, options.box, options.detector_weights)
+    device, mode = find_device(options.device), options.box if box is None else "none"
+    search = VisualSearch.open(
+        options.gallery, options.checkpoint, device, options.mmap, mode, options.detector_weights
+    )
+    if search.box_line and box is None:
+        print(search.box_line, file=sys.stderr)  # noqa: T201
     if options.output and search.gallery.thumbnails is None:
         raise InputError(f"{options.gallery} has no pictures to draw: make it with `carsfg index`")
     wanted = options.make, options.body, options.year
@@ -129,28 +132,6 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
     if drawn and options.output:
         _draw(options.output, drawn, search)
     return 2 if failed else 0
-
-
-def set_finder(search: "VisualSearch", asked: str | None, weights: str | None = None) -> None:
-    """Let a search find the car in its photos, and say so in one line on stderr.
-
-    Args:
-        search: it is changed.
-        asked: `auto`, `none` or `detector`; None decides by the record of the gallery.
-        weights: file of the detector's weights; None downloads them.
-
-    Raises:
-        InputError: see `carsfg.commands.boxing.make_finder`.
-    """
-    from carsfg.search.box_choice import WHOLE_PHOTOS, choose_for_queries, difference_line
-
-    record = search.gallery.record
-    mode, reason = choose_for_queries(asked, record)
-    search.finder = make_finder(mode, search.task, search.bfloat16, weights, search.task.device, asked is not None)
-    say_box(mode, reason, search.finder)
-    line = difference_line(record, WHOLE_PHOTOS, "the photos") if search.finder is None else ""
-    if line:
-        print(line, file=sys.stderr)  # noqa: T201
 
 
 def json_line(name: str, answer: "Answer") -> str:

@@ -5,7 +5,6 @@ match it, and queries are treated as the gallery was.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal, Protocol
 
 from PIL import Image
@@ -38,9 +37,9 @@ def learned_from(record: RunRecord) -> str | None:
     Args:
         record: of the run that trained it; without `images` in its data block, `crop` decides where it is true.
     """
-    images = record.data.get("images")
-    if images in (BOX_CROPS, WHOLE_PHOTOS):
-        return str(images)
+    if "images" in record.data:
+        images = record.data["images"]
+        return str(images) if images in (BOX_CROPS, WHOLE_PHOTOS) else None
     return BOX_CROPS if record.data.get("crop") is True else None
 
 
@@ -93,7 +92,8 @@ def choose_for_queries(asked: str | None, gallery: RunRecord) -> tuple[BoxMode, 
         return check_mode(asked), "as asked"
     made = gallery.data.get("box")
     if made in MODES:
-        return check_mode(str(made)), "as the gallery's images"
+        reason = "as the gallery's images" if made != "none" or learned_from(gallery) else ""
+        return check_mode(str(made)), reason
     if made in (ANNOTATED, TABLE):
         return "auto", "the gallery's images are cut to their boxes"
     if learned_from(gallery) == BOX_CROPS:
@@ -129,13 +129,3 @@ def difference_line(record: RunRecord, given: str, what: str) -> str:
         return ""
     advice = "; --box auto finds the car, --boxes TABLE gives boxes" if given == WHOLE_PHOTOS else ""
     return f"{what} are {given}, but this network learned from {learned}: expect worse results{advice}"
-
-
-def with_box(record: RunRecord, box: str) -> RunRecord:
-    """Return the record of a gallery with how its images were cut.
-
-    Args:
-        record: of the gallery.
-        box: a mode, `annotated` or `table`.
-    """
-    return replace(record, data=record.data | {"box": box})

@@ -15,9 +15,10 @@ from carsfg.data.image_io import Box, crop_photo, read_image
 from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
-from carsfg.search.box_choice import BoxSource
+from carsfg.search.box_choice import BoxSource, choose_for_queries
 from carsfg.search.calibration import MIN_KNOWN_P, p_value
 from carsfg.search.car_box import cut
+from carsfg.search.finders import box_line, make_finder
 from carsfg.search.gallery import Gallery
 from carsfg.search.storage import NETWORK
 from carsfg.tasks.base import CarsTask
@@ -95,13 +96,16 @@ class VisualSearch:
         gallery: as `Gallery.load` gives it.
         finder: finds the car in photos that come without a box; None takes them whole.
 
+    Attributes:
+        box_line: how photos are cut, in one line; empty if nothing was decided.
+
     Raises:
         InputError: the gallery was made by another network.
     """
 
     def __init__(self, task: CarsTask, gallery: Gallery, finder: BoxSource | None = None) -> None:
         gallery.check_network(fingerprint(task))
-        self.task, self.gallery, self.finder = task, gallery, finder
+        self.task, self.gallery, self.finder, self.box_line = task, gallery, finder, ""
         self.cars = [parse(name) for name in gallery.class_names]
         self.size = input_size(gallery.record, task)
         self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
@@ -113,6 +117,8 @@ class VisualSearch:
         checkpoint: str | Path | None = None,
         device: str | torch.device = "cpu",
         mmap: bool = False,
+        box: str | None = None,
+        detector_weights: str | Path | None = None,
     ) -> "VisualSearch":
         """Read a gallery and its network.
 
@@ -121,14 +127,22 @@ class VisualSearch:
             checkpoint: of the network; by default the one that was saved with the gallery.
             device: where photos are embedded, such as `cpu` or `cuda`.
             mmap: leave the gallery's index and arrays on disk.
+            box: how the car is found in photos without a box: `auto`, `none` or `detector`; by default as in the
+                gallery's images, see `carsfg.search.box_choice`.
+            detector_weights: file of the detector's weights; None downloads them.
 
         Raises:
-            InputError: gallery or network cannot be read, or another network made the gallery.
+            InputError: gallery, network or the detector's weights cannot be read, another network made the gallery, or
+                the car cannot be found in that way.
         """
         gallery, network = Gallery.load(folder, mmap), Path(checkpoint or Path(folder) / NETWORK)
         if checkpoint is None and not network.is_file():
             raise InputError(f"the gallery {folder} holds no network: name its checkpoint")
-        return cls(load(network, device), gallery)
+        search, record = cls(load(network, device), gallery), gallery.record
+        mode, reason = choose_for_queries(box, record)
+        search.finder = make_finder(mode, search.task, search.bfloat16, detector_weights, asked=box is not None)
+        search.box_line = box_line(mode, reason, search.finder, record, "the photos")
+        return search
 
     def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
         """Return which images of the gallery, bool (N,), show cars of a make, body type and year; None: of any.
