@@ -123,7 +123,9 @@ def _choices(search: VisualSearch, part: str) -> gr.Dropdown:
 def _examples(search: VisualSearch) -> str:
     """Return the HTML of example photos: new drawn cars for a gallery of drawn cars, else images of the gallery."""
     gallery = search.gallery
+    kind = ""
     if gallery.record.data_name == DRAWN_CARS:
+        kind = " data-scene"  # a whole photo, in which the car is to be found
         jpegs = _drawn_examples(gallery.class_names)
     elif gallery.thumbnails is not None:
         places = np.linspace(0, len(gallery) - 1, min(EXAMPLE_COUNT, len(gallery))).astype(int).tolist()
@@ -132,7 +134,7 @@ def _examples(search: VisualSearch) -> str:
         return ""
     cards = "".join(
         f'<li><button type="button" class="match" aria-label="Example {number}">'
-        f'<img src="{data_url(jpeg)}" alt=""></button></li>'
+        f'<img src="{data_url(jpeg)}" alt=""{kind}></button></li>'
         for number, jpeg in enumerate(jpegs, 1)
     )
     return f'<h2>Or try one of these</h2><ol class="matches">{cards}</ol>'

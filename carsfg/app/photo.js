@@ -1,10 +1,10 @@
-// The photo and its crop box. Request: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1, "raw": true if the browser
+// The photo and its crop box. Request: {"image": data URL, "box": [x0, y0, x1, y1] in 0..1 or null: find the car, "raw": true if the browser
 // cannot decode the photo, "number": request number}.
 const MAX_SIDE_PX = 1280, MAX_FILE_BYTES = 20 * 2 ** 20, BOX_STEP = 0.02, MIN_BOX_SIDE = 0.06, WHOLE = [0, 0, 1, 1];
 const one = (name) => element.querySelector(name);
 const all = (name, hidden) => element.querySelectorAll(name).forEach((node) => { node.hidden = hidden; });
 const stage = one(".stage"), photo = one(".photo"), box = one(".box"), live = one(".live");
-let image = null, raw = false, corners = WHOLE, drag = null, waiting = null, loads = 0, number = 0, isNew = false;
+let image = null, raw = false, corners = WHOLE, drag = null, waiting = null, loads = 0, number = 0, isNew = false, isChosen = false;
 const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
 
 function say(words) { one(".message").textContent = words; }
@@ -18,13 +18,13 @@ function send(delay = 0) {
   clearTimeout(waiting);
   number += 1;
   waiting = setTimeout(() => {
-    props.value = JSON.stringify({ image, box: corners, raw, number });
+    props.value = JSON.stringify({ image, box: isChosen ? corners : null, raw, number });
     trigger("search");
   }, delay);
 }
 
-function take(url, isRaw) { // a photo that the browser cannot decode is shown when the server returns it
-  [image, raw, corners, isNew] = [url, isRaw, WHOLE, true];
+function take(url, isRaw, isCrop = false) { // a photo that the browser cannot decode is shown when the server returns it
+  [image, raw, corners, isNew, isChosen] = [url, isRaw, WHOLE, true, isCrop];
   if (isRaw) photo.removeAttribute("src");
   else photo.src = url;
   one(".empty").hidden = !isRaw;
@@ -113,7 +113,7 @@ document.addEventListener("paste", (event) => {
 window.addEventListener("carsfg-search", (event) => { // a result or an example was clicked
   say("");
   loads += 1;
-  take(event.detail, false);
+  take(event.detail.url, false, !event.detail.isScene);
   send();
   element.scrollIntoView({ behavior, block: "nearest" });
 });
@@ -122,12 +122,16 @@ window.addEventListener("carsfg-found", ({ detail }) => {
   const phone = matchMedia("(max-width: 700px)").matches; // the photo fills the screen: scroll to the results
   if (isNew && phone) document.getElementById("found").scrollIntoView({ behavior, block: "start" });
   isNew = false;
-  if (!raw) return;
-  say("");
-  if (!detail.preview || Number(detail.number) !== number) return; // response to an older photo
-  take(detail.preview, false);
+  const isBoxed = detail.box && Number(detail.boxNumber) === number && !drag && !isChosen;
+  const isShown = raw && detail.preview && Number(detail.number) === number; // no response to an older photo
+  const wasChosen = isChosen;
+  if (raw) say("");
+  if (isShown) take(detail.preview, false, wasChosen);
   isNew = false;
-  props.value = JSON.stringify({ image, box: corners, raw, number });
+  if (isBoxed) [corners, isChosen] = [detail.box, true]; // the box that the server found, to be moved
+  if (!isShown && !isBoxed) return;
+  draw();
+  props.value = JSON.stringify({ image, box: isChosen ? corners : null, raw, number });
 });
 
 function place(event) {
@@ -139,6 +143,7 @@ function place(event) {
 function change(wanted, delay = 0) {
   if (wanted.join() === corners.join()) return;
   corners = wanted;
+  isChosen = true;
   draw();
   send(delay);
 }
@@ -171,7 +176,10 @@ stage.addEventListener("pointermove", (event) => {
   draw();
 });
 function drop() {
-  if (drag && drag.corners.join() !== corners.join()) send();
+  if (drag && drag.corners.join() !== corners.join()) {
+    isChosen = true;
+    send();
+  }
   drag = null;
 }
 stage.addEventListener("pointerup", drop);

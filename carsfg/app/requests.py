@@ -9,10 +9,10 @@ from typing import Any
 
 from PIL import Image
 
-from carsfg.app.results import EMPTY, answer_html, error_html, preview_html
+from carsfg.app.results import EMPTY, answer_html, error_html, found_html, preview_html
 from carsfg.app.saliency import heat_map, overlay
 from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, crop_photo, read_image
+from carsfg.data.image_io import Box, read_image
 from carsfg.errors import InputError
 from carsfg.search.engine import VisualSearch
 
@@ -40,8 +40,9 @@ class Answers:
 
         Args:
             sent: JSON object with `image` (data URL) and optionally `box` (x0, y0, x1, y1 as fractions of the image's
-                width and height, 0..1), `raw` (true if the browser cannot decode the image and needs it as JPEG) and
-                `number` (integer that identifies the photo in the browser).
+                width and height, 0..1; without it the car is found as in the gallery's images), `raw` (true if the
+                browser cannot decode the image and needs it as JPEG) and `number` (integer that identifies the photo
+                in the browser).
             make: car make to search among, or `any`.
             body: body type to search among, or `any`.
             year: model year to search among, or `any`.
@@ -58,22 +59,23 @@ class Answers:
                 upload.image.thumbnail((MAX_PREVIEW_SIDE_PX, MAX_PREVIEW_SIDE_PX))
                 preview = preview_html(upload.image, upload.number)
             box = None if upload.corners is None else _box(upload.corners, upload.image)
-            return self._search(crop_photo(upload.image, box), make, body, year) + preview
+            return self._search(upload, box, make, body, year) + preview
         except InputError as error:
             return error_html(str(error)) + preview
 
-    def _search(self, image: Image.Image, make: str, body: str, year: str) -> str:
+    def _search(self, upload: "_Upload", box: Box | None, make: str, body: str, year: str) -> str:
         chosen = [None if one == ANY else one for one in (make, body, year)]
         among = None
         if chosen != [None] * 3:
             number = None if chosen[2] is None or not chosen[2].isdecimal() else int(chosen[2])
             among = self.search.among(chosen[0], chosen[1], number)
         with self.network_lock:
-            answer = self.search.search(image, self.count, among=among)
+            answer, picture = self.search.search_with_picture(upload.image, self.count, box, among)
             if not answer.matches:  # an approximate index may visit empty lists only
                 raise InputError("no similar car found; move the box a little or relax the filters")
-            heat = self._heat(image, answer.matches[0].place)
-        return answer_html(answer, self.search.gallery.thumbnails, heat, self.search.gallery.metric)
+            heat = self._heat(picture, answer.matches[0].place)
+        found = found_html(answer.box, upload.image.size, upload.number) if box is None and answer.box else ""
+        return answer_html(answer, self.search.gallery.thumbnails, heat, self.search.gallery.metric) + found
 
     def _heat(self, image: Image.Image, nearest: int) -> Image.Image | None:
         target = self.search.gallery.vector(nearest)

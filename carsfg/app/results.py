@@ -7,9 +7,10 @@ from html import escape
 
 from PIL import Image
 
+from carsfg.data.image_io import Box
 from carsfg.retrieval.similarity import Metric
+from carsfg.search.answer import Answer, Match, Share
 from carsfg.search.display import MIN_SHARE, known_sentence
-from carsfg.search.engine import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails
 
 EMPTY = '<p class="hint">Results appear here.</p>'
@@ -71,6 +72,18 @@ def preview_html(image: Image.Image, number: int) -> str:
         number: identifies the photo in the browser.
     """
     return f'<img class="preview" data-number="{number}" src="{data_url(to_jpeg(image))}" alt="" hidden>'
+
+
+def found_html(box: Box, size: tuple[int, int], number: int) -> str:
+    """Return a hidden element with the box that was found, as shares of width and height, for the page to show.
+
+    Args:
+        box: `x0, y0, x1, y1` in pixels, half-open.
+        size: width and height of the photo in pixels.
+        number: identifies the photo in the browser.
+    """
+    shares = ",".join(f"{edge / side:.4f}" for edge, side in zip(box, size * 2, strict=True))
+    return f'<i class="found-box" data-number="{number}" data-box="{shares}" hidden></i>'
 
 
 def to_jpeg(image: Image.Image) -> bytes:

@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carsfg.models.feature_map import keep_last_map
 from carsfg.tasks.base import CarsTask
 
 
@@ -28,21 +29,10 @@ def heat_map(task: CarsTask, pixels: Tensor, target: Tensor) -> Tensor | None:
         Contributions, float (h, w), negative where a region lowers the similarity; None if the network has no 4-D
         feature map larger than 1 x 1.
     """
-    maps: list[Tensor] = []
-
-    def keep(_module: nn.Module, _arguments: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
-            maps[:] = [output]
-
-    hooks = [module.register_forward_hook(keep) for module in task.backbone.modules() if not list(module.children())]
-    try:
-        with torch.enable_grad():
-            image = task.preprocess(pixels[None].to(task.device)).requires_grad_()
-            feature = task.embed_images(image)
-            embedding = getattr(task, "projection", nn.Identity())(feature).float()  # not normalised: see below
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.enable_grad(), keep_last_map(task.backbone) as maps:
+        image = task.preprocess(pixels[None].to(task.device)).requires_grad_()
+        feature = task.embed_images(image)
+        embedding = getattr(task, "projection", nn.Identity())(feature).float()  # not normalised: see below
     if not maps:
         return None
     length = embedding.norm().detach()  # a constant: with its gradient, the contributions would add up to zero

@@ -61,6 +61,8 @@ def main(args: Sequence[str]) -> int:
     except ImportError as error:
         raise InputError(f"gradio cannot be imported: {error}") from error
     shown = f"[{options.host}]" if ":" in options.host else options.host
+    if search.box_line:
+        print(search.box_line, file=sys.stderr)  # noqa: T201
     print(f"open http://{shown}:{options.port} in a browser; Ctrl-C ends it", flush=True)  # noqa: T201
     with suppress(KeyboardInterrupt):
         serve(search, options.host, options.port)

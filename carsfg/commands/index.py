@@ -48,9 +48,12 @@ def _verify(folder: str) -> int:
 
 def _index(options: IndexOptions) -> int:
     """Embed, build, measure, calibrate and write."""
+    from carsfg.commands.index_boxes import choose_box, say_boxed
     from carsfg.commands.run_data import say_settings
+    from carsfg.data.box_table import BoxTable
     from carsfg.data.image_folder import Photos
     from carsfg.hardware import find_device
+    from carsfg.search.box_choice import TABLE
     from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
     from carsfg.search.calibration import calibrate
     from carsfg.tasks.checkpoints import load_with_record
@@ -68,17 +71,20 @@ def _index(options: IndexOptions) -> int:
         )
     boxes = {"crop": use.crop, "margin": use.margin} if photos.cars else {}
     say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
-    if record.data.get("crop") and not photos.cars:
-        print("images are taken whole; this network learned from box crops", file=sys.stderr)  # noqa: T201
     bfloat16 = use.precision.startswith("bf16")
-    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size)
+    table = BoxTable.read(options.boxes, options.folder) if options.boxes else None
+    box, finder = choose_box(options, photos, record, task, bfloat16, use.crop)
+    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
+    if finder is not None or table is not None:
+        say_boxed(embedded, options.boxes)
     factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
-    gallery = _build(photos, embedded, use, factory, task, record)
+    gallery = _build(photos, embedded, use, factory, task, use.record(record, TABLE if table and not finder else box))
     recall = 1.0 if factory == "Flat" else tune(gallery, embedded.embeddings)
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size)
+        found = None if others.cars and use.crop else finder  # annotated images are cut already
+        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
         gallery.calibration = calibrate(gallery, more.embeddings, itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
@@ -117,7 +123,7 @@ def _build(
         photos.class_names,
         use.metric,
         factory,
-        record=use.record(run),
+        record=run,
         fingerprint=fingerprint(task),
     )
     gallery.thumbnails = Thumbnails.of(embedded.jpegs)

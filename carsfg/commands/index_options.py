@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from carsfg.commands.boxing import Boxing
 from carsfg.commands.options import Embedding, option, positional
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class CropOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions(Embedding):
+class IndexOptions(Boxing, Embedding):
     """Embed all images of a folder, to search in.
 
     Stanford Cars is recognised by its annotations. In any other folder, the class of an image is the name of its
@@ -117,17 +118,20 @@ class Settings:
             precision=choose_precision(device.type, options.precision, record.trained_precision),
         )
 
-    def record(self, run: "RunRecord") -> "RunRecord":
+    def record(self, run: "RunRecord", box: str) -> "RunRecord":
         """Return the record of a gallery: the run's, with these settings.
 
         Args:
             run: record of the run that made the checkpoint.
+            box: how the images were cut, see `carsfg.search.box_choice`.
         """
         from carsfg.run_record import RETRIEVAL
+        from carsfg.search.box_choice import learned_from
 
+        images = {"crop": self.crop, "margin": self.margin, "image_size": self.image_size}
         return replace(
             run,
-            data=run.data | {"crop": self.crop, "margin": self.margin, "image_size": self.image_size},
+            data=run.data | images | {"images": learned_from(run), "box": box},
             callbacks=run.callbacks | {RETRIEVAL: run.callbacks.get(RETRIEVAL, {}) | {"metric": self.metric}},
             trainer=run.trainer | {"precision": self.precision},
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carsfg.commands.boxing import Boxing
 from carsfg.commands.options import DeviceOptions, option, parse, positional
 from carsfg.commands.outputs import check_picture
 from carsfg.commands.photo_list import list_photos
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from carsfg.data.image_io import Box
-    from carsfg.search.engine import Answer, VisualSearch
+    from carsfg.search.answer import Answer
+    from carsfg.search.engine import VisualSearch
 
 MAX_DRAWN_PHOTOS = 50  # rows of a picture
 PICTURE_PIXELS = 300  # longer side of a photo in a picture
@@ -24,14 +26,14 @@ JSON_DIGITS = 6  # more are not reproducible between machines
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions(DeviceOptions):
+class SearchOptions(Boxing, DeviceOptions):
     """Find the cars of a gallery that are most similar to a photo.
 
     Attributes:
         gallery: folder that `carsfg index` or `carsfg predict` wrote.
         photos: files, folders or `-`.
         k: number of images to find.
-        box: of the car in the photo.
+        box: of the car in the photo, or how it is found.
         make: of the cars to find.
         body: only cars of this body type are found, such as Coupe.
         year: only cars of this model year are found, such as 2012.
@@ -46,7 +48,11 @@ class SearchOptions(DeviceOptions):
         "files, or folders of them; - reads paths from standard input", nargs="+", metavar="PHOTO"
     )
     k: int = option("number of images to find", 10, short="-k")
-    box: str | None = option("X0,Y0,X1,Y1 of the car in the photo, in pixels; by default the whole photo", None)
+    box: str | None = option(
+        "X0,Y0,X1,Y1 of the car in one photo, in pixels; or auto, detector or none, as in `carsfg index`; by default "
+        "as the gallery's images were cut",
+        None,
+    )
     make: str | None = option("find only cars of this make, such as BMW", None)
     body: str | None = option("find only cars of this body type, such as Coupe", None)
     year: int | None = option("find only cars of this year, such as 2012", None)
@@ -72,10 +78,13 @@ def main(args: Sequence[str]) -> int:
     """
     options = parse("search", SearchOptions, args)
     from carsfg.data.image_folder import is_folder
+    from carsfg.search.box_choice import MODES
 
-    box = None if options.box is None else _box(options.box)
+    box = None if options.box is None or options.box in MODES else _box(options.box)
     if box is not None and (len(options.photos) > 1 or options.photos[0] == "-" or is_folder(options.photos[0])):
         raise InputError("--box belongs to one photo: name one")
+    if box is not None and options.boxes:
+        raise InputError("--box and --boxes both give the box of the photo: leave one out")
     if options.k < 1:
         raise InputError(f"-k {options.k} must be 1 or more")
     if options.output:
@@ -85,11 +94,18 @@ def main(args: Sequence[str]) -> int:
 
 def _search(options: SearchOptions, box: "Box | None") -> int:
     """Answer one photo after the other."""
+    from carsfg.data.box_table import BoxTable
     from carsfg.hardware import find_device
     from carsfg.search.display import print_answer
     from carsfg.search.engine import VisualSearch
 
-    search = VisualSearch.open(options.gallery, options.checkpoint, find_device(options.device), options.mmap)
+    table = BoxTable.read(options.boxes) if options.boxes else None
+    device, mode = find_device(options.device), options.box if box is None else "none"
+    search = VisualSearch.open(
+        options.gallery, options.checkpoint, device, options.mmap, mode, options.detector_weights
+    )
+    if search.box_line and box is None:
+        print(search.box_line, file=sys.stderr)  # noqa: T201
     if options.output and search.gallery.thumbnails is None:
         raise InputError(f"{options.gallery} has no pictures to draw: make it with `carsfg index`")
     wanted = options.make, options.body, options.year
@@ -100,7 +116,9 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
         try:
             if isinstance(name, InputError):
                 raise name
-            answer, picture = search.search_with_picture(name, options.k, box, among)
+            place = table.find(name) if table else box
+            where = table.name(name) if table and place else None
+            answer, picture = search.search_with_picture(name, options.k, place, among, where)
         except InputError as error:
             print(f"carsfg: error: {error}", file=sys.stderr)  # noqa: T201
             failed += 1
@@ -141,7 +159,9 @@ def _box(text: str) -> "Box":
     try:
         x0, y0, x1, y1 = map(int, text.split(","))
     except ValueError:
-        raise InputError(f"--box {text!r} must be four whole numbers, X0,Y0,X1,Y1") from None
+        raise InputError(
+            f"--box {text!r} must be four whole numbers, X0,Y0,X1,Y1, or one of auto, none, detector"
+        ) from None
     return x0, y0, x1, y1
 
 

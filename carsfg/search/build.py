@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from carsfg.data.box_table import BoxTable
 from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.image_io import crop_photo
+from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import checksum
 from carsfg.retrieval.faiss_index import nearest, set_effort
 from carsfg.retrieval.similarity import prepare, score_chunks
+from carsfg.search.box_choice import BoxSource
+from carsfg.search.car_box import cut, shrink
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import encode
 from carsfg.tasks.base import CarsTask
@@ -30,13 +36,15 @@ class EmbeddedPhotos:
         embeddings: float32 (M, D), of the M images that could be decoded.
         places: of those images in the folder.
         jpegs: small pictures of those images.
-        complaints: messages about the images that could not be decoded.
+        complaints: messages about the images that could not be used.
+        boxed: number of images that were cut to a box from a table or from a finder.
     """
 
     embeddings: Tensor
     places: list[int] = field(default_factory=list)
     jpegs: list[bytes] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    boxed: int = 0
 
 
 def shared_images(gallery: Photos, others: Photos) -> list[str]:
@@ -56,7 +64,14 @@ def shared_images(gallery: Photos, others: Photos) -> list[str]:
 
 @torch.no_grad()
 def embed_photos(
-    task: CarsTask, photos: Photos, size: int, bfloat16: bool = False, batch_size: int = 64, progress: bool = True
+    task: CarsTask,
+    photos: Photos,
+    size: int,
+    bfloat16: bool = False,
+    batch_size: int = 64,
+    progress: bool = True,
+    finder: BoxSource | None = None,
+    table: BoxTable | None = None,
 ) -> EmbeddedPhotos:
     """Embed all images of a folder; images that cannot be decoded are left out, and named.
 
@@ -67,13 +82,15 @@ def embed_photos(
         bfloat16: use bfloat16 autocast.
         batch_size: images per batch.
         progress: show a progress bar.
+        finder: finds the car in images that have no box in the table; None takes them whole.
+        table: boxes of images by path.
 
     Raises:
         InputError: none can be decoded.
     """
     result = EmbeddedPhotos(torch.empty(0))
     parts = []
-    for batch in _batches(photos, result, size, batch_size, progress):
+    for batch in _batches(_Decoding(photos, size, finder, table), result, batch_size, progress):
         with torch.autocast(task.device.type, torch.bfloat16, enabled=bfloat16):
             parts.append(task.embed({"image": batch.to(task.device)}).float().cpu())
     if not parts:
@@ -82,21 +99,77 @@ def embed_photos(
     return result
 
 
-def _batches(photos: Photos, result: EmbeddedPhotos, size: int, batch_size: int, progress: bool) -> Iterator[Tensor]:
+@dataclass(frozen=True)
+class _Decoding:
+    """How the images of a folder become squares."""
+
+    photos: Photos
+    size: int
+    finder: BoxSource | None
+    table: BoxTable | None
+
+    def decode(self, index: int) -> "_Decoded | InputError":
+        """Decode one image, in a thread; it is resized at once unless the car in it is still to be found."""
+        path = self.photos.paths[index]
+        try:
+            image = self.photos.load(index)
+            box = self.table.find(path) if self.table else None
+            if self.table and box:
+                image = crop_photo(image, box, self.table.name(path))
+            elif self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
+                return _Decoded(index, photo=shrink(image))
+            return self._finished(index, image, boxed=box is not None)
+        except InputError as error:
+            return error
+
+    def finish(self, some: list["_Decoded"]) -> list["_Decoded"]:
+        """Find the cars in those that wait for it, and resize them."""
+        waiting = [one for one in some if one.photo is not None]
+        if not waiting or self.finder is None:
+            return some
+        found = cut(self.finder, [one.photo for one in waiting if one.photo is not None])
+        done = {
+            one.place: self._finished(one.place, part, boxed=box is not None)
+            for one, (part, box) in zip(waiting, found, strict=True)
+        }
+        return [done.get(one.place, one) for one in some]
+
+    def _finished(self, place: int, image: Image.Image, boxed: bool) -> "_Decoded":
+        return _Decoded(place, to_square(image, self.size), encode(image), boxed)
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """An image of the folder: its square, uint8 (3, S, S), and its JPEG file; or the photo to find the car in."""
+
+    place: int
+    square: Tensor | None = None
+    jpeg: bytes = b""
+    boxed: bool = False
+    photo: Image.Image | None = None
+
+
+def _batches(decoding: _Decoding, result: EmbeddedPhotos, batch_size: int, progress: bool) -> Iterator[Tensor]:
     """Yield batches, uint8 (B, 3, size, size), and add to the result what they are made of."""
-    images: list[Tensor] = []
-    for place, found in enumerate(photos.each(lambda image: (to_square(image, size), encode(image)), progress)):
+    some: list[_Decoded] = []
+
+    def batch() -> Tensor:
+        done = decoding.finish([*some])
+        result.places += [one.place for one in done]
+        result.jpegs += [one.jpeg for one in done]
+        result.boxed += sum(one.boxed for one in done)
+        some.clear()
+        return torch.stack([one.square for one in done if one.square is not None])
+
+    for found in in_threads(decoding.decode, len(decoding.photos), "indexing", progress):
         if isinstance(found, InputError):
             result.complaints.append(str(found))
             continue
-        images.append(found[0])
-        result.places.append(place)
-        result.jpegs.append(found[1])
-        if len(images) == batch_size:
-            yield torch.stack(images)
-            images = []
-    if images:
-        yield torch.stack(images)
+        some.append(found)
+        if len(some) == batch_size:
+            yield batch()
+    if some:
+        yield batch()
 
 
 def choose_factory(count: int) -> str:

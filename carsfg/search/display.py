@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carsfg.plots.neighbours import SIDE, Found, Pixels, neighbour_figure
-from carsfg.search.engine import Answer, Share
+from carsfg.search.answer import Answer, Share
 from carsfg.search.thumbnails import Thumbnails
 
 MIN_SHARE = 0.005  # smaller shares are not shown: they would read 0 %

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ from carsfg.data.image_io import Box, crop_photo, read_image
 from carsfg.errors import InputError, suggestion
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
-from carsfg.search.calibration import MIN_KNOWN_P, p_value
+from carsfg.search.answer import Answer, Match, Share
+from carsfg.search.box_choice import BoxSource, choose_for_queries
+from carsfg.search.calibration import p_value
+from carsfg.search.car_box import cut
+from carsfg.search.finders import box_line, make_finder
 from carsfg.search.gallery import Gallery
 from carsfg.search.storage import NETWORK
 from carsfg.tasks.base import CarsTask
@@ -26,82 +30,24 @@ MAX_NAMED = 10  # values of make, body or year, in a message
 MAX_CLASSES = 5  # of the head, the most probable ones
 
 
-@dataclass(frozen=True)
-class Match:
-    """An image of the gallery.
-
-    Attributes:
-        rank: position among the results, 1 for the most similar image.
-        name: car model, such as `BMW M3 Sedan 2012`.
-        make: of the car, see `carsfg.data.class_names`.
-        body: body type of the car.
-        year: of the car; None where the class name has none.
-        similarity: the cosine, or the negative Euclidean distance.
-        path: relative to the folder that was indexed; empty if the gallery has no paths.
-        place: in the gallery, 0..N-1.
-    """
-
-    rank: int
-    name: str
-    make: str
-    body: str
-    year: int | None
-    similarity: float
-    path: str
-    place: int
-
-
-@dataclass(frozen=True)
-class Share:
-    """A class name with its share of the vote or its probability, 0..1."""
-
-    name: str
-    share: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Result of a search with a photo.
-
-    Attributes:
-        matches: the nearest images, nearest first.
-        vote: the classes of the matches with their shares, the most frequent first; see `metrics.knn_labels`.
-        classes: the five most probable classes by the network's head.
-        known: p-value of the photo as one of a known car, see `carsfg.search.calibration`; None if the gallery is not
-            calibrated.
-        seconds: durations of `decode`, `embed` and `search`.
-    """
-
-    matches: list[Match]
-    vote: list[Share]
-    classes: list[Share]
-    known: float | None
-    seconds: dict[str, float]
-
-    @property
-    def is_known(self) -> bool | None:
-        """Whether `known` is at least 0.05; None without a calibration.
-
-        About 95 % of photos of known cars pass if the calibration photos are new to the network. Fewer pass if the
-        gallery calibrates itself. With fewer than 20 calibration scores every photo passes.
-        """
-        return None if self.known is None else self.known >= MIN_KNOWN_P
-
-
 class VisualSearch:
     """Search with photos: `VisualSearch(task, gallery).search("photo.jpg")`.
 
     Args:
         task: the network that embedded the gallery, as `carsfg.load` gives it.
         gallery: as `Gallery.load` gives it.
+        finder: finds the car in photos that come without a box; None takes them whole.
+
+    Attributes:
+        box_line: how photos are cut, in one line; empty if nothing was decided.
 
     Raises:
         InputError: the gallery was made by another network.
     """
 
-    def __init__(self, task: CarsTask, gallery: Gallery) -> None:
+    def __init__(self, task: CarsTask, gallery: Gallery, finder: BoxSource | None = None) -> None:
         gallery.check_network(fingerprint(task))
-        self.task, self.gallery = task, gallery
+        self.task, self.gallery, self.finder, self.box_line = task, gallery, finder, ""
         self.cars = [parse(name) for name in gallery.class_names]
         self.size = input_size(gallery.record, task)
         self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
@@ -113,6 +59,8 @@ class VisualSearch:
         checkpoint: str | Path | None = None,
         device: str | torch.device = "cpu",
         mmap: bool = False,
+        box: str | None = None,
+        detector_weights: str | Path | None = None,
     ) -> "VisualSearch":
         """Read a gallery and its network.
 
@@ -121,14 +69,22 @@ class VisualSearch:
             checkpoint: of the network; by default the one that was saved with the gallery.
             device: where photos are embedded, such as `cpu` or `cuda`.
             mmap: leave the gallery's index and arrays on disk.
+            box: how the car is found in photos without a box: `auto`, `none` or `detector`; by default as in the
+                gallery's images, see `carsfg.search.box_choice`.
+            detector_weights: file of the detector's weights; None downloads them.
 
         Raises:
-            InputError: gallery or network cannot be read, or another network made the gallery.
+            InputError: gallery, network or the detector's weights cannot be read, another network made the gallery, or
+                the car cannot be found in that way.
         """
         gallery, network = Gallery.load(folder, mmap), Path(checkpoint or Path(folder) / NETWORK)
         if checkpoint is None and not network.is_file():
             raise InputError(f"the gallery {folder} holds no network: name its checkpoint")
-        return cls(load(network, device), gallery)
+        search, record = cls(load(network, device), gallery), gallery.record
+        mode, reason = choose_for_queries(box, record)
+        search.finder = make_finder(mode, search.task, search.bfloat16, detector_weights, asked=box is not None)
+        search.box_line = box_line(mode, reason, search.finder, record, "the photos")
+        return search
 
     def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
         """Return which images of the gallery, bool (N,), show cars of a make, body type and year; None: of any.
@@ -181,7 +137,7 @@ class VisualSearch:
         Args:
             photo: path or bytes of a file, or an upright RGB image.
             k: images to find, which also vote.
-            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
 
         Raises:
@@ -195,14 +151,16 @@ class VisualSearch:
         k: int = 10,
         box: Box | None = None,
         among: torch.Tensor | None = None,
+        name: str | None = None,
     ) -> tuple[Answer, Image.Image]:
         """Find the most similar images of the gallery, and return the decoded photo as well, to draw it.
 
         Args:
             photo: path, bytes or RGB picture, as in `search`.
             k: images to find, which also vote.
-            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; the whole photo by default.
+            box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
+            name: of the photo in the message about its box.
 
         Returns:
             The answer, and the part of the photo inside the box, RGB.
@@ -214,7 +172,11 @@ class VisualSearch:
             raise InputError(f"k is {k}: ask for 1 image or more")
         begun = time.perf_counter()
         image = photo if isinstance(photo, Image.Image) else read_image(photo)
-        picture = crop_photo(image, box)
+        picture, seconds = crop_photo(image, box, name or "the photo"), {}
+        if box is None and self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
+            looked = time.perf_counter()
+            ((picture, box),) = cut(self.finder, [image])
+            seconds["find"] = time.perf_counter() - looked
         pixels = to_square(picture, self.size)
         decoded = time.perf_counter()
         embedding, probabilities = self._embed(pixels)
@@ -235,7 +197,13 @@ class VisualSearch:
                 for share, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
             known=self._known(embedding, float(scores[0, 0]) if among is None else None),
-            seconds={"decode": decoded - begun, "embed": embedded - decoded, "search": searched - embedded},
+            seconds={
+                "decode": decoded - begun - sum(seconds.values()),
+                **seconds,
+                "embed": embedded - decoded,
+                "search": searched - embedded,
+            },
+            box=box,
         )
         return answer, picture
 

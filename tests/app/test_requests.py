@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -63,6 +64,27 @@ def test_boxes_are_fractions_of_width_and_height(answers: Answers, pair: Image.I
     photo = encoded(pair)
     left, right = (names(answers.answer(sent(photo, box=box)))[0] for box in ([0, 0, 0.5, 1], [0.5, 0, 1, 1]))
     assert (left, right) == (LARK, COUPE)
+
+
+class RightHalf:
+    """Finds the car in the right half of every photo."""
+
+    def find(self, photos: Sequence[Image.Image]) -> list[tuple[int, int, int, int]]:
+        return [(photo.width // 2, 0, *photo.size) for photo in photos]
+
+
+def test_without_a_box_the_car_is_found_and_its_box_is_returned(search: VisualSearch, pair: Image.Image) -> None:
+    finding = Answers(VisualSearch(search.task, search.gallery, RightHalf()))
+    page = finding.answer(sent(encoded(pair), number=3))
+    assert names(page)[0] == COUPE
+    assert page.count('<i class="found-box" data-number="3" data-box="0.5000,0.0000,1.0000,1.0000" hidden></i>') == 1
+    given = finding.answer(sent(encoded(pair), box=[0, 0, 0.5, 1]))
+    assert names(given)[0] == LARK
+    assert "found-box" not in given
+
+
+def test_without_a_finder_photos_are_whole(answers: Answers, pair: Image.Image) -> None:
+    assert "found-box" not in answers.answer(sent(encoded(pair)))
 
 
 @pytest.mark.parametrize(

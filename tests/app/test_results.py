@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from carsfg.app.results import answer_html, data_url, error_html, preview_html, to_jpeg
-from carsfg.search.engine import Answer, Match, Share
+from carsfg.search.answer import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails, encode
 
 SCRIPT = '<script>alert("x")</script> & Sons\' "Coupe'

@@ -16,7 +16,7 @@ from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
 
-ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds"}
+ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds", "box"}
 
 
 Search = Callable[..., list[dict[str, Any]]]

@@ -89,7 +89,7 @@ def test_a_folder_with_classes(index: Index, garage: Path, tmp_path: Path, capsy
     out, err = capsys.readouterr()
     settings, whole, *left_out = err.splitlines()
     assert settings.startswith("from the run: 32 px, 32-true; not recorded by the run: cosine")
-    assert whole == "images are taken whole; this network learned from box crops"
+    assert whole == "box: auto (the network learned from box crops)"
     assert [line.startswith("left out: ") for line in left_out] == [True, True, True]
     assert "hidden" in left_out[0]
     assert "car 0/2.png cannot be decoded" in left_out[1]
@@ -162,7 +162,7 @@ def test_verify(index: Index, garage: Path, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_the_network_and_pictures_lie_in_it(index: Index, garage: Path, network: str, tmp_path: Path) -> None:
-    gallery = index(garage, "--precision=32-true")
+    gallery = index(garage, "--precision=32-true", "--box=none")
     assert gallery.fingerprint == fingerprint(load(network)) == fingerprint(load(tmp_path / "gallery/network.ckpt"))
     assert (gallery.record.data_name, gallery.record.precision) == ("drawn cars", "32-true")
     assert gallery.thumbnails is not None
@@ -201,7 +201,7 @@ def test_settings_of_the_run(drawn: Path, tmp_path: Path, capsys: pytest.Capture
 
     gallery, line = run()
     assert line == "from the run: crop true, margin 0.5, 48 px, euclidean, 32-true"
-    assert (gallery.metric, gallery.record.data) == ("euclidean", data)
+    assert (gallery.metric, gallery.record.data) == ("euclidean", data | {"images": "box crops", "box": "annotated"})
     test = StanfordCars(drawn, "test", margin=0.5)
     with torch.no_grad():
         expected = task.embed({"image": torch.stack([to_square(test.load(place), 48) for place in range(len(test))])})
@@ -340,7 +340,7 @@ def test_mistakes_are_one_line(
     assert main(["index", *[given.get(word, word) for word in words]]) == 2
     out, err = capfd.readouterr()
     assert out == ""
-    (line,) = (line for line in err.splitlines() if not line.startswith(("from the run: ", "images are taken whole")))
+    (line,) = (line for line in err.splitlines() if not line.startswith(("from the run: ", "box: auto")))
     assert line.startswith("carsfg: error: ")
     assert said in line
     assert not Path("g").exists()
@@ -351,7 +351,7 @@ def test_facts_are_plain_json(index: Index, garage: Path, tmp_path: Path) -> Non
     index(garage)
     facts = json.loads((tmp_path / "gallery/gallery.json").read_text())
     assert facts["count"] == 6
-    assert facts["record"]["data"] == RECORD.data
+    assert facts["record"]["data"] == RECORD.data | {"images": "box crops", "box": "auto"}
     assert str(tmp_path) not in json.dumps(facts)
 
 

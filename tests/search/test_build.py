@@ -1,5 +1,6 @@
 """From a folder to embeddings, and an approximate index that finds enough."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from carsfg.data.box_table import BoxTable
 from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.image_io import Box
 from carsfg.errors import InputError
 from carsfg.retrieval.faiss_index import set_effort
 from carsfg.retrieval.similarity import Metric
@@ -149,3 +152,31 @@ def test_an_index_that_cannot_find_enough_says_so(factory: str) -> None:
 def test_small_galleries(factory: str, count: int) -> None:
     """One image has no neighbours: nothing of them is missed."""
     assert tune(built(factory, count=count), points(count)) == 1
+
+
+class LeftHalf:
+    """Finds the car in the left half of every photo, but none in those without red."""
+
+    def find(self, photos: Sequence[Image.Image]) -> list[Box | None]:
+        return [(0, 0, one.width // 2, one.height) if np.asarray(one)[..., 0].any() else None for one in photos]
+
+
+def test_images_are_cut_by_the_table_then_by_the_finder(task: CarCNN, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(1, 256, (5, 40, 60, 3), np.uint8)
+    noise[3, ..., 0] = 0  # no red
+    for place, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{place}.png")
+    Image.fromarray(noise[4]).resize((32, 32)).save(tmp_path / "4.png")  # as large as the network's input
+    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\n1.png,10,5,30,35\n2.png,10,5,30,41\n")
+    photos, table = Photos.find(tmp_path), BoxTable.read(tmp_path / "boxes.csv")
+    found = embed_photos(task, photos, 32, batch_size=2, progress=False, finder=LeftHalf(), table=table)
+    assert found.places == [0, 1, 3, 4]
+    assert found.boxed == 2
+    (said,) = found.complaints
+    assert said.startswith(f"the box 10,5,30,41 leaves {tmp_path / '2.png'} ({tmp_path / 'boxes.csv'}, row 3) of 60 x")
+    images = [photos.load(place) for place in found.places]
+    images[0], images[1] = images[0].crop((0, 0, 30, 40)), images[1].crop((10, 5, 30, 35))
+    with torch.no_grad():
+        expected = task.embed({"image": torch.stack([to_square(image, 32) for image in images])})
+    torch.testing.assert_close(found.embeddings, expected)
+    assert found.jpegs == [encode(image) for image in images]

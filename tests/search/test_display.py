@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from carsfg.plots.neighbours import SIDE
+from carsfg.search.answer import Answer, Match, Share
 from carsfg.search.display import answer_figure, known_sentence, print_answer
-from carsfg.search.engine import Answer, Match, Share
 from carsfg.search.thumbnails import Thumbnails, encode
 
 MATCHES = [

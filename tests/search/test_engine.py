@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from carsfg.data.image_folder import to_square
 from carsfg.errors import InputError
 from carsfg.retrieval.metrics import knn_labels
 from carsfg.run_record import RunRecord
+from carsfg.search.answer import Answer, Share
 from carsfg.search.calibration import p_value
-from carsfg.search.engine import Answer, Share, VisualSearch, as_dict
+from carsfg.search.engine import VisualSearch, as_dict
 from carsfg.search.gallery import Gallery
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
@@ -229,7 +230,7 @@ def test_what_it_took_and_that_all_of_it_is_json(make_gallery: MakeGallery) -> N
     assert list(answer.seconds) == ["decode", "embed", "search"]
     assert all(0 <= took < 60 for took in answer.seconds.values())
     read = json.loads(json.dumps(as_dict(answer)))
-    assert set(read) == {"matches", "vote", "classes", "known", "is_known", "seconds"}
+    assert set(read) == {"matches", "vote", "classes", "known", "is_known", "seconds", "box"}
     assert read["matches"][0] == vars(answer.matches[0])
     assert read["is_known"] is True
 
@@ -313,3 +314,28 @@ def test_a_list_in_which_there_is_nothing() -> None:
 def test_photos_that_cannot_be_used(photo: Any, wanted: dict[str, Any], words: str, search: VisualSearch) -> None:
     with pytest.raises(InputError, match=words):
         search.search(photo, **wanted)
+
+
+class RightHalf:
+    """Finds the car in the right half of every photo."""
+
+    def find(self, photos: Sequence[Image.Image]) -> list[tuple[int, int, int, int]]:
+        return [(photo.width // 2, 0, *photo.size) for photo in photos]
+
+
+def test_the_car_is_found_unless_there_is_a_box(make_gallery: MakeGallery) -> None:
+    search = VisualSearch(network(), make_gallery(), RightHalf())
+    pair = Image.new("RGB", (120, 48))
+    pair.paste(scene(3), (0, 0))
+    pair.paste(scene(5), (60, 0))
+    found, picture = search.search_with_picture(pair, k=1)
+    assert (found.matches[0].place, found.box, picture.size) == (5, (60, 0, 120, 48), (60, 48))
+    assert list(found.seconds) == ["decode", "find", "embed", "search"]
+    given = search.search(pair, k=1, box=(0, 0, 60, 48))
+    assert (given.matches[0].place, given.box) == (3, (0, 0, 60, 48))
+    assert "find" not in given.seconds
+
+
+def test_a_square_of_the_networks_size_is_a_crop_already(make_gallery: MakeGallery) -> None:
+    square = scene(7).resize((32, 32))
+    assert VisualSearch(network(), make_gallery(), RightHalf()).search(square).box is None
