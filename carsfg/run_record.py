@@ -27,6 +27,7 @@ TRAINING_DATA = (
     "split_seed",
     "split_hash",
     "train_images",
+    "learned_from",
 )
 FROZEN = {"backbone": " frozen", "batch_norm_statistics": ", BatchNorm fixed"}  # after the name of the network
 SCORING_TRAINER = ("precision", "limit_test_batches", "limit_val_batches")

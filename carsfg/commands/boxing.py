@@ -11,7 +11,7 @@ class Boxing:
 
     Attributes:
         box: how photos without a known box are cut, see `carsfg.search.box_choice`.
-        boxes: table of boxes.
+        boxes: CSV file with a box per photo.
         detector_weights: state_dict of the detection network.
     """
 

@@ -131,7 +131,7 @@ class Settings:
         images = {"crop": self.crop, "margin": self.margin, "image_size": self.image_size}
         return replace(
             run,
-            data=run.data | images | {"images": learned_from(run), "box": box},
+            data=run.data | images | {"learned_from": learned_from(run), "box": box},
             callbacks=run.callbacks | {RETRIEVAL: run.callbacks.get(RETRIEVAL, {}) | {"metric": self.metric}},
             trainer=run.trainer | {"precision": self.precision},
         )

@@ -17,7 +17,7 @@ class BoxTable:
     """Boxes by photo.
 
     Attributes:
-        path: of the table.
+        path: CSV file that was read.
         boxes: `x0, y0, x1, y1` in pixels, half-open, by absolute path of the photo.
         rows: number of the row in the table that each box was read from, by absolute path of the photo.
     """
@@ -34,7 +34,7 @@ class BoxTable:
 
         Args:
             path: CSV file with a header.
-            images: folder of the images.
+            images: where relative paths begin.
 
         Raises:
             InputError: the file cannot be read, a column is missing, a row has no path or four whole numbers, its box
@@ -58,7 +58,7 @@ class BoxTable:
         """Return the box of a photo; None if the table has no row for it.
 
         Args:
-            photo: path of the photo.
+            photo: file, as the user names it.
         """
         return self.boxes.get(_absolute(photo))
 

@@ -122,7 +122,7 @@ class PhotoDataModule(CarsDataModule):
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data of a run, as plain values; see `CarsDataModule.describe`."""
         return super().describe() | {
-            "images": None,
+            "learned_from": "box crops" if self.crop and self.source.boxes is not None else "whole photos",
             "class_level": self.class_level,
             "crop": self.crop and self.source.boxes is not None,
             "margin": self.margin,

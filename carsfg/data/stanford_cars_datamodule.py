@@ -72,7 +72,10 @@ class StanfordCarsDataModule(CarsDataModule):
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data of a run, as plain values; see `CarsDataModule.describe`."""
         drawn = asdict(self.drawn) if self.drawn else None
-        return super().describe() | {"drawn": drawn, "crop": self.crop, "margin": self.margin}
+        whole = not self.crop and self.drawn is not None  # real images that are not cut are crops already
+        learned_from = "whole photos" if whole else "box crops"
+        described = super().describe() | {"drawn": drawn, "crop": self.crop, "margin": self.margin}
+        return described | {"learned_from": learned_from}
 
 
 def _folder_name(spec: DrawnCars) -> str:

@@ -15,7 +15,7 @@ from carsfg.run_record import RunRecord
 
 BoxMode = Literal["auto", "none", "detector"]
 MODES: tuple[BoxMode, ...] = ("auto", "none", "detector")
-BOX_CROPS, WHOLE_PHOTOS = "box crops", "whole photos"  # values of `data["images"]` in a run record
+BOX_CROPS, WHOLE_PHOTOS = "box crops", "whole photos"  # values of `data["learned_from"]` in a run record
 ANNOTATED = "annotated"  # value of `data["box"]`: the gallery's images were cut to the boxes of their data set
 TABLE = "table"  # value of `data["box"]`: cut to the boxes of `--boxes`
 
@@ -35,10 +35,10 @@ def learned_from(record: RunRecord) -> str | None:
     """Return what a network learned from, `box crops` or `whole photos`; None if its record does not say.
 
     Args:
-        record: of the run that trained it; without `images` in its data block, `crop` decides where it is true.
+        record: of the run that trained it; without `learned_from` in its data block, `crop` decides where it is true.
     """
-    if "images" in record.data:
-        images = record.data["images"]
+    if "learned_from" in record.data:
+        images = record.data["learned_from"]
         return str(images) if images in (BOX_CROPS, WHOLE_PHOTOS) else None
     return BOX_CROPS if record.data.get("crop") is True else None
 

@@ -86,7 +86,7 @@ def test_whole_photos_where_the_user_says_so(crops_network: str, photos: Path, c
     assert line.startswith("box: none (as the gallery's images)")
 
 
-@pytest.mark.parametrize("data", [{}, {"images": "whole photos"}])
+@pytest.mark.parametrize("data", [{}, {"learned_from": "whole photos"}])
 def test_nothing_is_cut_for_other_networks(data: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     gallery = index(checkpoint(tmp_path / "other.ckpt", **data), photos)
     assert (gallery.record.data["box"], sizes(gallery)) == ("none", [(80, 60)] * 4)

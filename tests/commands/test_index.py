@@ -201,7 +201,10 @@ def test_settings_of_the_run(drawn: Path, tmp_path: Path, capsys: pytest.Capture
 
     gallery, line = run()
     assert line == "from the run: crop true, margin 0.5, 48 px, euclidean, 32-true"
-    assert (gallery.metric, gallery.record.data) == ("euclidean", data | {"images": "box crops", "box": "annotated"})
+    assert (gallery.metric, gallery.record.data) == (
+        "euclidean",
+        data | {"learned_from": "box crops", "box": "annotated"},
+    )
     test = StanfordCars(drawn, "test", margin=0.5)
     with torch.no_grad():
         expected = task.embed({"image": torch.stack([to_square(test.load(place), 48) for place in range(len(test))])})
@@ -351,7 +354,7 @@ def test_facts_are_plain_json(index: Index, garage: Path, tmp_path: Path) -> Non
     index(garage)
     facts = json.loads((tmp_path / "gallery/gallery.json").read_text())
     assert facts["count"] == 6
-    assert facts["record"]["data"] == RECORD.data | {"images": "box crops", "box": "auto"}
+    assert facts["record"]["data"] == RECORD.data | {"learned_from": "box crops", "box": "auto"}
     assert str(tmp_path) not in json.dumps(facts)
 
 

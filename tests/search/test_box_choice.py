@@ -27,9 +27,9 @@ def record(**data: Any) -> RunRecord:
         ({}, None),
         ({"crop": True}, BOX_CROPS),
         ({"crop": False}, None),  # whole photos, or crops already
-        ({"crop": False, "images": BOX_CROPS}, BOX_CROPS),
-        ({"crop": True, "images": WHOLE_PHOTOS}, WHOLE_PHOTOS),
-        ({"images": None, "crop": True}, None),
+        ({"crop": False, "learned_from": BOX_CROPS}, BOX_CROPS),
+        ({"crop": True, "learned_from": WHOLE_PHOTOS}, WHOLE_PHOTOS),
+        ({"learned_from": None, "crop": True}, None),
     ],
 )
 def test_what_a_network_learned_from(data: dict[str, Any], learned: str | None) -> None:
@@ -41,7 +41,7 @@ def test_what_a_network_learned_from(data: dict[str, Any], learned: str | None) 
     [
         (None, {"crop": True}, False, "auto"),
         (None, {"crop": True}, True, "none"),
-        (None, {"images": WHOLE_PHOTOS}, False, "none"),
+        (None, {"learned_from": WHOLE_PHOTOS}, False, "none"),
         (None, {}, False, "none"),
         ("none", {"crop": True}, False, "none"),
         ("detector", {}, True, "detector"),
@@ -87,7 +87,7 @@ def test_a_difference_is_said() -> None:
         "the photos are whole photos, but this network learned from box crops: expect worse results; --box auto finds "
         "the car, --boxes TABLE gives boxes"
     )
-    other = difference_line(record(images=WHOLE_PHOTOS), BOX_CROPS, "the images")
+    other = difference_line(record(learned_from=WHOLE_PHOTOS), BOX_CROPS, "the images")
     assert other == "the images are box crops, but this network learned from whole photos: expect worse results"
     assert difference_line(record(crop=True), BOX_CROPS, "the images") == ""
     assert difference_line(record(), WHOLE_PHOTOS, "the images") == ""
