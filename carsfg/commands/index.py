@@ -64,11 +64,9 @@ def _index(options: IndexOptions) -> int:
     use = Settings.choose(options, record, task, device)
     photos = Photos.find(options.folder, use.crop, use.margin, options.split)
     others = Photos.find(options.calibrate, use.crop, use.margin) if options.calibrate else None
-    if others is not None and (shared := shared_images(photos, others)):
-        raise InputError(
-            f"{len(shared)} of the {len(others)} images of --calibrate {options.calibrate!r} are also in the gallery, "
-            f"the first is {shared[0]}: name a folder of other photos"
-        )
+    shared = [] if others is None else shared_images(photos, others)
+    if others is not None and len(shared) == len(others):
+        raise InputError(f"all images of --calibrate {options.calibrate!r} are also in the gallery: name other photos")
     boxes = {"crop": use.crop, "margin": use.margin} if photos.cars else {}
     say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
     bfloat16 = use.precision.startswith("bf16")
@@ -85,10 +83,13 @@ def _index(options: IndexOptions) -> int:
     else:
         found = None if others.cars and use.crop else finder  # annotated images are cut already
         more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
-        gallery.calibration = calibrate(gallery, more.embeddings, itself=False)
+        new = [row for row, place in enumerate(more.places) if others.name(place) not in set(shared)]
+        gallery.calibration = calibrate(gallery, more.embeddings[new], itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
     listed = [one.left_out for one in (photos, others) if one is not None and one.left_out]
+    if shared:
+        listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and do not calibrate it")
     _report(options.output, gallery, factory, recall, listed, embedded.complaints)
     return 0
 
