@@ -40,7 +40,9 @@ class BoxTable:
             InputError: the file cannot be read, a column is missing, a row has no path or four whole numbers, its box
                 is empty or begins outside the photo, or a photo has two rows.
         """
-        path, boxes, rows = Path(path), {}, {}
+        path = Path(path)
+        boxes: dict[str, Box] = {}
+        rows: dict[str, int] = {}
         folder = path.parent if images is None else Path(images)
         for number, row in _read_rows(path):
             where = f"{path}, row {number}"
