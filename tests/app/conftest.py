@@ -25,7 +25,7 @@ from carsfg.tasks.fingerprint import fingerprint
 from tests.app.client import Client, free_port
 
 CLASSES, EACH, SIZE = 4, 60, 32
-Serve = Callable[[], Client]
+Serve = Callable[..., Client]
 
 
 def draw(label: int, number: int) -> Image.Image:
@@ -84,9 +84,9 @@ def serve(gallery_folder: Path) -> Iterator[Serve]:
     """Starts servers with the command that users type."""
     running = []
 
-    def start() -> Client:
+    def start(folder: Path = gallery_folder) -> Client:
         client = Client(free_port())
-        words = [sys.executable, "-m", "carsfg", "app", str(gallery_folder), f"--port={client.port}", "--device=cpu"]
+        words = [sys.executable, "-m", "carsfg", "app", str(folder), f"--port={client.port}", "--device=cpu"]
         running.append(subprocess.Popen(words, stderr=subprocess.DEVNULL))
         client.pid = running[-1].pid
         for _ in range(600):

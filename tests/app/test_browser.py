@@ -1,8 +1,11 @@
 """The page in a real browser: photos come in every way, box and filters change the answer, and everybody can use it."""
 
 import base64
+import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 from carsfg.search.engine import VisualSearch
 from carsfg.synthetic.catalogue import car_model
 from tests.app.client import Client, encoded
+from tests.app.conftest import Serve
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright: see the extra dev")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="and with axe-playwright-python")
@@ -121,6 +125,30 @@ def test_the_box_is_moved_with_the_mouse(visitor: Visitor, pair: Image.Image) ->
     visitor.page.get_by_role("button", name="Whole photo").click()
     style = visitor.page.locator("#photo .box").get_attribute("style")
     assert style == "left: 0%; top: 0%; width: 100%; height: 100%;"
+
+
+def test_the_box_that_was_found_is_shown_to_be_moved(
+    browser: Any, search: VisualSearch, serve: Serve, own: list[bytes], tmp_path: Path
+) -> None:
+    record = replace(search.gallery.record, data=search.gallery.record.data | {"box": "auto"})
+    replace(search.gallery, record=record).save(tmp_path / "gallery", search.task)
+    visitor = Visitor(browser.new_page(), serve(tmp_path / "gallery").port)
+    box, whole = visitor.page.locator("#photo .box"), re.compile("width: 100%; height: 100%")
+    visitor.choose(own[0])
+    playwright.expect(box).not_to_have_attribute("style", whole, timeout=15_000)
+    found = box.get_attribute("style")
+    box.focus()
+    visitor.page.keyboard.press("Shift+ArrowLeft")
+    assert box.get_attribute("style") != found
+    visitor.page.get_by_role("button", name="Whole photo").click()
+    visitor.sees(LARK)
+    playwright.expect(box).to_have_attribute("style", whole)
+    visitor.page.locator("#found .match").nth(1).click()  # a box crop already: it stays whole
+    playwright.expect(visitor.page.locator("#found .match").first.locator(".score")).to_have_text(
+        "1.000", timeout=15_000
+    )
+    playwright.expect(box).to_have_attribute("style", whole)
+    assert visitor.wrong == []
 
 
 def test_the_box_is_moved_with_the_keyboard(visitor: Visitor, pair: Image.Image) -> None:
