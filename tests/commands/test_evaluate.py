@@ -199,7 +199,7 @@ def test_no_zero_shot_figure_where_the_test_classes_were_learned(
     assert "initialised from start.ckpt, which knows 4 classes, some of them to be tested: no protocol applies\n" in err
     start.unlink()
     assert evaluate(path)["unknown_start"] == "start.ckpt"
-    assert "training began in start.ckpt, which is missing" in " ".join(capsys.readouterr().out.split())
+    assert "initialised from start.ckpt, which is missing" in " ".join(capsys.readouterr().out.split())
 
 
 def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

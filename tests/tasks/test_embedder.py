@@ -156,7 +156,7 @@ def test_losses_however_they_name_their_sizes(loss: str) -> None:
 
 
 def test_arguments_that_would_be_ignored() -> None:
-    with pytest.raises(InputError, match=r"name one as model\.loss"):
+    with pytest.raises(InputError, match=r"need a metric-learning loss: set model\.loss"):
         extractor(loss_lr=0.1)
     with pytest.raises(InputError, match="backbone_args are for custom_cnn only"):
         extractor(backbone="resnet18")
