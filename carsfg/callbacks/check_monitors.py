@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from carsfg.callbacks.observer import Observer
 from carsfg.errors import InputError, suggestion
@@ -46,27 +47,28 @@ def monitor_mistake(trainer: Trainer, error: Exception) -> InputError | None:
 def find_unknown(trainer: Trainer, keys: Collection[str]) -> str:
     """Return a line that names the first monitor which is never logged; an empty text if there is none.
 
-    Learning rates, `lr-...`, are not checked: Lightning names them.
+    Learning rates, `lr-...`, and a checkpoint's `epoch` and `step` are not checked: Lightning names them.
 
     Args:
         trainer: its checkpoints, early stopping and schedulers are looked at.
         keys: of all metrics that are logged.
     """
     for owner, monitor in _monitors(trainer):
-        if monitor not in keys and not monitor.startswith("lr-"):
+        counted = issubclass(owner, ModelCheckpoint) and monitor in ("epoch", "step")
+        if monitor not in keys and not counted and not monitor.startswith("lr-"):
             near = suggestion(monitor, keys) or f"; use one of {', '.join(sorted(keys))}"
-            return f"{owner} monitors {monitor!r}, which is not logged{near}"
+            return f"{owner.__name__} monitors {monitor!r}, which is not logged{near}"
     return ""
 
 
-def _monitors(trainer: Trainer) -> list[tuple[str, str]]:
-    """Return all monitors that must be logged, each with the name of the class that has it."""
+def _monitors(trainer: Trainer) -> list[tuple[type, str]]:
+    """Return all monitors that must be logged, each with the class that has it."""
     schedulers = [config for config in trainer.lr_scheduler_configs if config.reduce_on_plateau]
     owners: list[tuple[Any, Any]] = [(one, one) for one in trainer.callbacks]  # type: ignore[attr-defined]
     owners += [(config.scheduler, config) for config in schedulers]
     strict = [(owner, holder) for owner, holder in owners if getattr(holder, "strict", True)]
-    named = [(type(owner).__name__, getattr(holder, "monitor", None)) for owner, holder in strict]
-    return [(name, monitor) for name, monitor in named if isinstance(monitor, str)]
+    named = [(type(owner), getattr(holder, "monitor", None)) for owner, holder in strict]
+    return [(owner, monitor) for owner, monitor in named if isinstance(monitor, str)]
 
 
 def _is_declared(cls: type) -> bool:

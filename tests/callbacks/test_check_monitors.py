@@ -96,6 +96,13 @@ def test_learning_rates_may_be_monitored(make_trainer: MakeTrainer) -> None:
     assert find_unknown(trainer, set()) == ""
 
 
+def test_a_checkpoint_may_count_epochs_and_steps(make_trainer: MakeTrainer) -> None:
+    for monitor in ("epoch", "step"):
+        assert find_unknown(make_trainer(callbacks=[ModelCheckpoint(monitor=monitor)], **RUN), set()) == ""
+    stopping = make_trainer(callbacks=[EarlyStopping(monitor="epoch")], **RUN)
+    assert find_unknown(stopping, {"val/loss"}).startswith("EarlyStopping monitors 'epoch'")
+
+
 @pytest.mark.parametrize(("monitor", "known"), [("train/own", True), ("train/owl", False)])
 def test_the_keys_of_own_tasks_show_in_the_first_epoch(
     monitor: str, known: bool, make_cars: MakeCars, make_trainer: MakeTrainer

@@ -224,7 +224,7 @@ def test_a_run_has_a_name_of_its_own(fit: Fit, capsys: pytest.CaptureFixture[str
     assert Path("lightning_logs/tiny/lr small/run_record.json").is_file()
     assert "carsfg index 'lightning_logs/tiny/lr small/checkpoints/" in capsys.readouterr().out
     assert fit("--name=lr small") == 2
-    assert "exists: choose another --name" in capsys.readouterr().err
+    assert "exists: use another --name" in capsys.readouterr().err
     assert fit("--name=../up") == 2
 
 
@@ -234,7 +234,7 @@ def test_a_run_goes_on_in_its_own_folder(fit: Fit, capsys: pytest.CaptureFixture
     assert fit("--trainer.max_epochs=1") == 0
     run = Path("lightning_logs/tiny/version_1")
     assert main(["fit", f"--resume={run}"]) == 2
-    assert "has had its 1 epochs: raise trainer.max_epochs" in capsys.readouterr().err
+    assert "has had its 1 epochs: increase trainer.max_epochs" in capsys.readouterr().err
     assert main(["fit", "--resume", str(run), "--trainer.max_epochs=2"]) == 0
     resumed = next(run.glob("checkpoints/epoch=1*.ckpt"))
     expected, got = state(str(whole)), state(str(resumed))
