@@ -26,7 +26,7 @@ class PhotoDataModule(CarsDataModule):
 
     Splits that the folders or the table give are kept. Without a given test split, 20 % of each class are drawn for it
     by `split_seed`; without a given hold-out, 10 % of the rest. If only `train` and `val` are given, `val` is the test
-    split, so that the test images choose nothing. Images of one group, byte-identical files and near duplicates
+    split, so that test images are not used for model selection. Images of one group, byte-identical files and near duplicates
     (see `near_duplicates`) are never separated by a split that is drawn.
 
     Args:
@@ -38,7 +38,7 @@ class PhotoDataModule(CarsDataModule):
         crop: cut each image to its box, if the table has boxes.
         margin: fraction of the box that is added on each side.
         min_images: classes with fewer images are left out, and named.
-        keep_small_classes: keep the images of those classes as gallery items, which no query belongs to.
+        keep_small_classes: keep the images of those classes in the gallery only; they are never queries.
         allow_leaks: accept given splits that share files or groups; the run record holds their number.
         cache_dir: folder of the decoded images; by default a hidden folder beside the images or the table.
         **kwargs: settings of `carsfg.CarsDataModule`, such as `val`, `augment` and `batch_size`.

@@ -37,7 +37,11 @@ def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) ->
             "2: add images, or set --data.min_images"
         )
     if keep:
-        return source.with_class_names(large + small), len(large), _small_line(small, min_images, "gallery items alone")
+        return (
+            source.with_class_names(large + small),
+            len(large),
+            _small_line(small, min_images, "kept in the gallery only"),
+        )
     kept = source.take(np.flatnonzero(counts[source.labels.numpy()] >= min_images))
     return kept.with_class_names(large), len(large), _small_line(small, min_images, "left out")
 
@@ -82,7 +86,7 @@ def given_parts(parts: Sequence[Part]) -> tuple[Parts, list[str]]:
     if not (found == "val").any():
         raise InputError("the splits have no 'test' and no 'val': add one, or leave the splits out to have both drawn")
     found[found == "val"] = "test"
-    line = "there is no given test split: 'val' is tested once, and a hold-out of 'train' chooses"
+    line = "no test split is given: 'val' is used as the test split, and 10 % of 'train' for validation"
     return found, [line]
 
 

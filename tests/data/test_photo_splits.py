@@ -57,7 +57,7 @@ def test_small_classes_are_kept_as_the_last_ones() -> None:
     kept, learned, line = leave_out_small_classes(source([1, 0, 1, 2, 3, 3], ["a", "b", "c", "d"]), 2, keep=True)
     assert (kept.class_names, learned) == (["b", "d", "a", "c"], 2)
     assert kept.labels.tolist() == [0, 2, 0, 3, 1, 1]
-    assert line == "2 classes have fewer than 2 images, gallery items alone: a, c"
+    assert line == "2 classes have fewer than 2 images, kept in the gallery only: a, c"
 
 
 def test_one_class_is_not_enough() -> None:
@@ -70,7 +70,7 @@ def test_given_parts() -> None:
     assert (parts.tolist(), said) == (["train", "val", "test"], [])
     parts, said = given_parts(["train", "val", "val"])
     assert parts.tolist() == ["train", "test", "test"]
-    assert said == ["there is no given test split: 'val' is tested once, and a hold-out of 'train' chooses"]
+    assert said == ["no test split is given: 'val' is used as the test split, and 10 % of 'train' for validation"]
     with pytest.raises(InputError, match="no image is in the split 'train'"):
         given_parts(["val", "test"])
     with pytest.raises(InputError, match="the splits have no 'test' and no 'val'"):
