@@ -26,8 +26,8 @@ class PhotoDataModule(CarsDataModule):
 
     Splits that the folders or the table give are kept. Without a given test split, 20 % of each class are drawn for it
     by `split_seed`; without a given hold-out, 10 % of the rest. If only `train` and `val` are given, `val` is the test
-    split, so that test images are not used for model selection. Images of one group, byte-identical files and near duplicates
-    (see `near_duplicates`) are never separated by a split that is drawn.
+    split, so that test images are not used for model selection. Images of one group, byte-identical files and near
+    duplicates (see `near_duplicates`) are never separated by a split that is drawn.
 
     Args:
         root: folder of class folders (`ROOT/<class>/*.jpg`, `ROOT/{train,val,test}/<class>/*.jpg`), or a table
