@@ -15,6 +15,7 @@ import pytest
 import torch
 import torchvision
 
+from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
 README = Path(__file__).parents[1] / "README.md"
@@ -39,9 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_cars(folder / "data", DrawnCars(classes=3, train=8, test=3), progress=False)
     for name, file in (("resnet50", "resnet50.pt"), ("mobilenet_v2", "mobilenet_v2_features.pt")):
         torch.save(torchvision.models.get_model(name).state_dict(), folder / file)
-    shutil.copytree(folder / "data/stanford_cars/cars_test", folder / "photos/new")
-    shutil.copytree(folder / "photos/new", folder / "new")
-    shutil.copy(folder / "photos/new/00001.jpg", folder / "photo.jpg")
+    cars = StanfordCars(folder / "data", "train")
+    for path, label in zip(cars.paths, cars.labels.tolist(), strict=True):
+        (folder / f"photos/car {label}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / f"photos/car {label}")
+    shutil.copytree(folder / "data/stanford_cars/cars_test", folder / "new")
+    shutil.copy(folder / "new/00001.jpg", folder / "photo.jpg")
     shutil.copytree(README.parent / "lightning_logs/reference", folder / "lightning_logs/reference")
     return folder
 
