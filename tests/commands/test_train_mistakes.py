@@ -233,5 +233,5 @@ def test_pruning(fit: Fit) -> None:
     pruning = "{class_path: ModelPruning, init_args: {pruning_fn: l1_unstructured, amount: 0.5}}"
     words = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--test_after_fit=false"]
     assert fit(f"--trainer.callbacks={pruning}", *words) == 0
-    weights = state(str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))))["backbone.conv1.weight"]
+    weights = state(str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))))["backbone.conv1.0.weight"]
     assert 0.3 < float((weights == 0).float().mean()) < 0.9
