@@ -95,7 +95,8 @@ def test_validation_alone_with_nothing_to_find(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     logger = TensorBoardLogger(tmp_path)
-    trainer = make_trainer(callbacks=[FaissRetrieval(), NeighbourPanels()], logger=logger, max_epochs=9)
+    panels = NeighbourPanels(queries=2, neighbours=3)
+    trainer = make_trainer(callbacks=[FaissRetrieval(), panels], logger=logger, max_epochs=9)
     trainer.validate(make_task(**SQUEEZE), make_cars(), verbose=False)
     logger.finalize("success")
     assert images(logger) == {"val/retrieval/random": [0]}
@@ -105,7 +106,9 @@ def test_validation_alone_with_nothing_to_find(
 
 def test_no_projector(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path) -> None:
     logger = TensorBoardLogger(tmp_path)
-    trainer = make_trainer(callbacks=[FaissRetrieval(), NeighbourPanels(projected=0)], logger=logger)
+    trainer = make_trainer(
+        callbacks=[FaissRetrieval(), NeighbourPanels(queries=2, neighbours=3, projected=0)], logger=logger
+    )
     trainer.test(make_task(**SQUEEZE), make_cars(), verbose=False)
     assert sorted(path.name for path in Path(logger.log_dir).iterdir() if "tfevents" not in path.name) == [
         "hparams.yaml"
@@ -227,7 +230,7 @@ def test_the_last_search_is_shown_whatever_ends_the_run(
 ) -> None:
     logger = TensorBoardLogger(tmp_path)
     stop = [EarlyStopping("val/loss", min_delta=1e9, patience=1)] if ends == 1 else []
-    panels = [FaissRetrieval(), NeighbourPanels(projected=0)]
+    panels = [FaissRetrieval(), NeighbourPanels(queries=2, neighbours=3, projected=0)]
     trainer = make_trainer(callbacks=[*panels, *stop], logger=logger, num_sanity_val_steps=1, **ENDS[ends])
     trainer.fit(make_task(**SQUEEZE), make_cars(**GALLERY))
     logger.finalize("success")

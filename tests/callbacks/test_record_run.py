@@ -15,7 +15,7 @@ from carsfg.callbacks.record_run import RecordRun
 from carsfg.run_record import RETRIEVAL, RunRecord
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 
 
 def test_the_record_of_a_run(
@@ -23,7 +23,7 @@ def test_the_record_of_a_run(
 ) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
     torch.save(make_task().backbone.state_dict(), tmp_path / "imagenet.pt")
-    task = make_task(weights=str(tmp_path / "imagenet.pt"))
+    task = make_task(weights=str(tmp_path / "imagenet.pt"), mean=[0.5] * 3, std=[0.5] * 3)
     cars = make_cars(augment="crop_flip_rotate", margin=0.25)
     logger = CSVLogger(tmp_path, "run")
     trainer = make_trainer(limit_train_batches=1, callbacks=[RecordRun("mine"), FaissRetrieval()], logger=logger)
@@ -34,7 +34,7 @@ def test_the_record_of_a_run(
     assert record == RunRecord.read(logger.log_dir)
     assert (record.experiment, record.seed, record.weights) == ("mine", 3, "imagenet.pt")
     assert len(record.weights_sha256) == 16
-    assert (record.task["backbone"], record.task["image_size"]) == ("resnet18", 32)
+    assert (record.task["backbone"], record.task["image_size"]) == (TINY_RESNET, 32)
     assert record.data["class_path"] == "carsfg.data.stanford_cars_datamodule.StanfordCarsDataModule"
     wanted = {
         "name": "drawn cars",
@@ -61,14 +61,14 @@ def test_all_tasks_are_compared_by_the_same_values(
     tasks = [
         make_task(freeze="backbone"),
         CarCNN(class_names=NAMES, image_size=32),
-        EmbeddingExtractor(class_names=NAMES, backbone="resnet18", weights=None, image_size=32),
+        EmbeddingExtractor(class_names=NAMES, backbone=TINY_RESNET, weights=None, image_size=32),
     ]
     compared = []
     for task in tasks:
         recorder = RecordRun()
         make_trainer(fast_dev_run=1, callbacks=[recorder]).fit(task, make_cars())
         compared.append(recorder.compared())
-    assert [one["network"] for one in compared] == ["resnet18 frozen", "custom CNN", "resnet18"]
+    assert [one["network"] for one in compared] == [f"{TINY_RESNET} frozen", "custom CNN", TINY_RESNET]
     assert compared[0].keys() == compared[1].keys() == compared[2].keys()
     assert all(isinstance(value, str | int | float) for one in compared for value in one.values())
 

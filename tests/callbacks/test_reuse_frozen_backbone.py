@@ -11,7 +11,7 @@ from carsfg.callbacks.reuse_frozen_backbone import ReuseFrozenBackbone, features
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.tasks.checkpoints import read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 
 Fit = Callable[..., tuple[CarClassifier, dict[str, float], list[int]]]
 
@@ -90,7 +90,7 @@ def test_other_preprocessing_is_another_output(fit: Fit, changes: dict[str, Any]
 def test_another_backbone_is_another_output(fit: Fit) -> None:
     fit(True, max_epochs=1)
     torch.manual_seed(1)
-    assert sum(fit(True, task={"backbone": "resnet34"}, max_epochs=1)[2]) == 60
+    assert sum(fit(True, task={"backbone": "squeezenet1_1"}, max_epochs=1)[2]) == 60
 
 
 def test_the_next_network_gets_its_own(
@@ -100,7 +100,7 @@ def test_the_next_network_gets_its_own(
     make_trainer(callbacks=[ReuseFrozenBackbone()]).fit(make_task(freeze="backbone"), data)
     assert data.features is None
     torch.manual_seed(1)
-    other = CarClassifier("resnet18", None, class_names=data.class_names, image_size=32)
+    other = CarClassifier(TINY_RESNET, None, class_names=data.class_names, image_size=32)
     calls = count(other)
     make_trainer().test(other, data, verbose=False)
     assert sum(calls) == 20

@@ -1,6 +1,7 @@
 """A gallery to search in, and experiments small enough to be run in a test."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ import torch
 
 from carsfg.cli import main
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.plots import log_figure
 from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
-from tests.conftest import NAMES
+from tests.conftest import NAMES, TINY_RESNET
 
 ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds", "box"}
 
@@ -72,19 +74,19 @@ def car(cars: Path) -> Path:
 SPEC = DrawnCars(classes=3, train=8, test=4)
 
 
-TINY = """
+TINY = f"""
 model:
   class_path: carsfg.CarClassifier
-  init_args: {backbone: resnet18, weights: null, dropout: 0.5, image_size: 32}
+  init_args: {{backbone: {TINY_RESNET}, weights: null, dropout: 0.5, image_size: 32}}
 data:
   class_path: carsfg.StanfordCarsDataModule
-  init_args: {val: holdout, augment: crop_flip_rotate, batch_size: 8}
+  init_args: {{val: holdout, augment: crop_flip_rotate, batch_size: 8}}
 trainer:
-  {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu, precision: 32-true}
+  {{max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, accelerator: cpu, precision: 32-true}}
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cars")
     draw_cars(root, SPEC, progress=False)
@@ -92,10 +94,36 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fit(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Fit":
+def fit_with_figures(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Fit":
     monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(TINY)
     return Fit(root)
+
+
+@pytest.fixture
+def fit(fit_with_figures: "Fit", monkeypatch: pytest.MonkeyPatch) -> "Fit":
+    """Without the figures in TensorBoard, which take half the time of such short runs."""
+    monkeypatch.setattr(log_figure, "SENDERS", {})
+    return fit_with_figures
+
+
+@pytest.fixture(scope="session")
+def trained_logs(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The logs of one epoch with the tiny config, `tiny/version_0`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("trained"))
+        patch.setattr(log_figure, "SENDERS", {})
+        Path("tiny.yaml").write_text(TINY)
+        assert Fit(root)("--trainer.max_epochs=1") == 0
+        return Path("lightning_logs").absolute()
+
+
+@pytest.fixture
+def trained(trained_logs: Path, tmp_path: Path) -> str:
+    """The checkpoint of that run, from a copy of its logs in the test's own folder."""
+    shutil.copytree(trained_logs, tmp_path / "lightning_logs")
+    (checkpoint,) = tmp_path.glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt")
+    return str(checkpoint.relative_to(tmp_path))
 
 
 class Fit:

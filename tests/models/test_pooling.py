@@ -49,8 +49,8 @@ def test_networks_take_another_pooling(name: str) -> None:
 
 
 def test_a_network_without_an_average_over_whole_maps() -> None:
-    with pytest.raises(InputError, match=r"the pooling of a VGG cannot be replaced: set model\.pooling: null"):
-        build_backbone("vgg11", pooling="max")
+    with pytest.raises(InputError, match=r"the pooling of a AlexNet cannot be replaced: set model\.pooling: null"):
+        build_backbone("alexnet", pooling="max")
 
 
 def test_features_pass_a_relu_before_they_are_pooled() -> None:

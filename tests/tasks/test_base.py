@@ -10,7 +10,7 @@ from torch import Tensor
 from carsfg.errors import InputError
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.classifier import CarClassifier
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 
 
 class Rates(Callback):
@@ -97,7 +97,7 @@ def test_optimiser_takes_its_arguments(make_task: MakeTask) -> None:
     assert [group["lr"] for group in optimizer.param_groups] == [0.5]
     assert optimizer.param_groups[0]["weight_decay"] == 0.25
     assert optimizer.param_groups[0]["momentum"] == 0.75
-    assert [p.shape for p in optimizer.param_groups[0]["params"]] == [(4, 512), (4,)]
+    assert [p.shape for p in optimizer.param_groups[0]["params"]] == [(4, 96), (4,)]
 
 
 def test_rates_of_step_lr(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
@@ -244,7 +244,7 @@ def test_each_process_drops_other_units(make_task: MakeTask, monkeypatch: pytest
 def test_the_description_is_plain_json_without_paths(make_task: MakeTask) -> None:
     described = make_task(optimizer="SGD", mean=(0.5, 0.5, 0.5), optimizer_args={"momentum": 0.9}).describe()
     assert described["class_path"] == "carsfg.tasks.classifier.CarClassifier"
-    assert (described["backbone"], described["optimizer_args"]) == ("resnet18", {"momentum": 0.9})
+    assert (described["backbone"], described["optimizer_args"]) == (TINY_RESNET, {"momentum": 0.9})
     assert described["mean"] == [0.5, 0.5, 0.5]  # a list, as JSON gives it back
     assert not {"class_names", "weights", "init_from", "compile"} & described.keys()
     assert json.loads(json.dumps(described)) == described

@@ -2,6 +2,7 @@ import copy
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import carsfg
 from carsfg.errors import InputError
 from carsfg.tasks.checkpoints import check_classes, load, read_checkpoint
 from carsfg.tasks.classifier import CarClassifier
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 from tests.models.test_backbones import Hostile
 
 IMAGES = torch.arange(2 * 3 * 32 * 32).remainder(249).view(2, 3, 32, 32).to(torch.uint8)
@@ -30,6 +31,12 @@ def test_the_first_class_that_differs_is_named(given: list[str], said: str) -> N
     check_classes(["A", "B", "C"], ("A", "B", "C"))
     with pytest.raises(InputError, match="the network was trained on 3 classes, " + said):
         check_classes(["A", "B", "C"], given)
+
+
+@pytest.fixture(scope="module")
+def make_task(make_task: MakeTask) -> MakeTask:
+    """With the normalisation of timm's own weights, without which a file of weights is refused."""
+    return partial(make_task, mean=[0.5] * 3, std=[0.5] * 3)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +101,7 @@ def test_weights_are_read_again_afterwards(run: tuple[Any, Path]) -> None:
     load(run[1])
     CarClassifier.load_from_checkpoint(run[1])
     with pytest.raises(InputError, match="no weights file"):
-        CarClassifier("resnet18", str(run[1].with_name("weights.pt")), class_names=NAMES)
+        CarClassifier(TINY_RESNET, str(run[1].with_name("weights.pt")), class_names=NAMES)
 
 
 def test_checkpoint_is_read_safely_and_says_its_task(run: tuple[Any, Path]) -> None:
@@ -186,7 +193,7 @@ def test_start_from_the_backbone_of_other_classes(run: tuple[Any, Path], make_ta
 
 
 def test_a_start_that_does_not_fit(run: tuple[Any, Path], make_task: MakeTask) -> None:
-    words = r"cannot start from .*run\.ckpt: its backbone \(resnet18\) does not have the shape of this network"
+    words = r"cannot start from .*run\.ckpt: its backbone \(timm:test_resnet\) does not have the shape of this network"
     with pytest.raises(InputError, match=words):
         make_task(backbone="squeezenet1_1", init_from=str(run[1]))
     with pytest.raises(InputError, match=r"no checkpoint .*gone\.ckpt"):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from carsfg.errors import InputError
 from carsfg.tasks.classifier import CarClassifier
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 
 IMAGES = torch.arange(2 * 3 * 40 * 40).remainder(251).view(2, 3, 40, 40).to(torch.uint8)
 
@@ -23,7 +23,7 @@ def after_training(task: CarClassifier, trainer: Any, data: Any) -> dict[str, bo
 def test_photos_in_embedding_and_logits_out(make_task: MakeTask) -> None:
     task = make_task().eval()
     out = task(IMAGES)
-    assert {key: tuple(value.shape) for key, value in out.items()} == {"embedding": (2, 512), "logits": (2, 4)}
+    assert {key: tuple(value.shape) for key, value in out.items()} == {"embedding": (2, 96), "logits": (2, 4)}
     torch.testing.assert_close(task(IMAGES.float()), out)
 
 
@@ -37,7 +37,7 @@ def test_embedding_comes_before_dropout(make_task: MakeTask) -> None:
 
 
 def test_a_feature_passes_through(make_task: MakeTask) -> None:
-    feature = torch.ones(3, 512)
+    feature = torch.ones(3, 96)
     assert make_task().embed({"feature": feature}) is feature
 
 
@@ -70,7 +70,7 @@ def test_statistics_of_batch_norm_stand_still_while_everything_learns(
         key for key in changed if key.rpartition(".")[2] in ("running_mean", "running_var", "num_batches_tracked")
     }
     assert still == statistics | {"preprocess.mean", "preprocess.std"}
-    assert len(statistics) == 60  # three of each of 20 layers
+    assert len(statistics) == 45  # three of each of 15 layers
 
 
 def test_batch_norm_of_timm_stands_still_and_all_else_trains() -> None:
@@ -93,7 +93,7 @@ def test_statistics_of_layers_that_the_trainer_exchanges(make_task: MakeTask) ->
     torch.nn.SyncBatchNorm.convert_sync_batchnorm(task)  # type: ignore[no-untyped-call]
     task.train()
     layers = [one for one in task.backbone.modules() if isinstance(one, torch.nn.SyncBatchNorm)]
-    assert [one.training for one in layers] == [False] * 20
+    assert [one.training for one in layers] == [False] * 15
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_hyper_parameters_are_plain_json(make_task: MakeTask) -> None:
     task = make_task(freeze="backbone", dropout=0.5, scheduler="StepLR", scheduler_args={"step_size": 7, "gamma": 0.1})
     told = json.loads(json.dumps(dict(task.hparams)))
     assert told["class_names"] == NAMES
-    assert (told["backbone"], told["weights"], told["freeze"], told["dropout"]) == ("resnet18", None, "backbone", 0.5)
+    assert (told["backbone"], told["weights"], told["freeze"], told["dropout"]) == (TINY_RESNET, None, "backbone", 0.5)
     assert told["scheduler_args"] == {"step_size": 7, "gamma": 0.1}
     assert json.dumps(dict(CarClassifier(**told).hparams)) == json.dumps(told)
 
@@ -139,7 +139,7 @@ def training_loss(task: CarClassifier, logits: Tensor) -> float:
     torch.nn.init.zeros_(task.head.weight)
     task.head.bias.data = logits
     task.log = task.log_dict = lambda *_, **__: None  # type: ignore[assignment]  # needs a trainer
-    return task.training_step({"feature": torch.zeros(1, 512), "label": torch.tensor([0])}, 0).item()
+    return task.training_step({"feature": torch.zeros(1, 96), "label": torch.tensor([0])}, 0).item()
 
 
 def test_label_smoothing(make_task: MakeTask) -> None:

@@ -14,7 +14,7 @@ from carsfg.models.pooling import GeneralizedMean
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
-from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
+from tests.conftest import NAMES, TINY_RESNET, MakeCars, MakeTask, MakeTrainer
 
 SMALL: dict[str, Any] = {"widths": [8, 16], "image_size": 32}
 IMAGES = torch.arange(4 * 3 * 32 * 32).remainder(251).view(4, 3, 32, 32).to(torch.uint8)
@@ -122,7 +122,7 @@ def test_starts_with_another_pooling_and_a_projection(
     path = saved(make_task(), make_trainer(limit_train_batches=1), make_cars(), tmp_path / "first.ckpt")
     task = EmbeddingExtractor(class_names=NAMES, image_size=32, init_from=path, pooling="gem", projection=8)
     state = torch.load(path, weights_only=True)["state_dict"]
-    assert torch.equal(task.state_dict()["backbone.conv1.weight"], state["backbone.conv1.weight"])
+    assert torch.equal(task.state_dict()["backbone.conv1.0.weight"], state["backbone.conv1.0.weight"])
     assert task(IMAGES)["embedding"].shape == (4, 8)
 
 
@@ -130,7 +130,7 @@ def test_starts_with_another_pooling_and_a_projection(
 def test_a_checkpoint_brings_it_back(
     loss: str | None, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    task = extractor(loss=loss, projection=8, normalize=True, backbone="resnet18", backbone_args=None, pooling="gem")
+    task = extractor(loss=loss, projection=8, normalize=True, backbone=TINY_RESNET, backbone_args=None, pooling="gem")
     loaded = carsfg.load(saved(task, make_trainer(limit_train_batches=1), make_cars(), tmp_path / "e.ckpt"))
     assert torch.equal(loaded(IMAGES)["embedding"], task.eval()(IMAGES)["embedding"])
     assert json.loads(json.dumps(dict(loaded.hparams)))["loss"] == loss
@@ -188,7 +188,7 @@ def test_gem_refuses_networks_with_negative_maps(backbone: str) -> None:
         extractor(backbone=backbone, backbone_args=None, pooling="gem", projection=8)
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2", "timm:resnet18"])
+@pytest.mark.parametrize("backbone", ["resnet18", "mobilenet_v2", TINY_RESNET])
 def test_gem_takes_networks_without_negative_maps(backbone: str) -> None:
     task = extractor(backbone=backbone, backbone_args=None, pooling="gem", projection=8)
     assert any(isinstance(module, GeneralizedMean) for module in task.backbone.modules())

@@ -8,7 +8,7 @@ import torch
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
 from carsfg.tasks.fingerprint import fingerprint
-from tests.conftest import NAMES
+from tests.conftest import NAMES, TINY_RESNET
 
 NETWORK: dict[str, Any] = {"class_names": NAMES, "widths": [8, 8], "stem": 2, "image_size": 32}
 
@@ -40,7 +40,7 @@ def test_a_pooling_that_is_not_said_is_the_average() -> None:
     prints = {}
     for pooling in (None, "average", "max"):
         torch.manual_seed(0)
-        arguments: dict[str, Any] = {"backbone": "resnet18", "weights": None, "pooling": pooling}
+        arguments: dict[str, Any] = {"backbone": TINY_RESNET, "weights": None, "pooling": pooling}
         prints[pooling] = fingerprint(EmbeddingExtractor(class_names=NAMES, **arguments))
     assert prints[None] == prints["average"] != prints["max"]
 
