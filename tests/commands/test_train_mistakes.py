@@ -233,5 +233,7 @@ def test_pruning(fit: Fit) -> None:
     pruning = "{class_path: ModelPruning, init_args: {pruning_fn: l1_unstructured, amount: 0.5}}"
     words = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=1", "--test_after_fit=false"]
     assert fit(f"--trainer.callbacks={pruning}", *words) == 0
-    weights = state(str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))))["backbone.conv1.0.weight"]
-    assert 0.3 < float((weights == 0).float().mean()) < 0.9
+    tensors = state(str(next(Path().glob("lightning_logs/tiny/version_0/checkpoints/*.ckpt"))))
+    weights = [value for name, value in tensors.items() if name.endswith("weight") and value.ndim == 4]
+    zeros, count = sum(int((value == 0).sum()) for value in weights), sum(value.numel() for value in weights)
+    assert 0.4 < zeros / count < 0.6  # `amount`, of all the weights together
