@@ -18,20 +18,20 @@ from carsfg.tasks.base import CarsTask
 
 
 class ConfusionMatrix(Observer):
-    """Draw the confusion matrix of the last validation and of the test, classes grouped by make.
+    """Plot the confusion matrix of the last validation and of the test, classes grouped by make.
 
     Which validation is the last is known when training ends, so all of them are counted. A test also writes two tables
     to the run's folder: `per_class.csv` (class, images, correct, accuracy = correct / images) and `confusions.csv`
-    (class, predicted, images; all pairs with at least one image). Without a logger that takes figures none is drawn.
+    (class, predicted, images; all pairs with at least one image). Without a logger that takes figures, none is plotted.
 
     Args:
-        every_n_epochs: also draw after every n-th epoch; 0 for the last validation only.
+        every_n_epochs: also plot after every n-th epoch; 0 for the last validation only.
     """
 
     def __init__(self, every_n_epochs: int = 0) -> None:
         self.every_n_epochs = every_n_epochs
         self._counts: MulticlassConfusionMatrix | None = None
-        self._pending: Tensor | None = None  # counts of the latest validation, until they are drawn
+        self._pending: Tensor | None = None  # counts of the latest validation, until they are plotted
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start counting, except in the sanity check before training."""
@@ -57,7 +57,7 @@ class ConfusionMatrix(Observer):
     on_test_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the counts, and draw them now if the epoch is one to draw."""
+        """Keep the counts, and plot them in every n-th epoch."""
         if self._counts is None:
             return
         self._pending = self._total()
@@ -66,11 +66,11 @@ class ConfusionMatrix(Observer):
             self._draw_pending(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the last validation, unless that has been done."""
+        """Plot the last validation, unless that has been done."""
         self._draw_pending(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the test, and write its tables."""
+        """Plot the test, and write its tables."""
         if self._counts is None:
             return
         counts = self._total()

@@ -28,7 +28,7 @@ from carsfg.tasks.fingerprint import fingerprint
 class GalleryWriter(Observer, BasePredictionWriter):
     """Write each process's predictions to the run's folder, and a `gallery/` of all predictions.
 
-    `predictions-RANK.pt` holds `embedding` (N, D), `logits` (N, C) and `index` (N,), places among the predicted images.
+    `predictions-RANK.pt` holds `embedding` (N, D), `logits` (N, C) and `index` (N,), positions among these images.
     Embeddings are compared as by the run's FaissRetrieval, or by cosine.
     """
 
@@ -91,6 +91,6 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     )
     gallery.calibration = calibrate(gallery, embeddings, itself=True)
     gallery.thumbnails = Thumbnails.of(
-        [encode(Image.fromarray(data.crops(rows[[place]])[0])) for place in range(len(rows))]
+        [encode(Image.fromarray(data.crops(rows[[position]])[0])) for position in range(len(rows))]
     )
     return gallery

@@ -86,13 +86,13 @@ class NeighbourPanels(Observer):
         self._pending = None
 
     def _show(self, trainer: Trainer, searched: RetrievalResult | None, split: Literal["val", "test"]) -> None:
-        """Draw the figures and the projector of a search, which only the first process has."""
+        """Plot the figures and the projector of a search, which only the first process has."""
         if searched is None or not isinstance(self._data, StanfordCarsDataModule) or not takes_figures(trainer):
             return
         view = View.of(searched, self._data, split)
-        for name, places in pick(searched, self.queries).items():
+        for name, positions in pick(searched, self.queries).items():
             title = f"{split}: {TITLES[name].format(f'{len(searched.queries.labels):,}')}"
-            figure = neighbour_figure([view.found(place, self.neighbours) for place in places], title)
+            figure = neighbour_figure([view.found(position, self.neighbours) for position in positions], title)
             log_figure(trainer, f"{split}/retrieval/{name}", figure)
         boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
         if self.projected and boards and self._retrieval is not None:
@@ -136,22 +136,22 @@ class View:
             gallery_rows = gallery[searched.gallery.indices.numpy()]
         return cls(searched, data, data.all_class_names, query_rows, gallery_rows)
 
-    def found(self, place: int, most: int) -> Found:
+    def found(self, position: int, most: int) -> Found:
         """Return the images of a query and of its nearest neighbours.
 
         Args:
-            place: position of the query among the queries.
+            position: index of the query among the queries.
             most: maximum number of neighbours.
         """
         searched, names = self.searched, self.class_names
-        near = searched.neighbours[place]
+        near = searched.neighbours[position]
         near = near[near >= 0][:most]
-        own = int(searched.queries.labels[place])
+        own = int(searched.queries.labels[position])
         labels = (searched.gallery or searched.queries).labels[near].tolist()
         return Found(
-            image=self.data.crops(self.query_rows[[place]])[0],
+            image=self.data.crops(self.query_rows[[position]])[0],
             name=names[own],
-            average_precision=float(searched.average_precision[place]),
+            average_precision=float(searched.average_precision[position]),
             images=self.data.crops(self.gallery_rows[near.numpy()]),
             names=[names[label] for label in labels],
             right=[label == own for label in labels],
@@ -165,25 +165,25 @@ class View:
             metric: by which embeddings were compared, `cosine` or `euclidean`.
         """
         queries = self.searched.queries
-        places = np.sort(np.random.default_rng(0).permutation(len(queries.labels))[:most])
-        side = min(MAX_THUMBNAIL_PIXELS, MAX_SHEET_PIXELS // math.ceil(math.sqrt(len(places))))
+        positions = np.sort(np.random.default_rng(0).permutation(len(queries.labels))[:most])
+        side = min(MAX_THUMBNAIL_PIXELS, MAX_SHEET_PIXELS // math.ceil(math.sqrt(len(positions))))
         return {
-            "mat": narrow(prepare(queries.embeddings[places], metric)),
-            "metadata": [self._facts(place) for place in places.tolist()],
+            "mat": narrow(prepare(queries.embeddings[positions], metric)),
+            "metadata": [self._facts(position) for position in positions.tolist()],
             "metadata_header": HEADER,
             "label_img": torch.stack(
-                [thumbnail(self.data.crops(rows), side) for rows in self.query_rows[places, None]]
+                [thumbnail(self.data.crops(rows), side) for rows in self.query_rows[positions, None]]
             ),
         }
 
-    def _facts(self, place: int) -> list[str]:
-        name = self.class_names[int(self.searched.queries.labels[place])]
-        car, precision = parse(name), float(self.searched.average_precision[place])
+    def _facts(self, position: int) -> list[str]:
+        name = self.class_names[int(self.searched.queries.labels[position])]
+        car, precision = parse(name), float(self.searched.average_precision[position])
         return [name, car.make, car.body, str(car.year or ""), "" if math.isnan(precision) else f"{precision:.4f}"]
 
 
 def pick(searched: RetrievalResult, count: int) -> dict[str, list[int]]:
-    """Choose the queries of each figure, by position; figures without queries are left out.
+    """Select the queries of each figure, by position; figures without queries are left out.
 
     Args:
         searched: results of the search.
@@ -196,13 +196,13 @@ def pick(searched: RetrievalResult, count: int) -> dict[str, list[int]]:
         "worst": _one_per_class(known[precision[known].argsort(stable=True)], labels, count),
         "random": np.random.default_rng(0).permutation(len(labels))[:count].tolist(),
     }
-    return {name: places for name, places in picked.items() if places}
+    return {name: positions for name, positions in picked.items() if positions}
 
 
-def _one_per_class(places: Tensor, labels: Tensor, count: int) -> list[int]:
+def _one_per_class(positions: Tensor, labels: Tensor, count: int) -> list[int]:
     first: dict[int, int] = {}
-    for place, label in zip(places.tolist(), labels[places].tolist(), strict=True):
-        first.setdefault(label, place)
+    for position, label in zip(positions.tolist(), labels[positions].tolist(), strict=True):
+        first.setdefault(label, position)
     return list(first.values())[:count]
 
 

@@ -32,7 +32,7 @@ class CarsDataModule(SplitLoaders):
         cache_dir: folder of the decoded images; by default `root/cache`.
         protocol: `official` (both splits as given), `zero_shot` (the first half of the classes trains, the other is
             tested by retrieval alone) or `seed_leaky` (validated on augmented copies of training images).
-        val: `holdout` chooses on 10 % of each training class, `test` draws validation curves on the test images
+        val: `holdout` chooses on 10 % of each training class, `test` validates on the test images
             (choosing on them is refused), `none` does not validate.
         retrieval: gallery of a query: the other images of its own split (`closed_loo`), or all training images
             (`closed_train_gallery`), which then come as a second validation and test loader.

@@ -35,7 +35,7 @@ def intervals(values: Tensor) -> Tensor:
     count = len(values)
     if not count:
         return torch.full((3, values.shape[1]), torch.nan, dtype=torch.float64)
-    means = torch.from_numpy(_draws(count, RESAMPLES)).double() @ values / count
+    means = torch.from_numpy(_sample_counts(count, RESAMPLES)).double() @ values / count
     return torch.cat([values.mean(0, keepdim=True), torch.quantile(means, _ends(), dim=0)])
 
 
@@ -49,11 +49,12 @@ def joint_intervals(
 ) -> Tensor:
     """Return mean, low and high end of each score of images searched among themselves, float64 (3, M).
 
-    Each image is a query and a gallery item, so the values of the queries are not independent. Each resample draws as
-    many images as there are, with replacement: an image that is drawn n times counts n times as a query, and lies n
-    times in the gallery; a query finds no copies of itself. The ends are the 2.5th and 97.5th percentile of the scores
-    of the resamples, moved by the difference between the mean over all images and the mean of the resamples, because
-    a gallery with copies and gaps is easier or harder than a full one. Very large galleries have fewer resamples.
+    Each image is a query and a gallery item, so the values of the queries are not independent. Each resample has as
+    many images as the data, sampled with replacement: an image that is sampled n times counts n times as a query, and
+    is n times in the gallery; a query finds no copies of itself. The ends are the 2.5th and 97.5th percentile of the
+    scores of the resamples. They are moved by the difference between the mean over all images and the mean of the
+    resamples, because a gallery with copies and gaps is easier or harder than a full one. Very large galleries have
+    fewer resamples.
 
     Args:
         embeddings: float (N, D).
@@ -61,7 +62,7 @@ def joint_intervals(
         values: (Q, M), of each query with relevant items: of top-k scores, precision, `r_precision`, `map_at_r`, `map`.
         k: number of ranks by name of the score, in the order of the columns; 0 for the last three.
         metric: `cosine` or `euclidean`.
-        resamples: how often the images are drawn with replacement.
+        resamples: number of times that the images are sampled with replacement.
 
     Returns:
         The three rows; NaN without queries.
@@ -71,7 +72,7 @@ def joint_intervals(
         return mean.expand(3, -1)
     count = len(labels)
     resamples = joint_resamples(count, resamples)
-    weights = np.ascontiguousarray(_draws(count, resamples).T, np.int16 if count < 2**15 else np.int32)
+    weights = np.ascontiguousarray(_sample_counts(count, resamples).T, np.int16 if count < 2**15 else np.int32)
     total, queries = torch.zeros(resamples, len(k), dtype=torch.float64), torch.zeros(resamples, dtype=torch.float64)
     prepared, itself = prepare(embeddings, metric), torch.arange(count)
     most = int(torch.bincount(labels).max())
@@ -109,11 +110,11 @@ def _weighted_ranks(order: Tensor, hits: Tensor, weights: npt.NDArray[Any]) -> t
     Args:
         order: gallery items of q queries, nearest first, int64 (q, N - 1).
         hits: whether they are relevant, bool (q, N - 1).
-        weights: how often each item is drawn, (N, B).
+        weights: how often each item is sampled, (N, B).
     """
     row, rank = hits.nonzero(as_tuple=True)
     counts = hits.sum(1)
-    place = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]  # among the relevant items of its query
+    position = torch.arange(len(row)) - (counts.cumsum(0) - counts)[row]  # among the relevant items of its query
     begins = torch.arange(len(order)) * order.shape[1]
     ends = torch.cat([begins, begins[row] + rank + 1])  # of runs of items that end with a relevant one, or the ranking
     ends, source = ends.sort(stable=True)
@@ -126,8 +127,8 @@ def _weighted_ranks(order: Tensor, hits: Tensor, weights: npt.NDArray[Any]) -> t
     is_last[source.argsort()[len(order) :] - 1] = False  # the run before the end of a relevant item is its own
     shape = (len(order), int(counts.max()), weights.shape[1])
     above, own = torch.zeros(shape), torch.zeros(shape)
-    above[row, place] = sums[~is_last].float()
-    own[row, place] = torch.from_numpy(weights[order[row, rank].numpy()]).float()
+    above[row, position] = sums[~is_last].float()
+    own[row, position] = torch.from_numpy(weights[order[row, rank].numpy()]).float()
     return above.cumsum_(1) - own, own
 
 
@@ -163,8 +164,8 @@ def _weighted_scores(above: Tensor, own: Tensor, k: Mapping[str, int]) -> Tensor
     return torch.stack(scores, 2)
 
 
-def _draws(count: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Return how often each of `count` items is drawn in each resample, (resamples, count)."""
+def _sample_counts(count: int, resamples: int) -> npt.NDArray[np.int64]:
+    """Return how often each of `count` items is sampled in each resample, (resamples, count)."""
     return np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 

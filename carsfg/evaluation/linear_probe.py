@@ -66,7 +66,7 @@ class LinearProbe:
         return functional.linear((embeddings - self.mean) / self.deviation, self.weight, self.bias)
 
 
-def choose_strength(embeddings: Tensor, labels: Tensor, held: Tensor, classes: int) -> float:
+def select_strength(embeddings: Tensor, labels: Tensor, held: Tensor, classes: int) -> float:
     """Return the strength, of `STRENGTHS`, with the highest accuracy on held-out images; of several, the strongest.
 
     Args:

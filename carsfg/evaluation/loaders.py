@@ -41,7 +41,7 @@ def training_loader(data: LightningDataModule) -> Any:
 
 
 def labelled_batches(loader: Iterable[Any], class_names: Sequence[str]) -> Iterator[Batch]:
-    """Yield batches with `index`, the image's place in the order of the loader.
+    """Yield batches with `index`, the image's position in the order of the loader.
 
     Args:
         loader: of batches with `image` and `label`.

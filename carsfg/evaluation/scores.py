@@ -8,7 +8,7 @@ from torch import Tensor
 
 from carsfg.evaluation.bootstrap import RESAMPLES, intervals, joint_intervals, joint_resamples
 from carsfg.evaluation.glossary import RANKED
-from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, LinearProbe, choose_strength
+from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, LinearProbe, select_strength
 from carsfg.retrieval.metrics import knn_labels
 from carsfg.retrieval.ranking import EmbeddedImages, search
 from carsfg.retrieval.similarity import Metric
@@ -37,7 +37,7 @@ class Images:
         """Return some of the images.
 
         Args:
-            where: a slice, int64 places or bool (N,).
+            where: a slice, int64 positions or bool (N,).
         """
         whole = self.embedded
         embedded = EmbeddedImages(whole.embeddings[where], whole.labels[where], whole.indices[where])
@@ -100,9 +100,9 @@ def evaluate_closed(
 
 
 def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
-    """Choose the strength of the linear probe's penalty on the hold-out of train, without duplicates.
+    """Select the strength of the linear probe's penalty on the hold-out of train, without duplicates.
 
-    It is chosen once, so that scores with and without duplicates differ only by the images.
+    It is selected once, so that scores with and without duplicates differ only by the images.
 
     Args:
         train: all training images, with the hold-out.
@@ -112,7 +112,7 @@ def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
     if not len(train.predicted):
         return DEFAULT_STRENGTH
     points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
-    return choose_strength(points, labels, train.held_out.to(device), int(labels.max()) + 1)
+    return select_strength(points, labels, train.held_out.to(device), int(labels.max()) + 1)
 
 
 def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
@@ -131,7 +131,7 @@ def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
 def _closed(
     images: str, train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device
 ) -> list[Row]:
-    """Compute all scores of one choice of images."""
+    """Compute all scores of one selection of images."""
     gallery, neighbours = _retrieval(images, "closed_train_gallery", test, train, metric, knn)
     truth = test.embedded.labels
     right = {

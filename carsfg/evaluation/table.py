@@ -35,7 +35,7 @@ def print_evaluation(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
 
 
 def _table(rows: Sequence[Row], title: str) -> Table:
-    """Make a column per choice of images, and a row per score under its protocol."""
+    """Make a column per selection of images, and a row per score under its protocol."""
     columns = list(dict.fromkeys(row.images for row in rows))
     cells = {(row.images, row.protocol, row.score): row for row in rows}
     table = Table("in %", *columns, title=title, title_justify="left")

@@ -93,10 +93,10 @@ class CustomCNN(nn.Module):
         self.stem = nn.Sequential(*first)
         blocks: list[nn.Module] = []
         channels = widths[0] if first else 3
-        for place, (width, count) in enumerate(zip(widths, each, strict=True)):
+        for position, (width, count) in enumerate(zip(widths, each, strict=True)):
             for inputs in (channels, *[width] * (count - 1)):
                 blocks.append(Unit(inputs, width, convolutions, batch_norm, residual))
-            if place < halvings:
+            if position < halvings:
                 blocks.append(nn.MaxPool2d(2))
             channels = width
         self.blocks = nn.Sequential(*blocks)

@@ -1,4 +1,4 @@
-"""Confusion matrices, drawn without a window and without matplotlib's global state."""
+"""Confusion matrices, plotted without a window and without matplotlib's global state."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ MAX_NAMED = 40  # classes; with more, the axes show makes instead of classes
 
 
 def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> Figure:
-    """Draw a confusion matrix, classes sorted by make and name, above a list of the most frequent confusions.
+    """Plot a confusion matrix, classes sorted by make and name, above a list of the most frequent confusions.
 
     Args:
         counts: int64 (C, C), images by true class (rows) and predicted class (columns).
@@ -58,25 +58,25 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
     ends = [*starts[1:], len(makes)]
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
-    places = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
+    positions = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
     style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread, "parse_math": False}
-    for start, middle, place in zip(starts, middles, places, strict=True):
+    for start, middle, position in zip(starts, middles, positions, strict=True):
         y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
         label = makes[start]
-        axes.annotate(label, (0, middle), (-0.015, place), y, y, ha="right", va="center", **style)
-        axes.annotate(label, (middle, 0), (place, -0.015), x, x, ha="center", va="top", rotation=90, **style)
+        axes.annotate(label, (0, middle), (-0.015, position), y, y, ha="right", va="center", **style)
+        axes.annotate(label, (middle, 0), (position, -0.015), x, x, ha="center", va="top", rotation=90, **style)
 
 
-def _apart(places: Sequence[float], gap: float) -> list[float]:
-    """Move sorted places apart, each as little as possible, until neighbours have a minimum distance."""
-    pushed = np.array(places, np.float64)
+def _apart(positions: Sequence[float], gap: float) -> list[float]:
+    """Move sorted positions apart, each as little as possible, until neighbours have a minimum distance."""
+    pushed = np.array(positions, np.float64)
     for _ in range(10_000):
         push = np.maximum(gap - np.diff(pushed), 0) / 2
         if push.max(initial=0) < 0.01 * gap:
             break
         pushed[:-1] -= push
         pushed[1:] += push
-    return [float(place) for place in pushed]
+    return [float(position) for position in pushed]
 
 
 def _list_confusions(axes: Axes, matrix: npt.NDArray[np.int64], names: list[str], most: int = 24) -> None:

@@ -8,7 +8,7 @@ ROWS, COLUMNS = 8, 6
 
 
 def contact_sheet(dataset: CroppedImages) -> Figure:
-    """Draw up to 6 crops of up to 8 classes, evenly spread over all, each row under its class name.
+    """Plot up to 6 crops of up to 8 classes, evenly spread over all, each row under its class name.
 
     Args:
         dataset: its images are shown as `dataset.load` returns them.
@@ -19,8 +19,8 @@ def contact_sheet(dataset: CroppedImages) -> Figure:
     for strip, label in zip(figure.subfigures(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
         strip.suptitle(dataset.class_names[label], x=0.01, ha="left", fontsize=9, parse_math=False)
         images = (dataset.labels == label).nonzero().flatten().tolist()[:COLUMNS]
-        for place, index in enumerate(images):
-            cell = strip.add_subplot(1, COLUMNS, place + 1)
+        for position, index in enumerate(images):
+            cell = strip.add_subplot(1, COLUMNS, position + 1)
             cell.imshow(dataset.load(index))
             cell.axis("off")
     return figure

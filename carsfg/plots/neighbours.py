@@ -46,7 +46,7 @@ class Found:
 
 
 def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
-    """Draw each query with its nearest images: right ones framed in green, wrong ones dashed in red.
+    """Plot each query with its nearest images: right ones framed in green, wrong ones dashed in red.
 
     A tick or a cross repeats this without colour. If the class of the query is unknown, there are neither.
 
@@ -65,8 +65,8 @@ def neighbour_figure(rows: Sequence[Found], title: str) -> Figure:
     if any(row.right is not None for row in rows):
         explained = "    AP: average precision" if any(row.note is None for row in rows) else ""
         axes.text(12, 38, f"\u2713 same class as the query    \u2717 another class{explained}", va="top")
-    for place, row in enumerate(rows):
-        _draw_row(axes, TOP + DOWN * place, row)
+    for position, row in enumerate(rows):
+        _draw_row(axes, TOP + DOWN * position, row)
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return figure
@@ -101,7 +101,7 @@ def _score(row: Found) -> str:
 
 
 def _draw_image(axes: Axes, x: float, y: float, image: Pixels, name: str, weight: str = "normal") -> None:
-    """Draw an image whose upper left corner is at x, y, and its class below."""
+    """Place an image whose upper left corner is at x, y, and its class below."""
     axes.imshow(image, extent=(x, x + SIDE, y + SIDE, y), aspect="auto")
     lines = textwrap.wrap(name, LINE, max_lines=LINES, placeholder=" \u2026")
     style: dict[str, Any] = {"ha": "center", "va": "top", "weight": weight, "parse_math": False}  # names have dollars

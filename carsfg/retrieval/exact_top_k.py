@@ -9,7 +9,7 @@ Fetch = Callable[[slice | Tensor, int], tuple[Tensor, Tensor]]
 
 
 def exact_top_k(fetch: Fetch, k: int, count: int) -> tuple[Tensor, Tensor]:
-    """Fetch one item more than k, and twice as many for the queries with a tie on the last place.
+    """Fetch one item more than k, and twice as many for the queries with a tie on the last position.
 
     Args:
         fetch: gives scores and gallery indices (B, n) of some of the queries, their n best in any order; the index is
@@ -32,7 +32,7 @@ def exact_top_k(fetch: Fetch, k: int, count: int) -> tuple[Tensor, Tensor]:
 
 
 def pad(scores: Tensor, indices: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Fill up to k places with -inf and -1.
+    """Fill up to k positions with -inf and -1.
 
     Args:
         scores: float32 (Q, K).

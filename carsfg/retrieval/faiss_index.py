@@ -60,7 +60,7 @@ def _check_kind(index: Any, factory: str, metric: str, vectors: Tensor) -> None:
     if isinstance(index, faiss.IndexPreTransform):
         inner = faiss.downcast_index(index.index)
         chain: Any = index.chain  # a vector of C++, which its stubs call a list
-        transforms = [faiss.downcast_VectorTransform(chain.at(place)) for place in range(chain.size())]
+        transforms = [faiss.downcast_VectorTransform(chain.at(position)) for position in range(chain.size())]
     if isinstance(inner, faiss.IndexLSH):
         raise RuntimeError("LSH counts the bits that differ, which is not a distance; choose Flat, IVF, HNSW, SQ or PQ")
     if index.metric_type != METRICS[metric] or inner.metric_type != METRICS[metric]:
@@ -83,14 +83,16 @@ def _check_scores(index: Any, metric: str, vectors: Tensor) -> None:
         RuntimeError: its scores are far beyond those that are possible.
     """
     some = vectors[:CHECKED_VECTORS]
-    scores, places = search_index(index, some, 1)
+    scores, positions = search_index(index, some, 1)
     most = MAX_COSINE if metric == "cosine" else 16 * float(vectors.square().sum(1).max()) + 1e-30
-    if not (scores[places >= 0].abs() <= most).all():
-        raise RuntimeError(f"its scores reach {float(scores[places >= 0].abs().max()):.0e}; it needs more embeddings")
+    if not (scores[positions >= 0].abs() <= most).all():
+        raise RuntimeError(
+            f"its scores reach {float(scores[positions >= 0].abs().max()):.0e}; it needs more embeddings"
+        )
 
 
 def search_index(index: Any, vectors: Tensor, k: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return similarities or squared distances, float32 (Q, k), and places, int64 (Q, k), -1 where there are no more.
+    """Return similarities or squared distances, float32 (Q, k), and positions, int64 (Q, k), -1 where fewer exist.
 
     Args:
         index: as `make_index` makes it.
@@ -125,18 +127,18 @@ def _parameters(index: Any, among: Tensor) -> Any:
     return kinds.SearchParameters(sel=some)
 
 
-def reconstruct(index: Any, place: int) -> Tensor | None:
+def reconstruct(index: Any, position: int) -> Tensor | None:
     """Return a vector, float32 (D,), as the index keeps it; None where it cannot give it back.
 
     Args:
         index: as `make_index` makes it.
-        place: of the vector, 0..N-1.
+        position: of the vector, 0..N-1.
     """
     lists = None if isinstance(index, faiss.IndexRefine) else faiss.try_extract_index_ivf(index)
     if isinstance(faiss.downcast_index(lists) if lists else None, faiss.IndexIVFFastScan):
         return None  # FAISS 1.11 to 1.15 read beyond their blocks, which may end the process
     try:
-        return torch.from_numpy(index.reconstruct(place, np.empty(index.d, np.float32)))
+        return torch.from_numpy(index.reconstruct(position, np.empty(index.d, np.float32)))
     except RuntimeError:
         return None
 

@@ -18,7 +18,7 @@ def relevant_counts(query_labels: Tensor, gallery_labels: Tensor, itself: Tensor
     Args:
         query_labels: int64 (Q,).
         gallery_labels: int64 (G,).
-        itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
+        itself: int64 (Q,), each query's position in the gallery; None where queries are not in it.
     """
     classes = int(torch.cat([query_labels, gallery_labels]).max()) + 1
     counts = torch.bincount(gallery_labels, minlength=classes)[query_labels]
@@ -104,11 +104,11 @@ def _relevant_columns(query_labels: Tensor, gallery_labels: Tensor) -> tuple[Ten
     """Return gallery indices of each query's relevant items, int64 (Q, largest R), and which of them exist."""
     classes = int(torch.cat([query_labels, gallery_labels]).max()) + 1
     counts = torch.bincount(gallery_labels, minlength=classes)
-    places = torch.arange(max(1, int(counts.max())))
+    positions = torch.arange(max(1, int(counts.max())))
     first = (counts.cumsum(0) - counts)[query_labels, None]
     last = len(gallery_labels) - 1
-    columns = gallery_labels.argsort(stable=True)[(first + places).clamp(max=last)]
-    return columns, places < counts[query_labels, None]
+    columns = gallery_labels.argsort(stable=True)[(first + positions).clamp(max=last)]
+    return columns, positions < counts[query_labels, None]
 
 
 def _ranks(scores: Tensor, columns: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,7 +125,7 @@ def _ranks(scores: Tensor, columns: Tensor, there: Tensor) -> tuple[Tensor, Tens
 
 
 def _order_keys(scores: Tensor) -> Tensor:
-    """Return int64 (B, G), in the order of float32 scores (B, G), equal ones by place: the first is the highest."""
+    """Return int64 (B, G), in the order of float32 scores (B, G), equal ones by position: the first is the highest."""
     bits = (scores + 0.0).view(torch.int32)  # -0.0 becomes 0.0
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
     return ordered.long() * 2**32 - torch.arange(scores.shape[1])

@@ -35,7 +35,7 @@ class RetrievalResult:
     Attributes:
         queries: the images that were searched for.
         gallery: the images that were searched in; None: the queries themselves.
-        neighbours: int64 (Q, K), places in the gallery, nearest first; -1 stands for none.
+        neighbours: int64 (Q, K), positions in the gallery, nearest first; -1 stands for none.
         average_precision: float64 (Q,); not a number for a query without relevant items.
         metrics: means over the queries, by name, and seconds.
         by_query: float (Q - left out,), the values behind the ranking metrics, of queries with relevant items.

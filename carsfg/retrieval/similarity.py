@@ -89,7 +89,7 @@ def score_chunks(
     Args:
         queries: float32 (Q, D), as `prepare` gives them.
         gallery: float32 (G, D), as `prepare` gives it.
-        itself: int64 (Q,), each query's place in the gallery; None where queries are not in it.
+        itself: int64 (Q,), each query's position in the gallery; None where queries are not in it.
         metric: `cosine` or `euclidean`.
     """
     origin = find_origin(gallery) if metric == "euclidean" else None
@@ -113,7 +113,7 @@ def find_copies(vectors: Tensor) -> tuple[Tensor, Tensor]:
         vectors: float32 (N, D).
 
     Returns:
-        Places of the copies, int64 (M,), and the first place of each one's value, int64 (M,).
+        Positions of the copies, int64 (M,), and the first position of each one's value, int64 (M,).
     """
     if vectors.shape[1] == 0:
         return torch.empty(2, 0, dtype=torch.int64).unbind()  # type: ignore[return-value]

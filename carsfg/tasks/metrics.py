@@ -124,7 +124,7 @@ class ClassificationMetrics(nn.Module):
 
 def _numbers(values: Sequence[str]) -> Tensor:
     """Number equal values equally, int64 (C,)."""
-    number = {value: place for place, value in enumerate(sorted(set(values)))}
+    number = {value: position for position, value in enumerate(sorted(set(values)))}
     return torch.tensor([number[value] for value in values], dtype=torch.int64)
 
 

@@ -35,7 +35,7 @@ def test_as_scipy_does() -> None:
     assert (low, high) == pytest.approx(tuple(their.confidence_interval), abs=0.03)
 
 
-def test_all_figures_are_of_the_same_draws_every_time() -> None:
+def test_all_figures_are_of_the_same_sample_counts_every_time() -> None:
     right = torch.rand(50, generator=torch.Generator().manual_seed(0))
     once = intervals(torch.stack([right, 1 - right], 1))
     torch.testing.assert_close(once[1:, 0], 1 - once[1:, 1].flip(0))
@@ -82,7 +82,7 @@ def test_weighted_scores_are_those_of_copies(monkeypatch: pytest.MonkeyPatch) ->
     """Of every resample: an image drawn n times is n queries and lies n times in the gallery, less the query's own."""
     points, labels = images(1, count=24, classes=4)
     drawn = np.random.default_rng(7).multinomial(24, np.full(24, 1 / 24), size=30)
-    monkeypatch.setattr(bootstrap, "_draws", lambda _, resamples: drawn[:resamples])
+    monkeypatch.setattr(bootstrap, "_sample_counts", lambda _, resamples: drawn[:resamples])
     expected = torch.tensor([copied(points, labels, torch.from_numpy(one)) for one in drawn], dtype=torch.float64)
     values = values_of(points, labels)
     low, high = torch.quantile(expected, torch.tensor([0.025, 0.975], dtype=torch.float64), dim=0)
@@ -106,13 +106,13 @@ def test_images_searched_among_themselves_vary_more_than_their_queries() -> None
 def test_large_galleries_have_fewer_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     points, labels = images(0, count=40, classes=3)
     counts: list[int] = []
-    draws = bootstrap._draws
+    draws = bootstrap._sample_counts
 
     def noting(count: int, resamples: int) -> Any:
         counts.append(resamples)
         return draws(count, resamples)
 
-    monkeypatch.setattr(bootstrap, "_draws", noting)
+    monkeypatch.setattr(bootstrap, "_sample_counts", noting)
     for most in (1e9, 300 * 40**2, 1):
         monkeypatch.setattr(bootstrap, "MAX_ADDITIONS", most)
         joint_intervals(points, labels, values_of(points, labels), SCORES, "euclidean")

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LinearProbe, choose_strength
+from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LinearProbe, select_strength
 
 
 def clouds(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -51,16 +51,16 @@ def test_the_strength_is_the_one_that_tells_most_held_out_images() -> None:
     for strength in STRENGTHS:
         probe = LinearProbe.fit(points[~held], labels[~held], 5, strength)
         right.append(int((probe(points[held]).argmax(1) == labels[held]).sum()))
-    assert choose_strength(points, labels, held, 5) == STRENGTHS[right.index(max(right))]
+    assert select_strength(points, labels, held, 5) == STRENGTHS[right.index(max(right))]
     assert len(set(right)) > 1
 
 
 def test_of_equally_good_strengths_the_strongest() -> None:
     labels = torch.arange(40) % 2
     points = labels[:, None] * 10 + torch.rand(40, 3, generator=torch.Generator().manual_seed(0))
-    assert choose_strength(points, labels, torch.arange(40) < 10, 2) == max(STRENGTHS)
+    assert select_strength(points, labels, torch.arange(40) < 10, 2) == max(STRENGTHS)
 
 
 @pytest.mark.parametrize("held", [torch.zeros(30, dtype=torch.bool), torch.ones(30, dtype=torch.bool)])
 def test_nothing_to_choose_on(held: Tensor) -> None:
-    assert choose_strength(*clouds(30), held, 5) == DEFAULT_STRENGTH
+    assert select_strength(*clouds(30), held, 5) == DEFAULT_STRENGTH
