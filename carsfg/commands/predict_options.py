@@ -43,7 +43,7 @@ class PredictOptions(Boxing, Inference):
         """Return the options by which `carsfg index` reads the same photos: its rules for box and precision hold here.
 
         Args:
-            folder: of the photos.
+            folder: folder or file that messages name.
         """
         from carsfg.commands.index_options import IndexOptions
 
