@@ -15,7 +15,7 @@ VERBS = {
     "fit": ("train", "train a network from a config, then test it once"),
     "validate": ("train", "score a checkpoint on the validation split"),
     "test": ("train", "score a checkpoint on the test split"),
-    "predict": ("train", "embed and classify the test split with a checkpoint"),
+    "predict": ("predict", "classify photos without labels, or the test split, with a checkpoint"),
     "evaluate": ("evaluate", "score a checkpoint by head, k-NN, linear probe and retrieval, with intervals"),
     "index": ("index", "make a gallery of a folder of images"),
     "search": ("search", "find the images of a gallery that are most similar to a photo"),

@@ -1,6 +1,5 @@
 """A table of the predictions of a test: what was predicted for each image, and which images are nearest."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,19 @@ from torch import Tensor
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval, gather
 from carsfg.callbacks.observer import Observer
 from carsfg.data.datamodule import CarsDataModule
-from carsfg.retrieval.metrics import knn_labels
 from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult
 from carsfg.retrieval.similarity import Metric
-from carsfg.search.calibration import calibrate, p_value
+from carsfg.search.calibration import calibrate
 from carsfg.search.gallery import Gallery
+from carsfg.search.predictions import (
+    PREDICTIONS_FILE,
+    Columns,
+    class_columns,
+    neighbour_columns,
+    score_columns,
+    write_table,
+)
 from carsfg.tasks.base import CarsTask
-
-PREDICTIONS_FILE = "predictions.csv"
-TOP = 5
-DIGITS = 4
 
 
 class WritePredictions(Observer):
@@ -63,11 +65,11 @@ class WritePredictions(Observer):
         self._parts = []
         if trainer.is_global_zero:
             retrieval = next((one for one in trainer.callbacks if isinstance(one, FaissRetrieval)), None)  # type: ignore[attr-defined]
-            columns = _Columns(trainer.datamodule, pl_module, predicted)  # type: ignore[attr-defined]
-            _write(Path(folder) / PREDICTIONS_FILE, columns.head() | columns.nearest(retrieval))
+            table = _Table(trainer.datamodule, pl_module, predicted)  # type: ignore[attr-defined]
+            write_table(Path(folder) / PREDICTIONS_FILE, table.head() | table.nearest(retrieval))
 
 
-class _Columns:
+class _Table:
     """Columns of the table by name, a value per image."""
 
     def __init__(self, data: CarsDataModule, task: LightningModule, predicted: EmbeddedImages) -> None:
@@ -75,59 +77,32 @@ class _Columns:
         self.data, self.task, self.predicted = data, task, predicted
         self.rows = data.splits.test[predicted.indices.numpy()]
 
-    def head(self) -> dict[str, list[Any]]:
+    def head(self) -> Columns:
         names = self.data.all_class_names
-        columns: dict[str, list[Any]] = {
+        columns: Columns = {
             "path": [self.data.image_name(row) for row in self.rows.tolist()],
             "label": [names[label] for label in self.predicted.labels.tolist()],
         }
-        if self.task.scores_head:
-            logits = self.predicted.embeddings
-            probabilities, classes = logits.softmax(1).topk(min(TOP, logits.shape[1]))
-            for place in range(classes.shape[1]):
-                columns[f"top{place + 1}"] = [self.task.class_names[label] for label in classes[:, place].tolist()]
-                columns[f"probability{place + 1}"] = _rounded(probabilities[:, place])
-        return columns
+        scored = self.task.scores_head
+        return columns | (class_columns(self.predicted.embeddings, self.task.class_names) if scored else {})
 
-    def nearest(self, retrieval: FaissRetrieval | None) -> dict[str, list[Any]]:
+    def nearest(self, retrieval: FaissRetrieval | None) -> Columns:
         searched = retrieval.searched if retrieval is not None else None
         if retrieval is None or searched is None:
             return {}
         where = searched.queries if searched.gallery is None else searched.gallery
         gallery_rows = self.data.gallery_rows("test") if searched.gallery is not None else self.data.splits.test
         assert gallery_rows is not None  # noqa: S101
-        names, first = self.data.all_class_names, searched.neighbours[:, 0]
-        rows = gallery_rows[where.indices[first].numpy()]
-        votes = knn_labels(searched.neighbours, where.labels, max(retrieval.knn)).tolist()
-        found = {
-            "vote": [names[label] if label >= 0 else "" for label in votes],
-            "nearest": [self.data.image_name(row) if at >= 0 else "" for row, at in zip(rows, first, strict=True)],
-            "nearest_label": [names[where.labels[at]] if at >= 0 else "" for at in first.tolist()],
-        }
-        known = _known(searched, where, names, retrieval.metric)
-        return found | {name: values for name, values in known.items() if values}
+        names, rows = self.data.all_class_names, gallery_rows[where.indices.numpy()]
+        neighbours = searched.neighbours[:, : max(retrieval.knn)]
+        columns = neighbour_columns(neighbours, where.labels, names, lambda place: self.data.image_name(rows[place]))
+        return columns | _scores(searched, where, names, retrieval.metric)
 
 
-def _known(searched: RetrievalResult, where: EmbeddedImages, names: list[str], metric: Metric) -> dict[str, list[Any]]:
+def _scores(searched: RetrievalResult, where: EmbeddedImages, names: list[str], metric: Metric) -> Columns:
     """Return the score of each query's nearest image, and its p-value among those of the gallery's own images."""
     files = [str(index) for index in where.indices.tolist()]
     gallery = Gallery.build(where.embeddings, where.labels, files, names, metric)
     calibration = calibrate(gallery, where.embeddings, itself=True)
     itself = torch.arange(len(where.labels)) if searched.gallery is None else None
-    scores = gallery.search(searched.queries.embeddings, 1, itself)[0][:, 0]
-    return {
-        "nearest_score": _rounded(scores),
-        "known_p": [round(p_value(score, calibration), DIGITS) for score in scores.tolist()] if calibration else [],
-    }
-
-
-def _rounded(values: Tensor) -> list[float]:
-    return [round(value, DIGITS) for value in values.tolist()]
-
-
-def _write(file: Path, columns: dict[str, list[Any]]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+    return score_columns(gallery.search(searched.queries.embeddings, 1, itself)[0][:, 0], calibration)

@@ -59,19 +59,28 @@ class DeviceOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedding(DeviceOptions):
-    """Options of the verbs that embed many images.
+class Inference(DeviceOptions):
+    """Options of the verbs that run a network on many images.
 
     Attributes:
         precision: see `carsfg.hardware.choose_precision`.
         batch_size: images at a time.
-        metric: how embeddings are compared.
     """
 
     precision: Literal["32-true", "bf16-mixed"] | None = option(
         "precision to compute in; by default that of the run, if the device computes in it", None
     )
     batch_size: int = option("images at a time", 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding(Inference):
+    """Options of the verbs that also compare the embeddings of these images.
+
+    Attributes:
+        metric: how embeddings are compared.
+    """
+
     metric: Literal["cosine", "euclidean"] | None = option(
         "distance between embeddings: cosine or euclidean; by default as in the run, or else cosine", None
     )

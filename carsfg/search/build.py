@@ -11,14 +11,14 @@ from torch import Tensor
 
 from carsfg.data.box_table import BoxTable
 from carsfg.data.image_folder import Photos, to_square
-from carsfg.data.image_io import crop_photo
+from carsfg.data.image_io import Box, crop_photo
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import checksum
 from carsfg.retrieval.faiss_index import nearest, set_effort
 from carsfg.retrieval.similarity import prepare, score_chunks
 from carsfg.search.box_choice import BoxSource
-from carsfg.search.car_box import cut, shrink
+from carsfg.search.car_box import cut, shrink, to_pixels
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import encode
 from carsfg.tasks.base import CarsTask
@@ -37,14 +37,20 @@ class EmbeddedPhotos:
         places: of those images in the folder.
         jpegs: small pictures of those images.
         complaints: messages about the images that could not be used.
-        boxed: number of images that were cut to a box from a table or from a finder.
+        boxes: of those images, `x0, y0, x1, y1` in pixels of the file, half-open, from a table or from a finder; None
+            for images that were taken as they are.
     """
 
     embeddings: Tensor
     places: list[int] = field(default_factory=list)
     jpegs: list[bytes] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    boxed: int = 0
+    boxes: list[Box | None] = field(default_factory=list)
+
+    @property
+    def boxed(self) -> int:
+        """Number of images that were cut to a box from a table or from a finder."""
+        return sum(box is not None for box in self.boxes)
 
 
 def shared_images(gallery: Photos, others: Photos) -> list[str]:
@@ -117,8 +123,8 @@ class _Decoding:
             if self.table and box:
                 image = crop_photo(image, box, self.table.name(path))
             elif self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
-                return _Decoded(index, photo=shrink(image))
-            return self._finished(index, image, boxed=box is not None)
+                return _Decoded(index, photo=shrink(image), size=image.size)
+            return self._finished(index, image, box)
         except InputError as error:
             return error
 
@@ -129,24 +135,35 @@ class _Decoding:
             return some
         found = cut(self.finder, [one.photo for one in waiting if one.photo is not None])
         done = {
-            one.place: self._finished(one.place, part, boxed=box is not None)
+            one.place: self._finished(one.place, part, one.in_file(box))
             for one, (part, box) in zip(waiting, found, strict=True)
         }
         return [done.get(one.place, one) for one in some]
 
-    def _finished(self, place: int, image: Image.Image, boxed: bool) -> "_Decoded":
-        return _Decoded(place, to_square(image, self.size), encode(image), boxed)
+    def _finished(self, place: int, image: Image.Image, box: Box | None) -> "_Decoded":
+        return _Decoded(place, to_square(image, self.size), encode(image), box)
 
 
 @dataclass(frozen=True)
 class _Decoded:
-    """An image of the folder: its square, uint8 (3, S, S), and its JPEG file; or the photo to find the car in."""
+    """An image of the folder: its square, uint8 (3, S, S), and its JPEG file; or the photo to find the car in.
+
+    `photo` is shrunk, `size` is width and height of the file in pixels.
+    """
 
     place: int
     square: Tensor | None = None
     jpeg: bytes = b""
-    boxed: bool = False
+    box: Box | None = None
     photo: Image.Image | None = None
+    size: tuple[int, int] = (0, 0)
+
+    def in_file(self, box: Box | None) -> Box | None:
+        """Return a box in the shrunk photo as pixels of the file, as `cut` does for queries."""
+        if box is None or self.photo is None:
+            return None
+        (x0, y0, x1, y1), (width, height) = box, self.photo.size
+        return to_pixels((x0 / width, y0 / height, x1 / width, y1 / height), self.size)
 
 
 def _batches(decoding: _Decoding, result: EmbeddedPhotos, batch_size: int, progress: bool) -> Iterator[Tensor]:
@@ -157,11 +174,11 @@ def _batches(decoding: _Decoding, result: EmbeddedPhotos, batch_size: int, progr
         done = decoding.finish([*some])
         result.places += [one.place for one in done]
         result.jpegs += [one.jpeg for one in done]
-        result.boxed += sum(one.boxed for one in done)
+        result.boxes += [one.box for one in done]
         some.clear()
         return torch.stack([one.square for one in done if one.square is not None])
 
-    for found in in_threads(decoding.decode, len(decoding.photos), "indexing", progress):
+    for found in in_threads(decoding.decode, len(decoding.photos), "embedding", progress):
         if isinstance(found, InputError):
             result.complaints.append(str(found))
             continue

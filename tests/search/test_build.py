@@ -171,7 +171,7 @@ def test_images_are_cut_by_the_table_then_by_the_finder(task: CarCNN, tmp_path: 
     photos, table = Photos.find(tmp_path), BoxTable.read(tmp_path / "boxes.csv")
     found = embed_photos(task, photos, 32, batch_size=2, progress=False, finder=LeftHalf(), table=table)
     assert found.places == [0, 1, 3, 4]
-    assert found.boxed == 2
+    assert (found.boxed, found.boxes) == (2, [(0, 0, 30, 40), (10, 5, 30, 35), None, None])
     (said,) = found.complaints
     assert said.startswith(f"the box 10,5,30,41 leaves {tmp_path / '2.png'} ({tmp_path / 'boxes.csv'}, row 3) of 60 x")
     images = [photos.load(place) for place in found.places]
@@ -180,3 +180,10 @@ def test_images_are_cut_by_the_table_then_by_the_finder(task: CarCNN, tmp_path: 
         expected = task.embed({"image": torch.stack([to_square(image, 32) for image in images])})
     torch.testing.assert_close(found.embeddings, expected)
     assert found.jpegs == [encode(image) for image in images]
+
+
+def test_found_boxes_are_in_pixels_of_the_file(task: CarCNN, tmp_path: Path) -> None:
+    """The car is looked for in a photo of 1280 x 640."""
+    Image.new("RGB", (2000, 1000), "white").save(tmp_path / "large.png")
+    found = embed_photos(task, Photos.find(tmp_path), 32, progress=False, finder=LeftHalf())
+    assert found.boxes == [(0, 0, 1000, 1000)]
