@@ -48,6 +48,14 @@ class ResumedRun:
                     return str(best)
         raise InputError(f"{self.folder} has no best checkpoint: no ModelCheckpoint of it had a monitor")
 
+    def is_tested(self) -> bool:
+        """Return True if the test of the run has been logged, as far as its CSV logger knows."""
+        for path in self.folder.glob("metrics*.csv"):
+            with path.open(encoding="utf-8") as file:
+                if ",test/" in f",{file.readline()}":
+                    return True
+        return False
+
     def keep_metrics(self) -> None:
         """Move the logged metrics aside, since the CSV logger begins a new file; `report` reads both."""
         path = self.folder / "metrics.csv"
@@ -120,12 +128,31 @@ def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | 
             f"{path} holds weights alone, so training cannot be resumed from it: start a new run from it with "
             "--model.init_from"
         )
-    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    steps = checkpoint.get("global_step", 0)
-    if max_epochs not in (None, -1) and done >= max_epochs:
-        raise InputError(f"{path} has had its {done} epochs: increase trainer.max_epochs to continue")
-    if max_steps != -1 and steps >= max_steps:
-        raise InputError(f"{path} has had its {steps} steps: increase trainer.max_steps to continue")
+    if was_completed(checkpoint, max_epochs, max_steps):
+        epochs, steps = _progress(checkpoint)
+        by_epochs = max_epochs not in (None, -1) and epochs >= max_epochs
+        had, limit = (f"{epochs} epochs", "max_epochs") if by_epochs else (f"{steps} steps", "max_steps")
+        raise InputError(f"{path} has had its {had}: increase trainer.{limit} to continue")
+
+
+def was_completed(checkpoint: Mapping[str, Any], max_epochs: int | None, max_steps: int) -> bool:
+    """Return True if a checkpoint was saved at the end of its training.
+
+    Args:
+        checkpoint: as `read_checkpoint` returns it.
+        max_epochs: length of the run; None or -1 for no limit.
+        max_steps: length of the run in optimizer steps; -1 for no limit.
+    """
+    if "loops" not in checkpoint:
+        return False
+    epochs, steps = _progress(checkpoint)
+    return (max_epochs not in (None, -1) and epochs >= max_epochs) or (max_steps != -1 and steps >= max_steps)
+
+
+def _progress(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the number of finished epochs and of optimizer steps."""
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    return epochs, checkpoint.get("global_step", 0)
 
 
 def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:

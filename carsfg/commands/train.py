@@ -28,6 +28,7 @@ from carsfg.commands.resume import (
     take_data_settings,
     take_hyper_parameters,
     trained_steps,
+    was_completed,
 )  # fmt: skip
 from carsfg.commands.run_callbacks import all_callbacks
 from carsfg.commands.run_folder import check_loggers, check_name, make_loggers, relative
@@ -64,6 +65,7 @@ class CarsCLI(LightningCLI):
     def __init__(self, args: list[str], experiment: str, resumed: ResumedRun | None = None) -> None:
         self.experiment, self.resumed = experiment, resumed
         self.known_classes: list[str] | None = None  # of the network in a given checkpoint
+        self.only_test = False  # the resumed run needs no more training
         self.tested: str | None = None  # checkpoint of the weights that are tested after `fit`
         self.validated: dict[str, float] = {}  # metrics of the last validation, once `fit` has ended
         try:
@@ -144,7 +146,10 @@ class CarsCLI(LightningCLI):
                 raise InputError(f"`carsfg {self.subcommand}` needs a trained network: name --ckpt_path=FILE")
             return
         checkpoint = read_checkpoint(config.ckpt_path)
-        if self.subcommand == "fit":
+        # a run that ended before its test continues with the test
+        self.only_test = self.resumed is not None and config.test_after_fit and not self.resumed.is_tested()
+        self.only_test &= was_completed(checkpoint, config.trainer.max_epochs, config.trainer.max_steps)
+        if self.subcommand == "fit" and not self.only_test:
             check_resumable(checkpoint, config.ckpt_path, config.trainer.max_epochs, config.trainer.max_steps)
         held, configured = checkpoint["carsfg"].get("task"), config.model.class_path.rpartition(".")[2]
         if held != configured:
@@ -213,14 +218,15 @@ class CarsCLI(LightningCLI):
         # Lightning's own word "best" means the first callback's, whether it chooses or not
         best = next((one.best_model_path for one in saving if one.monitor), None)
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
-        last = (one.best_model_path for one in saving if not one.monitor and one.best_model_path)
+        last = [one.best_model_path for one in saving if not one.monitor and one.best_model_path]
+        last = [config.ckpt_path] if self.only_test else last
         self.tested = best or next((path for path in last if trained_steps(path) == trainer.global_step), None)
         if not config.test_after_fit:
             self._print_checkpoint()
             return
-        if best:
+        if best or (self.only_test and self.tested):
             # by hand: of a checkpoint with averaged weights Lightning, after `fit`, would load those that were averaged
-            checkpoint = read_checkpoint(best)
+            checkpoint = read_checkpoint(str(self.tested))
             self.model.load_state_dict(checkpoint["state_dict"])
             self._recorder().load_record(checkpoint)
         trainer.test(self.model, datamodule=self.datamodule, verbose=False)

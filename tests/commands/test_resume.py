@@ -1,5 +1,6 @@
 """One seed, one set of weights: two runs alike, and a run that was killed and resumed like one that was not."""
 
+import csv
 import os
 import random
 import signal
@@ -94,3 +95,19 @@ def test_killed_in_some_epoch_and_resumed(val: str, words: Words) -> None:
     saved = sorted(Path("lightning_logs/all/version_1/checkpoints").glob("*.ckpt"), key=lambda f: f.stat().st_mtime)
     assert main(words(f"--data.val={val}", f"--ckpt_path={saved[-1]}")) == 0
     assert differing(tensors(0), tensors(2)) == [], f"killed after epoch {epochs}"
+
+
+def test_a_trained_run_is_resumed_for_its_test(words: Words) -> None:
+    assert main(words("--name=whole", "--trainer.max_epochs=2")) == 0
+    assert main(words("--name=untested", "--trainer.max_epochs=2", "--test_after_fit=false")) == 0
+    assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 0
+    assert tested("untested") == tested("whole")  # with the averaged weights, too
+    assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 2
+
+
+def tested(run: str) -> dict[str, str]:
+    """Values of the test of a run, but for durations."""
+    with Path(f"lightning_logs/all/{run}/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["test/loss"]]
+    assert len(rows) == 1
+    return {key: value for key, value in rows[0].items() if key.startswith("test/") and not key.endswith("_s")}
