@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# All rows of the paper's tables: data, experiments, report. From the root of the repository:
+#
+#   DATA=path/to/data runs/paper.sh
+#
+# Settings are environment variables, see functions.sh. The minutes behind each row were measured on one core of a CPU with
+# bfloat16 (Intel Xeon), except those marked ~, which follow from images per second. On a GPU none was measured yet.
+source "$(dirname "$0")/functions.sh"
+
+$CARSFG data check "$DATA"
+
+# Table 2: transfer learning
+row tl_exp1 "$RESNET" $(pretrained "$RESNET")                                # ResNet-50 frozen: 50
+row tl_exp2 "$RESNET" $(pretrained "$RESNET")                                # the same with augmentation: ~50
+row tl_exp3 "$RESNET" --config head_first.yaml $(pretrained "$RESNET")       # head, then all layers: ~150
+row tl_densenet121 "$DENSENET" $(pretrained "$DENSENET")                     # DenseNet-169 in its place: 113
+
+# Table 4: the fine-tuned networks, scored by their nearest neighbours
+score ir_exp1 "$RESNET" "tl_exp3/$RESNET" --model.backbone "$RESNET" --model.image_size "$SIZE"              # 3
+score ir_exp2 "$RESNET" "tl_exp3/$RESNET" --model.backbone "$RESNET" --model.image_size "$SIZE"              # 3
+score ir_exp3 "$DENSENET" "tl_densenet121/$DENSENET" --model.backbone "$DENSENET" --model.image_size "$SIZE" # 3
+
+# Table 7: CNNs from random weights
+row cnn_exp1 "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
+row cnn_exp2 "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
+row cnn_exp3 "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
+row cnn_seed_leaky "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
+
+$CARSFG report lightning_logs --output report --data.root "$DATA"
