@@ -11,6 +11,7 @@ $CARSFG data check "$DATA"
 row tl_best "$RESNET" $(pretrained "$RESNET")
 row ir_best "$RESNET" $(pretrained "$RESNET")
 row ir_zero_shot "$RESNET" $(pretrained "$RESNET")
+row ir_ce "$RESNET" $(pretrained "$RESNET")
 for seed in 0 1 2; do
   row cnn_best "seed$seed" --seed_everything=$seed # 420 minutes on one core
 done

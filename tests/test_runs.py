@@ -95,7 +95,7 @@ def test_from_the_data_to_the_page(script: str, tmp_path: Path) -> None:
     settings = {"DATA": "cars", "WEIGHTS": ".", "RESNET": "resnet18", "SIZE": "64", "CNN_SIZE": "32"}
     settings |= {"CARSFG": f"{sys.executable} -m carsfg", "OPTIONS": "--trainer.enable_progress_bar=false"}
     rows = run(script, tmp_path, "--fast", **settings)
-    assert len(rows) == {"paper.sh": 11, "best.sh": 6}[script]
+    assert len(rows) == {"paper.sh": 11, "best.sh": 7}[script]
     page = (tmp_path / "report/report.md").read_text()
     assert all(row.partition("/")[0] in page for row in rows)
     assert run(script, tmp_path, "--fast", **settings) == [f"{row.partition(':')[0]}: done" for row in rows]

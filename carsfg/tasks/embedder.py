@@ -19,9 +19,9 @@ from carsfg.tasks.network import Freeze
 class EmbeddingExtractor(CarsTask):
     """Embed cars for retrieval.
 
-    The embedding is the pooled output of the backbone, optionally projected and scaled to length 1. With a
-    metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe, and
-    `class_weights` apply to its cross-entropy alone.
+    The embedding is the pooled output of the backbone, optionally projected, standardised and scaled to length 1. With
+    a metric-learning loss, the linear head is trained on detached embeddings; its accuracy is an online linear probe,
+    and `class_weights` apply to its cross-entropy alone.
 
     Args:
         backbone: a name that `carsfg.models.backbones.build_backbone` takes; `init_from` replaces it by its own.
@@ -32,6 +32,8 @@ class EmbeddingExtractor(CarsTask):
             of the backbone's BatchNorm layers stay those of `weights`.
         pooling: `average`, `max` or `gem` (generalised mean, for values of 0 or more); None: that of the network.
         projection: width of a linear layer after the backbone; None for none.
+        standardize: subtract the mean of each embedding dimension and divide by its standard deviation: BatchNorm
+            without learned scale and shift, with running statistics outside training.
         normalize: scale embeddings to length 1.
         dropout: probability of dropout before the head.
         loss: a loss of pytorch-metric-learning, such as `ArcFaceLoss`, `ProxyAnchorLoss` or `MultiSimilarityLoss`;
@@ -45,7 +47,8 @@ class EmbeddingExtractor(CarsTask):
     """
 
     network_arguments = (
-        *CarsTask.network_arguments, "backbone", "backbone_args", "pooling", "projection", "normalize",
+        *CarsTask.network_arguments, "backbone", "backbone_args", "pooling", "projection", "standardize",
+        "normalize",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +59,7 @@ class EmbeddingExtractor(CarsTask):
         freeze: Freeze = "none",
         pooling: Pooling | None = None,
         projection: int | None = None,
+        standardize: bool = False,
         normalize: bool = False,
         dropout: float = 0.0,
         loss: str | None = None,
@@ -75,6 +79,8 @@ class EmbeddingExtractor(CarsTask):
         size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
         network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)
+        if standardize:
+            self.projection = nn.Sequential(self.projection, nn.BatchNorm1d(projection or width, affine=False))
         self.assemble(network, width, dropout, freeze, embedding_width=projection)
         self.criterion = (
             None if loss is None else make_loss(loss, len(self.class_names), projection or width, loss_args)

@@ -126,11 +126,31 @@ def test_starts_with_another_pooling_and_a_projection(
     assert task(IMAGES)["embedding"].shape == (4, 8)
 
 
+def test_standardized() -> None:
+    task, plain = extractor(projection=6, standardize=True), extractor(projection=6)
+    embedding = task(IMAGES)["embedding"]
+    torch.testing.assert_close(embedding.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
+    assert not any(name.startswith("projection.1") for name, _ in task.named_parameters())
+    batch_norm = task.eval().projection[1]  # type: ignore[index]
+    feature = task.projection[0](task.backbone(task.preprocess(IMAGES)))  # type: ignore[index]
+    expected = (feature - batch_norm.running_mean) / (batch_norm.running_var + 1e-5).sqrt()
+    torch.testing.assert_close(task(IMAGES)["embedding"], expected)
+    assert len(list(plain.parameters())) == len(list(task.parameters()))
+
+
 @pytest.mark.parametrize("loss", [None, "ArcFaceLoss"])
 def test_a_checkpoint_brings_it_back(
     loss: str | None, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
-    task = extractor(loss=loss, projection=8, normalize=True, backbone=TINY_RESNET, backbone_args=None, pooling="gem")
+    task = extractor(
+        loss=loss,
+        projection=8,
+        standardize=True,
+        normalize=True,
+        backbone=TINY_RESNET,
+        backbone_args=None,
+        pooling="gem",
+    )
     loaded = carsfg.load(saved(task, make_trainer(limit_train_batches=1), make_cars(), tmp_path / "e.ckpt"))
     assert torch.equal(loaded(IMAGES)["embedding"], task.eval()(IMAGES)["embedding"])
     assert json.loads(json.dumps(dict(loaded.hparams)))["loss"] == loss
