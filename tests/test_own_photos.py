@@ -13,7 +13,11 @@ import pytest
 from PIL import Image
 
 from carsfg.cli import main
+from carsfg.data.photo_datamodule import PhotoDataModule
+from carsfg.data.sources.stanford_cars import read_stanford_cars
 from carsfg.data.sources.table import read_table
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from tests.data.test_photo_datamodule import noise
 
 PAGE = (Path(__file__).parents[1] / "docs/own_photos.md").read_text()
@@ -49,6 +53,27 @@ def test_yolo_becomes_a_table(tmp_path: Path) -> None:
     source = read_table(tmp_path / "yolo.csv")
     assert source.boxes is not None
     assert (source.class_names, source.boxes.tolist()) == (["Golf"], [[30, 10, 50, 30]])
+
+
+def test_class_folders_and_annotations_give_the_same_data(tmp_path: Path) -> None:
+    draw_cars(tmp_path / "drawn", DrawnCars(classes=4, train=10, test=5))
+    cars = StanfordCarsDataModule(root=str(tmp_path / "drawn"), image_size=32, crop=False)
+    for part in ("train", "test"):
+        for car in (source := read_stanford_cars(tmp_path / "drawn", part)).paths:  # type: ignore[arg-type]
+            name = source.class_names[int(source.labels[source.paths.index(car)])].replace("/", "-")
+            link = tmp_path / "folders" / part / name / car.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(car)
+    data = PhotoDataModule(root=str(tmp_path / "folders"), image_size=32, allow_leaks=True)
+    data.use_class_names(cars.class_names)
+    for one in (cars, data):
+        one.prepare_data()
+        one.setup("fit")
+    assert data.split_hash == cars.split_hash
+    assert data.labels.tolist() == cars.labels.tolist()
+    np.testing.assert_array_equal(data.crops(np.arange(60)), cars.crops(np.arange(60)))
+    for part in ("train", "val", "test"):
+        assert getattr(data.splits, part).tolist() == getattr(cars.splits, part).tolist()
 
 
 def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -131,11 +131,13 @@ def _check_verb(args: Sequence[str]) -> int:
     if options.sheet:
         check_picture(options.sheet)
     from carsfg.data.sources.annotations import find_folder, holds_photos
+    from carsfg.data.sources.kaggle_cars import is_kaggle_cars
 
     try:
         find_folder(options.root)
     except InputError:
-        if holds_photos(Path(options.root)):
+        root = Path(options.root)
+        if holds_photos(root) or is_kaggle_cars(root):
             return _check_photos(options.root, options.data, options.sheet)
     return _check(options.root, options.data.crop, options.sheet)
 
