@@ -59,7 +59,7 @@ def test_class_folders_and_annotations_give_the_same_data(tmp_path: Path) -> Non
     draw_cars(tmp_path / "drawn", DrawnCars(classes=4, train=10, test=5))
     cars = StanfordCarsDataModule(root=str(tmp_path / "drawn"), image_size=32, crop=False)
     for part in ("train", "test"):
-        for car in (source := read_stanford_cars(tmp_path / "drawn", part)).paths:  # type: ignore[arg-type]
+        for car in (source := read_stanford_cars(tmp_path / "drawn", part)).paths:
             name = source.class_names[int(source.labels[source.paths.index(car)])].replace("/", "-")
             link = tmp_path / "folders" / part / name / car.name
             link.parent.mkdir(parents=True, exist_ok=True)
