@@ -17,6 +17,7 @@ from carsfg.data.photo_datamodule import PhotoDataModule
 from carsfg.data.sources.stanford_cars import read_stanford_cars
 from carsfg.data.sources.table import read_table
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
+from carsfg.errors import InputError
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from tests.data.test_photo_datamodule import noise
 
@@ -74,6 +75,30 @@ def test_class_folders_and_annotations_give_the_same_data(tmp_path: Path) -> Non
     np.testing.assert_array_equal(data.crops(np.arange(60)), cars.crops(np.arange(60)))
     for part in ("train", "val", "test"):
         assert getattr(data.splits, part).tolist() == getattr(cars.splits, part).tolist()
+
+
+def test_unreadable_photos_are_named_at_once_and_may_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in range(12):
+        folder = tmp_path / "photos" / ("Golf", "Astra")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.png").write_bytes(noise(place))
+    (tmp_path / "photos/Golf/x.jpg").write_bytes(b"no image")
+    (tmp_path / "photos/Golf/y.png").write_bytes(noise(0)[:100])
+    words = r"2 of 14 images are unreadable: .*x\.jpg is not an image.*; also Golf/y\.png: .*skip_unreadable=true"
+    with pytest.raises(InputError, match=words):
+        PhotoDataModule(root=str(tmp_path / "photos"), image_size=32).prepare_data()
+    for _ in range(2):  # the second time from the file
+        caplog.clear()
+        data = PhotoDataModule(root=str(tmp_path / "photos"), image_size=32, skip_unreadable=True)
+        data.prepare_data()
+        data.setup("fit")
+        assert len(data.labels) == 12
+        assert "left out: 2 unreadable (Golf/x.jpg, Golf/y.png)" in caplog.text
+    (tmp_path / "photos/Golf/x.jpg").write_bytes(noise(99))  # repaired
+    data = PhotoDataModule(root=str(tmp_path / "photos"), image_size=32, skip_unreadable=True)
+    assert len(data.open_images()[0]) == 13
 
 
 def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -33,8 +33,9 @@ def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) ->
     small = [name for name, count in zip(source.class_names, counts, strict=True) if 0 < count < min_images]
     if len(large) < 2:
         raise InputError(
-            f"{source.folder} has {len(large)} classes with {min_images} or more images, but a network learns at least "
-            "2: add images, or set --data.min_images"
+            f"{source.folder} has {count_of(len(large), 'class', 'classes')} with {min_images} or more images, but a "
+            "network learns at least 2: add images"
+            + (", or set --data.min_images" if np.sort(counts)[-2:].min() > 1 and len(counts) > 1 else "")
         )
     if keep:
         return (
@@ -46,11 +47,23 @@ def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) ->
     return kept.with_class_names(large), len(large), _small_line(small, min_images, "left out")
 
 
+def count_of(number: int, one: str, many: str) -> str:
+    """Return a number with its noun, such as `1 class`.
+
+    Args:
+        number: 0 or more.
+        one: the noun for 1.
+        many: the noun for other numbers.
+    """
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _small_line(small: Sequence[str], min_images: int, what: str) -> str:
     if not small:
         return ""
     more = f" and {len(small) - NAMED_CLASSES} more" if len(small) > NAMED_CLASSES else ""
-    return f"{len(small)} classes have fewer than {min_images} images, {what}: {', '.join(small[:NAMED_CLASSES])}{more}"
+    have = "class has" if len(small) == 1 else "classes have"
+    return f"{len(small)} {have} fewer than {min_images} images, {what}: {', '.join(small[:NAMED_CLASSES])}{more}"
 
 
 def assign_test(labels: Rows, digests: Sequence[str], clusters: Rows, seed: int) -> Parts:

@@ -61,7 +61,7 @@ def test_small_classes_are_kept_as_the_last_ones() -> None:
 
 
 def test_one_class_is_not_enough() -> None:
-    with pytest.raises(InputError, match="has 1 classes with 3 or more images, but a network learns at least 2"):
+    with pytest.raises(InputError, match="has 1 class with 3 or more images, but a network learns at least 2"):
         leave_out_small_classes(source([0, 0, 0, 1, 1], ["a", "b"]), 3, keep=True)
 
 
