@@ -121,7 +121,8 @@ def describe_clusters(digests: Sequence[str], groups: Sequence[str] | None, pair
         "of a group": sum(map(len, repeated(groups or []))),
     }
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    return [f"{sizes[sizes > 1].sum()} images stay together in {(sizes > 1).sum()} sets ({counted})"]
+    sets = count_of(int((sizes > 1).sum()), "set", "sets")
+    return [f"{sizes[sizes > 1].sum():,} images stay together in {sets} ({counted})"]
 
 
 def check_leaks(source: ImageSource, parts: Parts, clusters: Rows, allowed: bool) -> int:
@@ -146,7 +147,7 @@ def check_leaks(source: ImageSource, parts: Parts, clusters: Rows, allowed: bool
     if leaks and not allowed:
         one, other = (source.name(int(order[place])) for place in (across[0], across[0] + 1))
         raise InputError(
-            f"{leaks} sets of byte-identical files or groups lie in two splits, such as {one} and {other}: remove one "
-            "of each, or accept it with --data.allow_leaks=true"
+            f"{count_of(leaks, 'set', 'sets')} of byte-identical files or images of a group in two splits, such as "
+            f"{one} and {other}: remove one of each, or accept it with --data.allow_leaks=true"
         )
     return leaks

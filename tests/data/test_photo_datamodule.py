@@ -110,7 +110,7 @@ def test_given_splits_are_kept(photos: Path) -> None:
 def test_a_leak_between_given_splits(photos: Path) -> None:
     root = given(photos, {1: "test"})
     shutil.copy(root / "train/Audi/5.png", root / "test/Audi/copy.png")
-    with pytest.raises(InputError, match=r"1 sets .* in two splits, such as t.*--data.allow_leaks=true"):
+    with pytest.raises(InputError, match=r"1 set of .* in two splits, such as t.*--data.allow_leaks=true"):
         ready(root)
     data = ready(root, allow_leaks=True)
     assert (data.leaks, data.describe()["leaks"], data.describe()["allow_leaks"]) == (1, 1, True)
