@@ -117,3 +117,8 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows].count("Golf") == 4
     assert {row["path"].split("/")[0] for row in rows} == {"Golf", "Astra é"}
+    (checkpoint,) = Path("lightning_logs").rglob("*.ckpt")
+    assert main(["evaluate", str(checkpoint)]) == 2
+    assert "name their folder or table with --data.root" in capfd.readouterr().err
+    assert main(["evaluate", str(checkpoint), "--data=PhotoDataModule", "--data.root=photos"]) == 0
+    assert "scored on photos" in " ".join(capfd.readouterr().out.split())

@@ -11,7 +11,14 @@ from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.image_listing import CACHE_FOLDER
 from carsfg.data.near_duplicates import near_duplicates
-from carsfg.data.photo_splits import assign_test, check_leaks, describe_clusters, given_parts, leave_out_small_classes
+from carsfg.data.photo_splits import (
+    assign_test,
+    check_leaks,
+    describe_clusters,
+    describe_parts,
+    given_parts,
+    leave_out_small_classes,
+)
 from carsfg.data.settings import check_at_least
 from carsfg.data.sources.any_source import read_photos
 from carsfg.data.sources.source import ImageSource
@@ -123,7 +130,7 @@ class PhotoDataModule(CarsDataModule):
             same = cluster(cache.digests, source.groups)
             self.leaks = check_leaks(source, parts, same, self.allow_leaks)
         parts[labels >= self._learned] = "gallery"
-        for line in (*said, self._small, source.left_out):
+        for line in (describe_parts(parts, self._learned), *said, self._small, source.left_out):
             if line:
                 rank_zero_info(line)
         return parts.tolist(), clusters

@@ -125,6 +125,20 @@ def describe_clusters(digests: Sequence[str], groups: Sequence[str] | None, pair
     return [f"{sizes[sizes > 1].sum():,} images stay together in {sets} ({counted})"]
 
 
+def describe_parts(parts: Parts, classes: int) -> str:
+    """Return one line that counts the images, such as `40 images of 2 classes: 32 to train and validate, 8 to test`.
+
+    Args:
+        parts: `train`, `val`, `test` or `gallery` for each image.
+        classes: number of classes that are learned.
+    """
+    counts = {part: int((parts == part).sum()) for part in ("test", "gallery")}
+    learning = len(parts) - sum(counts.values())
+    images, of = count_of(len(parts), "image", "images"), count_of(classes, "class", "classes")
+    gallery = f", {counts['gallery']:,} in the gallery only" if counts["gallery"] else ""
+    return f"{images} of {of}: {learning:,} to train and validate, {counts['test']:,} to test{gallery}"
+
+
 def check_leaks(source: ImageSource, parts: Parts, clusters: Rows, allowed: bool) -> int:
     """Check that given splits share neither byte-identical files nor groups.
 

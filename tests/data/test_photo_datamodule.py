@@ -57,6 +57,7 @@ def test_splits_are_drawn_per_class(photos: Path, caplog: pytest.LogCaptureFixtu
     assert batch["image"].shape == (4, 3, 32, 32)
     assert ready(photos).split_hash == data.split_hash
     assert ready(photos, split_seed=1).split_hash != data.split_hash
+    assert "25 images of 3 classes: 20 to train and validate, 5 to test" in caplog.text
     assert "1 class has fewer than 4 images, left out: Dacia" in caplog.text
 
 
