@@ -13,7 +13,12 @@ import pytest
 from PIL import Image
 
 from carsfg.cli import main
+from carsfg.data.photo_datamodule import PhotoDataModule
+from carsfg.data.sources.stanford_cars import read_stanford_cars
 from carsfg.data.sources.table import read_table
+from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
+from carsfg.errors import InputError
+from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from tests.data.test_photo_datamodule import noise
 
 PAGE = (Path(__file__).parents[1] / "docs/own_photos.md").read_text()
@@ -51,6 +56,51 @@ def test_yolo_becomes_a_table(tmp_path: Path) -> None:
     assert (source.class_names, source.boxes.tolist()) == (["Golf"], [[30, 10, 50, 30]])
 
 
+def test_class_folders_and_annotations_give_the_same_data(tmp_path: Path) -> None:
+    draw_cars(tmp_path / "drawn", DrawnCars(classes=4, train=10, test=5))
+    cars = StanfordCarsDataModule(root=str(tmp_path / "drawn"), image_size=32, crop=False)
+    for part in ("train", "test"):
+        for car in (source := read_stanford_cars(tmp_path / "drawn", part)).paths:
+            name = source.class_names[int(source.labels[source.paths.index(car)])].replace("/", "-")
+            link = tmp_path / "folders" / part / name / car.name
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(car)
+    data = PhotoDataModule(root=str(tmp_path / "folders"), image_size=32, allow_leaks=True)
+    data.use_class_names(cars.class_names)
+    for one in (cars, data):
+        one.prepare_data()
+        one.setup("fit")
+    assert data.split_hash == cars.split_hash
+    assert data.labels.tolist() == cars.labels.tolist()
+    np.testing.assert_array_equal(data.crops(np.arange(60)), cars.crops(np.arange(60)))
+    for part in ("train", "val", "test"):
+        assert getattr(data.splits, part).tolist() == getattr(cars.splits, part).tolist()
+
+
+def test_unreadable_photos_are_named_at_once_and_may_be_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for place in range(12):
+        folder = tmp_path / "photos" / ("Golf", "Astra")[place % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{place}.png").write_bytes(noise(place))
+    (tmp_path / "photos/Golf/x.jpg").write_bytes(b"no image")
+    (tmp_path / "photos/Golf/y.png").write_bytes(noise(0)[:100])
+    words = r"2 of 14 images are unreadable: .*x\.jpg is not an image.*; also Golf/y\.png: .*skip_unreadable=true"
+    with pytest.raises(InputError, match=words):
+        PhotoDataModule(root=str(tmp_path / "photos"), image_size=32).prepare_data()
+    for _ in range(2):  # the second time from the file
+        caplog.clear()
+        data = PhotoDataModule(root=str(tmp_path / "photos"), image_size=32, skip_unreadable=True)
+        data.prepare_data()
+        data.setup("fit")
+        assert len(data.labels) == 12
+        assert "left out: 2 unreadable (Golf/x.jpg, Golf/y.png)" in caplog.text
+    (tmp_path / "photos/Golf/x.jpg").write_bytes(noise(99))  # repaired
+    data = PhotoDataModule(root=str(tmp_path / "photos"), image_size=32, skip_unreadable=True)
+    assert len(data.open_images()[0]) == 13
+
+
 def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     for place in range(40):
@@ -67,3 +117,8 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows].count("Golf") == 4
     assert {row["path"].split("/")[0] for row in rows} == {"Golf", "Astra é"}
+    (checkpoint,) = Path("lightning_logs").rglob("*.ckpt")
+    assert main(["evaluate", str(checkpoint)]) == 2
+    assert "name their folder or table with --data.root" in capfd.readouterr().err
+    assert main(["evaluate", str(checkpoint), "--data=PhotoDataModule", "--data.root=photos"]) == 0
+    assert "scored on photos" in " ".join(capfd.readouterr().out.split())

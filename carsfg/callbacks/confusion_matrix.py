@@ -1,7 +1,7 @@
 """A confusion matrix that is readable with 196 classes, and the accuracy of each class."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from carsfg.plots.confusion import confusion_figure
 from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.tasks.base import CarsTask
 
+PER_CLASS = ("class", "images", "correct", "accuracy")  # columns of per_class.csv, before those of attributes
+
 
 class ConfusionMatrix(Observer):
     """Plot the confusion matrix of the last validation and of the test, classes grouped by make.
 
     Which validation is the last is known when training ends, so all of them are counted. A test also writes two tables
-    to the run's folder: `per_class.csv` (class, images, correct, accuracy = correct / images) and `confusions.csv`
-    (class, predicted, images; all pairs with at least one image). Without a logger that takes figures, none is plotted.
+    to the run's folder: `per_class.csv` (class, images, correct, accuracy = correct / images, and the attributes of the
+    class, such as make) and `confusions.csv` (class, predicted, images; all pairs with at least one image).
+    Without a logger that takes figures, none is plotted.
 
     Args:
         every_n_epochs: also plot after every n-th epoch; 0 for the last validation only.
@@ -76,7 +79,8 @@ class ConfusionMatrix(Observer):
         counts = self._total()
         folder = trainer.log_dir  # a collective call: all processes need it
         if trainer.is_global_zero and folder and trainer.loggers:  # without a logger, the folder is the working folder
-            _write_tables(Path(folder), counts, pl_module.hparams["class_names"])
+            attributes = getattr(getattr(trainer, "datamodule", None), "class_attributes", {})
+            _write_tables(Path(folder), counts, pl_module.hparams["class_names"], attributes)
         _draw(trainer, pl_module, counts, "test")
 
     def _start(self, task: LightningModule, due: bool) -> None:
@@ -103,13 +107,16 @@ def _draw(trainer: Trainer, task: LightningModule, counts: Tensor, split: str) -
         log_figure(trainer, f"{split}/confusion_matrix", confusion_figure(counts, task.hparams["class_names"], split))
 
 
-def _write_tables(folder: Path, counts: Tensor, names: Sequence[str]) -> None:
+def _write_tables(folder: Path, counts: Tensor, names: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", "images", "correct", "accuracy"])
-        for name, images, correct in zip(names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True):
-            writer.writerow([name, images, correct, correct / images if images else ""])
+        further = [name for name in attributes if name not in PER_CLASS]
+        writer.writerow([*PER_CLASS, *further])
+        counted = zip(names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True)
+        for label, (name, images, correct) in enumerate(counted):
+            accuracy = correct / images if images else ""
+            writer.writerow([name, images, correct, accuracy, *(attributes[one][label] for one in further)])
     with (folder / "confusions.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "predicted", "images"])

@@ -13,6 +13,7 @@ from carsfg.errors import InputError, suggestion
 if TYPE_CHECKING:
     from carsfg.data.cropped_images import CroppedImages
     from carsfg.data.integrity import DataCheck
+    from carsfg.data.sources.source import ImageSource
 
 ROOT = "data"
 USAGE = """usage: carsfg data VERB ...
@@ -49,6 +50,31 @@ class PhotoOptions(CropOptions):
     class_level: int = option("which folder names the class: 1 for the first one", 1)
     images: str | None = option("folder that the paths of a table are relative to; by default that of the table", None)
     columns: Mapping[str, str] | None = option("names of a table's columns: {label: model}", None)
+
+    def read(self, root: str) -> "ImageSource | None":
+        """Read class folders or a table; None if `root` is Stanford Cars, or nothing that is known.
+
+        Args:
+            root: folder or table.
+
+        Raises:
+            InputError: they cannot be read, or a column has no such meaning.
+        """
+        from carsfg.data.sources.annotations import find_folder, holds_photos
+        from carsfg.data.sources.any_source import read_photos
+        from carsfg.data.sources.kaggle_cars import is_kaggle_cars
+        from carsfg.data.sources.table import Columns
+
+        try:
+            find_folder(root)
+        except InputError:
+            if holds_photos(Path(root)) or is_kaggle_cars(Path(root)):
+                try:
+                    columns = Columns(**(self.columns or {}))
+                except TypeError as error:
+                    raise InputError(f"data.columns: {error}") from error
+                return read_photos(root, self.images, columns, self.class_level)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,36 +156,25 @@ def _check_verb(args: Sequence[str]) -> int:
     options = parse("data check", CheckOptions, args)
     if options.sheet:
         check_picture(options.sheet)
-    from carsfg.data.sources.annotations import find_folder, holds_photos
-
-    try:
-        find_folder(options.root)
-    except InputError:
-        if holds_photos(Path(options.root)):
-            return _check_photos(options.root, options.data, options.sheet)
+    source = options.data.read(options.root)
+    if source is not None:
+        return _check_photos(source, options.data.crop, options.sheet)
     return _check(options.root, options.data.crop, options.sheet)
 
 
-def _check_photos(root: str, data: PhotoOptions, sheet: str | None) -> int:
+def _check_photos(source: "ImageSource", crop: bool, sheet: str | None) -> int:
     """Check photos of one's own, print their counts, and save a picture of some of them."""
     from carsfg.commands.photo_check import print_photo_check
     from carsfg.data.cropped_images import CroppedImages
     from carsfg.data.photo_check import check_photos
-    from carsfg.data.sources.any_source import read_photos
-    from carsfg.data.sources.table import Columns
 
-    try:
-        columns = Columns(**(data.columns or {}))
-    except TypeError as error:
-        raise InputError(f"data.columns: {error}") from error
-    source = read_photos(root, data.images, columns, data.class_level)
-    found = check_photos(source, data.crop)
+    found = check_photos(source, crop)
     print_photo_check(found)
     for sentence in found.unreadable:
         print(f"carsfg: {sentence}", file=sys.stderr)  # noqa: T201
     if found.unreadable:
         return 2
-    _write_sheet(CroppedImages(source, "photos", data.crop), sheet)
+    _write_sheet(CroppedImages(source, "photos", crop), sheet)
     return 0
 
 

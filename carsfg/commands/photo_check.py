@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from carsfg.data.photo_check import PhotoCheck
 
 NAMED = 5  # pairs and classes that are listed
+MIN_IMAGES = 4  # the default of PhotoDataModule
 BAR_CELLS = 30
 BINS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # lower ends of class sizes
 
@@ -39,12 +40,42 @@ def print_photo_check(check: "PhotoCheck") -> None:
     ):
         table.add_row(escape(title), escape(value))
     console.print(table)
-    for line in histogram(list(check.class_sizes.values())):
-        console.print(line)
-    for one, other in check.near[:NAMED]:
-        console.print(f"near duplicates: {check.source.name(one)} and {check.source.name(other)}")
-    if check.source.left_out:
-        console.print(check.source.left_out)
+    sizes = list(check.class_sizes.values())
+    for line in (*histogram(sizes), *pair_lines(check), *few_lines(sizes), check.source.left_out):
+        if line:
+            console.print(line, soft_wrap=True)  # file names stay whole
+
+
+def pair_lines(check: "PhotoCheck") -> list[str]:
+    """Return lines that name pairs of duplicates and near duplicates, the most harmful ones first.
+
+    Args:
+        check: its pairs, with the labels and splits of its source.
+    """
+    labels, parts = check.source.labels.tolist(), check.source.parts
+    found: list[tuple[bool, bool, bool, str]] = []
+    for kind, pairs in (("byte-identical", check.identical), ("near duplicates", check.near)):
+        for one, other in pairs:
+            conflicts, leaks = labels[one] != labels[other], parts is not None and parts[one] != parts[other]
+            what = f"{kind}{', conflicting labels' * conflicts}{', in two splits' * leaks}"
+            files = f"{check.source.name(one)} and {check.source.name(other)}"
+            found.append((not conflicts, not leaks, kind != "byte-identical", f"{what}: {files}"))
+    lines = [line for *_, line in sorted(found, key=lambda one: one[:3])]
+    return lines[:NAMED] + ([f"and {len(lines) - NAMED:,} more pairs"] if len(lines) > NAMED else [])
+
+
+def few_lines(sizes: list[int]) -> list[str]:
+    """Return what `fit` does with classes of few images; nothing if there are none.
+
+    Args:
+        sizes: number of images of each class.
+    """
+    few = sum(size < MIN_IMAGES for size in sizes)
+    if len(sizes) - few < 2:
+        return [f"`carsfg fit` needs two classes of {MIN_IMAGES} or more images (--data.min_images)"]
+    return [f"`carsfg fit` leaves out the classes of fewer than {MIN_IMAGES} images: {few} (--data.min_images)"] * bool(
+        few
+    )
 
 
 def histogram(sizes: list[int]) -> list[str]:

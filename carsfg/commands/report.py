@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carsfg.commands.data import PhotoOptions
 from carsfg.commands.options import option, parse, positional
 from carsfg.errors import InputError
 
@@ -17,18 +18,18 @@ BEGIN, END = "<!-- carsfg report: {} -->", "<!-- end -->"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExampleOptions:
+class ExampleOptions(PhotoOptions):
     """Where pictures of the classes come from.
 
     Attributes:
-        root: folder that contains `stanford_cars/`; None: `data`, if it exists.
-        crop: cut each image to its annotated box.
+        root: folder that contains `stanford_cars/` or class folders, or a table; None: `data`, if it exists.
     """
 
     root: str | None = option(
-        f"folder that contains stanford_cars/, for pictures of confused classes; by default {DATA}, if it exists", None
+        "folder that contains stanford_cars/ or class folders, or a table, for pictures of confused classes; "
+        f"by default {DATA}, if it exists",
+        None,
     )
-    crop: bool = option("cut each picture to its annotated box; false for images that are box crops already", True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +78,11 @@ def _report(options: ReportOptions) -> int:
     groups = group(runs)
     for line in left_out(runs, groups):
         print(line, file=sys.stderr)  # noqa: T201
-    examples = _examples(options.data.root, options.data.crop)
+    examples = _examples(options.data)
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.html").write_text(build_page(groups, examples), encoding="utf-8")
+        (folder / "index.html").write_text(build_page(groups, examples, folder), encoding="utf-8")
         (folder / "report.md").write_text(build_markdown(groups), encoding="utf-8")
         if options.update_readme:
             path = Path(options.update_readme)
@@ -118,16 +119,23 @@ def refresh(text: str, tables: dict[str, str]) -> str:
     return text
 
 
-def _examples(root: str | None, crop: bool) -> "dict[str, Image.Image]":
+def _examples(data: ExampleOptions) -> "dict[str, Image.Image]":
     """Load the first training image of each class; a folder that was named must have some, the default one need not."""
+    root = data.root
     if root is None and not Path(DATA, "stanford_cars").is_dir():
         said = f"no pictures of confused classes: {DATA}/stanford_cars does not exist"
         print(f"{said} (name another folder with --data.root)")  # noqa: T201
         return {}
+    from carsfg.data.cropped_images import CroppedImages
     from carsfg.data.stanford_cars_dataset import StanfordCars
 
     try:
-        cars = StanfordCars(root or DATA, "train", crop)
+        source = data.read(root) if root is not None else None
+        cars: CroppedImages
+        if source is None:
+            cars = StanfordCars(root or DATA, "train", data.crop)
+        else:
+            cars = CroppedImages(source, "photos", data.crop)
         first: dict[int, int] = {}
         for place, label in enumerate(cars.labels.tolist()):
             first.setdefault(label, place)

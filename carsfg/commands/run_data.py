@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
 
 DEFAULT_CLASS = "carsfg.StanfordCarsDataModule"
+OWN_PHOTOS = "carsfg.PhotoDataModule"
 # `retrieval` may contradict another protocol, and the verbs score all galleries; the batch size is the verb's own
 NOT_TAKEN = ("retrieval", "batch_size")
 SHOWN = ("drawn", "crop", "margin", "image_size", "protocol")
@@ -54,6 +55,7 @@ def _build(
 ) -> "tuple[LightningDataModule, dict[str, Any]]":
     from lightning import LightningDataModule
 
+    import_class(OWN_PHOTOS)  # else its short name, as `carsfg fit` takes it, is not known
     known = argument_names(import_class(path))
     parser = RaisingParser(allow_abbrev=False)
     parser.add_subclass_arguments(LightningDataModule, "data", fail_untyped=False)
@@ -75,6 +77,8 @@ def _option_error(message: str, words: Sequence[str], known: Iterable[str]) -> s
     option = f"--data.{unknown[1]}" if unknown else ""
     if option in [word.partition("=")[0] for word in words]:
         return f"unknown option {option!r}{suggestion(option, [f'--data.{name}' for name in known])}"
+    if "required: root" in message:
+        return "the run was trained on photos of your own: name their folder or table with --data.root"
     return f"in the data block: {one_line(message, {})}"
 
 

@@ -11,12 +11,20 @@ from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.image_listing import CACHE_FOLDER
 from carsfg.data.near_duplicates import near_duplicates
-from carsfg.data.photo_splits import assign_test, check_leaks, describe_clusters, given_parts, leave_out_small_classes
+from carsfg.data.photo_splits import (
+    assign_test,
+    check_leaks,
+    describe_clusters,
+    describe_parts,
+    given_parts,
+    leave_out_small_classes,
+)
 from carsfg.data.settings import check_at_least
 from carsfg.data.sources.any_source import read_photos
 from carsfg.data.sources.source import ImageSource
 from carsfg.data.sources.table import Columns
 from carsfg.data.splits import Rows, cluster
+from carsfg.data.unreadable import find_unreadable, unreadable_error, without_unreadable
 from carsfg.errors import InputError
 from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
 
@@ -39,6 +47,7 @@ class PhotoDataModule(CarsDataModule):
         margin: fraction of the box that is added on each side.
         min_images: classes with fewer images are left out, and named.
         keep_small_classes: keep the images of those classes in the gallery only; they are never queries.
+        skip_unreadable: leave out images that cannot be decoded, and name them; otherwise they are an error.
         allow_leaks: accept given splits that share files or groups; the run record holds their number.
         cache_dir: folder of the decoded images; by default a hidden folder beside the images or the table.
         **kwargs: settings of `carsfg.CarsDataModule`, such as `val`, `augment` and `batch_size`.
@@ -57,6 +66,7 @@ class PhotoDataModule(CarsDataModule):
         margin: float = 0.0,
         min_images: int = 4,
         keep_small_classes: bool = False,
+        skip_unreadable: bool = False,
         allow_leaks: bool = False,
         cache_dir: str | None = None,
         **kwargs: Any,
@@ -69,6 +79,7 @@ class PhotoDataModule(CarsDataModule):
         self.images, self.columns, self.class_level = images, columns, class_level
         self.crop, self.margin = crop, margin
         self.min_images, self.keep_small_classes, self.allow_leaks = min_images, keep_small_classes, allow_leaks
+        self.skip_unreadable = skip_unreadable
         self._read: ImageSource | None = None
         self.leaks = 0
 
@@ -91,7 +102,12 @@ class PhotoDataModule(CarsDataModule):
     def open_images(self) -> tuple[ImageSource, list[CropCache]]:
         """Decode all images unless they are decoded already; see `CarsDataModule.open_images`."""
         dataset = CroppedImages(self._source, "photos", self.crop, self.margin)
-        return self._source, [CropCache.open(dataset, self.stored_size, self.cache_dir)]
+        try:
+            return self._source, [CropCache.open(dataset, self.stored_size, self.cache_dir)]
+        except InputError:  # of the first unreadable image: all of them are looked for, to name them at once
+            if found := find_unreadable(self._source):
+                raise unreadable_error(self._source, found) from None
+            raise
 
     def assign_parts(self, source: ImageSource, caches: list[CropCache]) -> tuple[Sequence[str], Rows | None]:
         """Check given splits, or draw them; see `CarsDataModule.assign_parts`.
@@ -114,7 +130,7 @@ class PhotoDataModule(CarsDataModule):
             same = cluster(cache.digests, source.groups)
             self.leaks = check_leaks(source, parts, same, self.allow_leaks)
         parts[labels >= self._learned] = "gallery"
-        for line in (*said, self._small, source.left_out):
+        for line in (describe_parts(parts, self._learned), *said, self._small, source.left_out):
             if line:
                 rank_zero_info(line)
         return parts.tolist(), clusters
@@ -137,6 +153,7 @@ class PhotoDataModule(CarsDataModule):
         """All images that are used, read once; classes that are too small are left out, or the last ones."""
         if self._read is None:
             read = read_photos(self.root, self.images, self.columns, self.class_level)
+            read = without_unreadable(read, self.cache_dir) if self.skip_unreadable else read
             self._read, self._learned, self._small = leave_out_small_classes(
                 read, self.min_images, self.keep_small_classes
             )

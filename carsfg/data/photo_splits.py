@@ -33,8 +33,9 @@ def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) ->
     small = [name for name, count in zip(source.class_names, counts, strict=True) if 0 < count < min_images]
     if len(large) < 2:
         raise InputError(
-            f"{source.folder} has {len(large)} classes with {min_images} or more images, but a network learns at least "
-            "2: add images, or set --data.min_images"
+            f"{source.folder} has {count_of(len(large), 'class', 'classes')} with {min_images} or more images, but a "
+            "network learns at least 2: add images"
+            + (", or set --data.min_images" if np.sort(counts)[-2:].min() > 1 and len(counts) > 1 else "")
         )
     if keep:
         return (
@@ -46,11 +47,23 @@ def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) ->
     return kept.with_class_names(large), len(large), _small_line(small, min_images, "left out")
 
 
+def count_of(number: int, one: str, many: str) -> str:
+    """Return a number with its noun, such as `1 class`.
+
+    Args:
+        number: 0 or more.
+        one: the noun for 1.
+        many: the noun for other numbers.
+    """
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def _small_line(small: Sequence[str], min_images: int, what: str) -> str:
     if not small:
         return ""
     more = f" and {len(small) - NAMED_CLASSES} more" if len(small) > NAMED_CLASSES else ""
-    return f"{len(small)} classes have fewer than {min_images} images, {what}: {', '.join(small[:NAMED_CLASSES])}{more}"
+    have = "class has" if len(small) == 1 else "classes have"
+    return f"{len(small)} {have} fewer than {min_images} images, {what}: {', '.join(small[:NAMED_CLASSES])}{more}"
 
 
 def assign_test(labels: Rows, digests: Sequence[str], clusters: Rows, seed: int) -> Parts:
@@ -108,7 +121,22 @@ def describe_clusters(digests: Sequence[str], groups: Sequence[str] | None, pair
         "of a group": sum(map(len, repeated(groups or []))),
     }
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.items() if count)
-    return [f"{sizes[sizes > 1].sum()} images stay together in {(sizes > 1).sum()} sets ({counted})"]
+    sets = count_of(int((sizes > 1).sum()), "set", "sets")
+    return [f"{sizes[sizes > 1].sum():,} images stay together in {sets} ({counted})"]
+
+
+def describe_parts(parts: Parts, classes: int) -> str:
+    """Return one line that counts the images, such as `40 images of 2 classes: 32 to train and validate, 8 to test`.
+
+    Args:
+        parts: `train`, `val`, `test` or `gallery` for each image.
+        classes: number of classes that are learned.
+    """
+    counts = {part: int((parts == part).sum()) for part in ("test", "gallery")}
+    learning = len(parts) - sum(counts.values())
+    images, of = count_of(len(parts), "image", "images"), count_of(classes, "class", "classes")
+    gallery = f", {counts['gallery']:,} in the gallery only" if counts["gallery"] else ""
+    return f"{images} of {of}: {learning:,} to train and validate, {counts['test']:,} to test{gallery}"
 
 
 def check_leaks(source: ImageSource, parts: Parts, clusters: Rows, allowed: bool) -> int:
@@ -133,7 +161,7 @@ def check_leaks(source: ImageSource, parts: Parts, clusters: Rows, allowed: bool
     if leaks and not allowed:
         one, other = (source.name(int(order[place])) for place in (across[0], across[0] + 1))
         raise InputError(
-            f"{leaks} sets of byte-identical files or groups lie in two splits, such as {one} and {other}: remove one "
-            "of each, or accept it with --data.allow_leaks=true"
+            f"{count_of(leaks, 'set', 'sets')} of byte-identical files or images of a group in two splits, such as "
+            f"{one} and {other}: remove one of each, or accept it with --data.allow_leaks=true"
         )
     return leaks

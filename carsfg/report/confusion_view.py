@@ -13,7 +13,7 @@ from carsfg.report.groups import Group
 
 MAX_PAIRS = 12  # of each kind
 NO_BODY = "Other"  # of `parse`, for a name without a body type
-PARTS = {"make": "make", "body": "body type", "year": "year"}
+TITLES = {"body": "body type"}  # of attributes whose name says less
 PICTURE_SIDE, PICTURE_QUALITY = 144, 75  # pixels; of the JPEG, 1..95
 
 Shares = dict[str, tuple[float, int]]  # share in 0..1 and number of images, by name
@@ -28,11 +28,12 @@ class ConfusionView:
         right: share of right answers in 0..1.
         images: number of answers, of all seeds together.
         seeds: number of runs.
-        kinds: share and number of answers by severity.
-        names_bodies: whether a class name ends in a body type, so that severity can be told.
+        kinds: share and number of answers by severity; meaningless if `names_bodies` is false.
+        names_bodies: whether the classes are those of Stanford Cars or drawn cars and a name ends in a body type, so
+            that severity can be told.
         pairs: the pairs that are confused most often.
-        same_model: pairs of one make and model, counted in both directions.
-        parts: accuracy by make, body type and year.
+        same_model: pairs of one make and model, counted in both directions; empty if `names_bodies` is false.
+        parts: accuracy by attribute, such as make.
         classes: accuracy per class, lowest first.
     """
 
@@ -57,6 +58,7 @@ class ConfusionView:
         confusions = one.confusions  # summed over the runs at each access
         counts = severity(confusions)
         images = sum(counts.values())
+        names_bodies = one.names_are_cars and any(parse(truth).body != NO_BODY for truth, _ in confusions)
         classes = {name: (right / count, count) for name, (right, count) in per_class(confusions).items()}
         return cls(
             label=one.label,
@@ -64,10 +66,10 @@ class ConfusionView:
             images=images,
             seeds=len(one.runs),
             kinds={kind: (count / images, count) for kind, count in counts.items()},
-            names_bodies=any(parse(name).body != NO_BODY for name in classes),
+            names_bodies=names_bodies,
             pairs=confused_pairs(confusions, MAX_PAIRS),
-            same_model=same_model_pairs(confusions)[:MAX_PAIRS],
-            parts={title: accuracy_by(confusions, part) for part, title in PARTS.items()},
+            same_model=same_model_pairs(confusions)[:MAX_PAIRS] if names_bodies else [],
+            parts={TITLES.get(name, name): accuracy_by(confusions, values) for name, values in one.attributes.items()},
             classes=dict(sorted(classes.items(), key=lambda item: item[1])),
         )
 

@@ -1,9 +1,10 @@
-"""Confusions of a network: pairs of classes, their severity, and accuracy by make, body type and year."""
+"""Confusions of a network: pairs of classes, their severity, and accuracy by attributes of the classes."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from carsfg.data.class_names import UNKNOWN, parse
-from carsfg.report.runs import Confusions
+from carsfg.report.runs import Attributes, Confusions
 
 KINDS = (
     "right",
@@ -86,16 +87,27 @@ def same_model_pairs(confusions: Confusions) -> list[Pair]:
     return sorted(pairs, key=_most_first)
 
 
-def accuracy_by(confusions: Confusions, part: str) -> dict[str, tuple[float, int]]:
+def parsed_attributes(class_names: Iterable[str]) -> Attributes:
+    """Return make, body type and year of each class of Stanford Cars or drawn cars.
+
+    Args:
+        class_names: such as `BMW M3 Sedan 2012`.
+    """
+    cars = {name: parse(name) for name in class_names}
+    parts = ("make", "body", "year")
+    return {part: {name: str(getattr(car, part) or UNKNOWN) for name, car in cars.items()} for part in parts}
+
+
+def accuracy_by(confusions: Confusions, values: Mapping[str, str]) -> dict[str, tuple[float, int]]:
     """Return (accuracy of the predicted class, number of images) by an attribute of the true class.
 
     Args:
         confusions: images by true and predicted class.
-        part: `make`, `body` or `year`.
+        values: value of the attribute for each class.
     """
     counts: dict[str, list[int]] = {}
     for truth, (right, images) in per_class(confusions).items():
-        count = counts.setdefault(str(getattr(parse(truth), part) or UNKNOWN), [0, 0])
+        count = counts.setdefault(values.get(truth) or UNKNOWN, [0, 0])
         count[0] += right
         count[1] += images
     return {name: (right / images, images) for name, (right, images) in sorted(counts.items())}

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from carsfg.report.confusions import parsed_attributes, per_class
 from carsfg.report.differences import describe_unlike
 from carsfg.report.paper import SHIPPED, VOTES, is_comparable
-from carsfg.report.runs import Confusions, Run
-from carsfg.run_record import RunRecord
+from carsfg.report.runs import Attributes, Confusions, Run
+from carsfg.run_record import DRAWN_CARS, STANFORD_CARS, RunRecord
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,18 @@ class Group:
         for run in self.runs:
             total.update(run.confusions)
         return dict(total)
+
+    @property
+    def names_are_cars(self) -> bool:
+        """Whether class names tell make, body type and year; names of other data are never parsed."""
+        return self.record.data_name in (STANFORD_CARS, DRAWN_CARS)
+
+    @property
+    def attributes(self) -> Attributes:
+        """Value of each class by attribute, such as `make`; empty without any."""
+        if self.names_are_cars:
+            return parsed_attributes(per_class(self.confusions))
+        return next((run.attributes for run in self.runs if run.attributes), {})
 
     @property
     def seeds(self) -> str:

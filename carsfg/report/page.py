@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib import rc_context
@@ -34,12 +37,15 @@ TERMS = {
 }
 
 
-def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | None = None) -> str:
+def build_page(
+    groups: Sequence[Group], examples: Mapping[str, Image.Image] | None = None, folder: str | Path = "."
+) -> str:
     """Return the page: all runs, the paper's tables, figures, confusions, and the record of each run.
 
     Args:
         groups: all runs, as `carsfg.report.groups.group` returns them.
         examples: an image per class, for the pairs that are confused most often.
+        folder: where the page will lie; links to the predictions of runs are relative to it.
     """
     views = confusion_views(groups)
     told = [view for view in views if view.names_bodies]
@@ -52,6 +58,7 @@ def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | No
         legend={kind: what for kind, what in LEGEND.items() if kind in {one for bar in bars for one in bar.kinds}},
         overview=by_data,
         runs=all_runs(groups),
+        predictions={run.name: _link(run.predictions, folder) for one in groups for run in one.runs if run.predictions},
         tables=[table for table in (*paper_tables(groups), retrieval_list(groups)) if _is_shown(table)],
         terms=TERMS,
         drawings=[(one.title, [(_svg(figure), words) for figure, words in one.panels]) for one in figures(groups)],
@@ -62,6 +69,14 @@ def build_page(groups: Sequence[Group], examples: Mapping[str, Image.Image] | No
         places={name: place for place, name in enumerate(shown)},
         records=[(one.label, [(run.name, _record(run.record.flat())) for run in one.runs]) for one in groups],
     )  # fmt: skip
+
+
+def _link(file: Path, folder: str | Path) -> str:
+    """Return the relative address of a file on a page in a folder; the whole one if they have no folder in common."""
+    try:
+        return quote(Path(os.path.relpath(file, folder)).as_posix())
+    except ValueError:  # another drive
+        return file.resolve().as_uri()
 
 
 def build_markdown(groups: Sequence[Group]) -> str:

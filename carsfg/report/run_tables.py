@@ -96,7 +96,8 @@ def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> No
     console.print(table)
     console.print("  ".join(f"{TITLES[key]} {percent(found.get(key), missing=MISSING)}" for key in RANKED))
     if found.get("left_out"):
-        console.print(f"{found['left_out']:.0f} queries without a relevant image are left out of these.")
+        what, are = ("query", "is") if found["left_out"] == 1 else ("queries", "are")
+        console.print(f"{found['left_out']:.0f} {what} without a relevant image {are} left out of these.")
     if paper is not None:
         console.print(f"* {paper.title}: {RETRIEVAL_MEANING}.")
 

@@ -9,6 +9,9 @@ from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
 
 Confusions = dict[tuple[str, str], int]
+Attributes = dict[str, dict[str, str]]  # value of each class, by name of the attribute
+PER_CLASS = ("class", "images", "correct", "accuracy")  # columns of per_class.csv that are not attributes
+PREDICTIONS = "predictions.csv"
 NO_METRICS = ("epoch", "step")  # columns of metrics.csv
 STAGES = ("train/", "val/")  # starts of the keys that training logs once per epoch
 
@@ -23,6 +26,8 @@ class Run:
         curves: (epoch, value) of each logged key, such as `val/top1`, sorted by epoch, epochs from 1.
         last: last value of each logged key, such as `test/top1`.
         confusions: number of test images by (true class, predicted class); empty if the run wrote none.
+        attributes: value of each class by attribute, such as `make`, as the test wrote them; empty if it knew none.
+        predictions: table of the predictions of its test; None if the run wrote none.
     """
 
     name: str
@@ -30,6 +35,8 @@ class Run:
     curves: dict[str, list[tuple[int, float]]]
     last: dict[str, float]
     confusions: Confusions = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=dict)
+    predictions: Path | None = None
 
     @property
     def is_tested(self) -> bool:
@@ -75,9 +82,11 @@ def _read(folder: Path, root: Path) -> Run:
     try:
         curves, last = _metrics(_parts(folder))
         confusions = _confusions(folder / "confusions.csv")
+        attributes = _attributes(folder / "per_class.csv")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise InputError(f"{folder}: the files of the run are damaged ({error})") from error
-    run = Run(folder.relative_to(root).as_posix(), record, curves, last, confusions)
+    predictions = folder / PREDICTIONS if (folder / PREDICTIONS).is_file() else None
+    run = Run(folder.relative_to(root).as_posix(), record, curves, last, confusions, attributes, predictions)
     if not run.is_tested:
         _check_finished(run, folder)
     return run
@@ -113,6 +122,15 @@ def _metrics(paths: list[Path]) -> tuple[dict[str, list[tuple[int, float]]], dic
                         if row.get("epoch"):
                             by_epoch.setdefault(key, {})[int(row["epoch"]) + 1] = last[key]
     return {key: sorted(points.items()) for key, points in by_epoch.items()}, last
+
+
+def _attributes(path: Path) -> Attributes:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in (rows[0] if rows else {}) if name not in PER_CLASS]
+    return {name: {row["class"]: row[name] for row in rows} for name in names}
 
 
 def _confusions(path: Path) -> Confusions:

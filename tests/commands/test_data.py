@@ -125,6 +125,9 @@ def test_photos_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         "images │ 5 ", "classes │ 2 ", "train │ 3 ", "test │ 2 ", "smallest class │ 2 (Astra)",
         "34 x 32 to 34 x 32 pixels", "duplicates (byte-identical files) │ 2 ", "near duplicates │ 0 ",
         "conflicting labels │ 1 ", "in two splits │ 2 ", "2-3 ############################## 2", "left out: 1 .txt",
+        "byte-identical, conflicting labels, in two splits: train/Golf/2.png and test/Astra/2.png",
+        "byte-identical, in two splits: train/Golf/1.png and test/Golf/1.png",
+        "`carsfg fit` needs two classes of 4 or more images",
     ):  # fmt: skip
         assert words in out, words
     assert (tmp_path / "s.png").stat().st_size > 1000

@@ -10,6 +10,8 @@ from carsfg.errors import InputError
 from carsfg.report.groups import group
 from carsfg.report.paper_tables import readme_tables
 from carsfg.report.runs import read_runs
+from tests.data.test_photo_datamodule import noise
+from tests.report.conftest import CURVES, record_of
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "lightning_logs/reference"
@@ -48,3 +50,21 @@ def test_markers_that_are_missing(text: str, said: str) -> None:
 def test_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "no run below" in capsys.readouterr().err
+
+
+def test_pictures_of_own_photos(tmp_path: Path) -> None:
+    confusions = "class,predicted,images\nGolf,Astra,1\n"
+    folder = tmp_path / "logs/mine/version_0"
+    record_of("mine", data_name="photos").write(folder)
+    (folder / "metrics.csv").write_text(CURVES.format(top1=0.5))
+    (folder / "confusions.csv").write_text(confusions)
+    for name in ("Golf", "Astra"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        (tmp_path / "photos" / name / "1.png").write_bytes(noise(len(name)))
+    words = ["report", str(tmp_path / "logs"), "--output", str(tmp_path / "report")]
+    assert main([*words, "--data.root", str(tmp_path / "photos")]) == 0
+    assert (tmp_path / "report/index.html").read_text().count("url(data:image/jpeg") == 2
+    (tmp_path / "photos.csv").write_text("file,label\nphotos/Golf/1.png,Golf\n")
+    table = [f"--data.root={tmp_path / 'photos.csv'}", "--data.columns={path: file}"]
+    assert main([*words, *table]) == 0
+    assert (tmp_path / "report/index.html").read_text().count("url(data:image/jpeg") == 1

@@ -57,7 +57,8 @@ def test_splits_are_drawn_per_class(photos: Path, caplog: pytest.LogCaptureFixtu
     assert batch["image"].shape == (4, 3, 32, 32)
     assert ready(photos).split_hash == data.split_hash
     assert ready(photos, split_seed=1).split_hash != data.split_hash
-    assert "1 classes have fewer than 4 images, left out: Dacia" in caplog.text
+    assert "25 images of 3 classes: 20 to train and validate, 5 to test" in caplog.text
+    assert "1 class has fewer than 4 images, left out: Dacia" in caplog.text
 
 
 def test_small_classes_as_gallery_items(photos: Path) -> None:
@@ -110,7 +111,7 @@ def test_given_splits_are_kept(photos: Path) -> None:
 def test_a_leak_between_given_splits(photos: Path) -> None:
     root = given(photos, {1: "test"})
     shutil.copy(root / "train/Audi/5.png", root / "test/Audi/copy.png")
-    with pytest.raises(InputError, match=r"1 sets .* in two splits, such as t.*--data.allow_leaks=true"):
+    with pytest.raises(InputError, match=r"1 set of .* in two splits, such as t.*--data.allow_leaks=true"):
         ready(root)
     data = ready(root, allow_leaks=True)
     assert (data.leaks, data.describe()["leaks"], data.describe()["allow_leaks"]) == (1, 1, True)

@@ -61,7 +61,7 @@ def test_small_classes_are_kept_as_the_last_ones() -> None:
 
 
 def test_one_class_is_not_enough() -> None:
-    with pytest.raises(InputError, match="has 1 classes with 3 or more images, but a network learns at least 2"):
+    with pytest.raises(InputError, match="has 1 class with 3 or more images, but a network learns at least 2"):
         leave_out_small_classes(source([0, 0, 0, 1, 1], ["a", "b"]), 3, keep=True)
 
 
@@ -81,6 +81,8 @@ def test_leaks_between_given_splits() -> None:
     found, parts = source([0, 0, 0, 1, 1, 1], ["a", "b"]), np.array(["train", "test", "val", "train", "train", "test"])
     assert check_leaks(found, parts, np.array([0, 1, 2, 3, 3, 4]), allowed=False) == 0
     clusters = np.array([0, 0, 0, 1, 1, 1])
-    with pytest.raises(InputError, match=r"^2 sets of byte-identical files or groups lie in two splits, such as a/"):
+    with pytest.raises(
+        InputError, match=r"^2 sets of byte-identical files or images of a group in two splits, such as a/"
+    ):
         check_leaks(found, parts, clusters, allowed=False)
     assert check_leaks(found, parts, clusters, allowed=True) == 2

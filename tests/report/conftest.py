@@ -1,6 +1,6 @@
 """Finished runs, written by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,16 @@ def record_of(experiment: str, task_class: str = "carsfg.tasks.classifier.CarCla
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Writes a run into `logs/NAME`; values are those of `record_of`, the experiment is the first part of NAME."""
+    """Writes a run into `logs/NAME`; values are those of `record_of`.
+
+    The experiment is the first part of NAME; `files` are further texts by file name.
+    """
 
     def make(
         name: str = "tl_exp1/version_0",
         top1: float = 0.425,
         confusions: str = CONFUSIONS,
+        files: Mapping[str, str] | None = None,
         metrics: str | None = None,
         **values: Any,
     ) -> Path:
@@ -62,6 +66,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         (folder / "metrics.csv").write_text(CURVES.format(top1=top1) if metrics is None else metrics)
         if confusions:
             (folder / "confusions.csv").write_text(confusions)
+        for file, text in (files or {}).items():
+            (folder / file).write_text(text)
         return tmp_path / "logs"
 
     return make

@@ -2,7 +2,15 @@
 
 import csv
 
-from carsfg.report.confusions import Pair, accuracy_by, confused_pairs, per_class, same_model_pairs, severity
+from carsfg.report.confusions import (
+    Pair,
+    accuracy_by,
+    confused_pairs,
+    parsed_attributes,
+    per_class,
+    same_model_pairs,
+    severity,
+)
 from tests.report.conftest import CONFUSIONS
 
 ROWS = {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(CONFUSIONS.splitlines())}
@@ -43,5 +51,6 @@ def test_how_far_off() -> None:
 
 
 def test_accuracy_by_what_the_name_says() -> None:
-    assert accuracy_by(ROWS, "make") == {"Audi": (14 / 20, 20), "BMW": (0.5, 10)}
-    assert accuracy_by(ROWS, "year") == {"2007": (0.6, 10), "2012": (13 / 20, 20)}
+    values = parsed_attributes(truth for truth, _ in ROWS)
+    assert accuracy_by(ROWS, values["make"]) == {"Audi": (14 / 20, 20), "BMW": (0.5, 10)}
+    assert accuracy_by(ROWS, values["year"]) == {"2007": (0.6, 10), "2012": (13 / 20, 20)}

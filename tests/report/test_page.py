@@ -5,10 +5,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from carsfg.report.confusion_view import confusion_views
 from carsfg.report.groups import group
 from carsfg.report.page import build_markdown, build_page
 from carsfg.report.runs import read_runs
-from tests.report.conftest import MakeRun
+from tests.report.conftest import CONFUSIONS, MakeRun
 
 
 def page_of(logs: Path, **examples: Image.Image) -> str:
@@ -108,6 +109,37 @@ def test_own_experiments_have_no_tables_of_the_paper(make_run: MakeRun) -> None:
     assert "<figcaption>mine, resnet50 frozen, 224 px, my photos</figcaption>" in page
     assert "<summary>mine, resnet50 frozen, 224 px, my photos: 63.33 % of 30 answers right</summary>" in page
     assert '<td role="cell" data-label="run">mine/version_0</td>' in page
+
+
+def test_own_photos_beside_stanford_cars(make_run: MakeRun) -> None:
+    """Class names of one's own are not parsed, though they look like cars; the columns of the table are shown."""
+    make_run("tl_exp1/version_0")
+    per_class = (
+        "class,images,correct,accuracy,colour\nAudi S4 Sedan 2007,10,6,0.6,red\n"
+        "Audi S4 Sedan 2012,10,8,0.8,blue\nBMW M3 Sedan 2012,10,5,0.5,blue\n"
+    )
+    files = {"per_class.csv": per_class}
+    groups = group(read_runs(make_run("mine/version_0", data_name="my photos", confusions=CONFUSIONS, files=files)))
+    cars, mine = confusion_views(groups)
+    assert list(cars.parts) == ["make", "body type", "year"]
+    assert mine.parts == {"colour": {"blue": (13 / 20, 20), "red": (0.6, 10)}}
+    assert (mine.names_bodies, mine.same_model) == (False, [])
+    page = build_page(groups)
+    assert "<h3>my photos: not comparable with other images</h3>" in page
+    overview, mine_bars = page.split("<h3>my photos")[0], page.split("<h3>my photos")[1].split("</section>")[0]
+    assert "mine, resnet50" not in overview.split("<h3>Stanford Cars</h3>")[1]
+    assert "tl_exp1" not in mine_bars
+    assert "paper" not in mine_bars
+
+
+def test_links_to_predictions(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("tl_exp1/version_0")
+    logs = make_run("my run/version_0", data_name="my photos", files={"predictions.csv": "path,label\n"})
+    page = build_page(group(read_runs(logs)), folder=tmp_path / "report")
+    assert re.findall('<a href="([^#][^"]*)">([^<]*)', page) == [
+        ("../logs/my%20run/version_0/predictions.csv", "my run/version_0")
+    ]
+    assert "Predictions for each test image (1 run)" in page
 
 
 def test_a_run_without_a_test_is_in_the_table_of_all_runs(make_run: MakeRun) -> None:

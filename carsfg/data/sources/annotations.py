@@ -16,9 +16,10 @@ from carsfg.errors import InputError
 Split = Literal["train", "test"]
 CORNERS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 # files and folders by which copies of Stanford Cars in other layouts are recognised
+KAGGLE_FOLDERS = "Kaggle's folders per class (car_data, anno_train.csv, names.csv)"
 OTHER_LAYOUTS = {
-    "anno_train.csv": "Kaggle's folders per class (car_data, anno_train.csv, names.csv)",
-    "car_data": "Kaggle's folders per class (car_data, anno_train.csv, names.csv)",
+    "anno_train.csv": KAGGLE_FOLDERS,
+    "car_data": KAGGLE_FOLDERS,
     "cars_annos.mat": "the older single folder (car_ims, cars_annos.mat)",
     "car_ims": "the older single folder (car_ims, cars_annos.mat)",
 }
@@ -39,7 +40,10 @@ def find_folder(root: str | Path) -> Path:
     for folder in candidates:
         if any(_exists(folder / part) for part in ("devkit", "cars_train", "cars_test")):
             return folder
-    if other := other_layout(path.name for folder in candidates for path in _entries(folder)):
+    other = other_layout(path.name for folder in candidates for path in _entries(folder))
+    if other == KAGGLE_FOLDERS:
+        raise InputError(f"{root} holds Stanford Cars as {other}: add --data=PhotoDataModule")
+    if other:
         raise InputError(f"{root} holds Stanford Cars as {other}, which is not read: {OFFICIAL}")
     if holds_photos(Path(root)):
         raise InputError(
@@ -58,7 +62,7 @@ def other_layout(names: Iterable[str]) -> str | None:
 
 
 def holds_photos(root: Path) -> bool:
-    """Return whether a path is a table, or a folder whose sub-folders hold images.
+    """Return whether a path is a table, or a folder that holds images, itself or in its sub-folders.
 
     Args:
         root: file or folder.
@@ -66,7 +70,7 @@ def holds_photos(root: Path) -> bool:
     if root.is_file():
         return True
     try:
-        inside = chain.from_iterable(root.glob(pattern) for pattern in ("*/*", "*/*/*"))
+        inside = chain.from_iterable(root.glob(pattern) for pattern in ("*", "*/*", "*/*/*"))
         return any(path.suffix.lower() in SUFFIXES for path in islice(inside, MAX_LOOKED_AT))
     except OSError:
         return False

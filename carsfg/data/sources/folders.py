@@ -20,8 +20,10 @@ def read_folders(root: str | Path, class_level: int = 1) -> ImageSource:
 
     If `root` has a folder `train` and at least one of `val` (`valid`, `validation`) and `test`, in any case of letters,
     these are the splits, and the classes lie inside them. Class names are brought to Unicode's composed form (NFC):
-    folders that were copied by a Mac and that look the same are one class. Label order is alphabetical. See
-    `list_images` for the files that are taken.
+    folders that were copied by a Mac and that look the same are one class. Label order is alphabetical. Images are in
+    the order of their splits and file names, whatever their classes are called: files that a table or annotations list
+    by name are then in the same order, and ties and intervals come out the same. See `list_images` for the files that
+    are taken.
 
     Args:
         root: folder with images at any depth.
@@ -44,6 +46,8 @@ def read_folders(root: str | Path, class_level: int = 1) -> ImageSource:
     splits = _split_folders(root, Counter(one[0] for one in steps if one))
     place = class_level if splits else class_level - 1
     kept = [row for row, one in enumerate(steps) if len(one) > place]
+    order = list(dict.fromkeys(PART_FOLDERS.values()))
+    kept.sort(key=lambda row: (order.index(splits[steps[row][0]]) if splits else 0, found.paths[row].name, row))
     if len(kept) < len(steps):
         found.skipped[f"outside a class folder of level {class_level}"] += len(steps) - len(kept)
     if not kept:

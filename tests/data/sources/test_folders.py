@@ -12,9 +12,9 @@ from tests.data.test_image_folder import fill
 
 def test_a_class_is_the_first_folder(tmp_path: Path) -> None:
     source = read_folders(fill(tmp_path, "b/2.jpg", "b/1.PNG", "a x/1.jpeg", "c/d/1.webp", "c/e/2.tif"))
-    assert [source.name(row) for row in range(5)] == ["a x/1.jpeg", "b/1.PNG", "b/2.jpg", "c/d/1.webp", "c/e/2.tif"]
+    assert [source.name(row) for row in range(5)] == ["b/1.PNG", "a x/1.jpeg", "c/d/1.webp", "b/2.jpg", "c/e/2.tif"]
     assert source.class_names == ["a x", "b", "c"]
-    assert source.labels.tolist() == [0, 1, 1, 2, 2]
+    assert source.labels.tolist() == [1, 0, 2, 1, 2]
     assert (source.parts, source.boxes, source.groups, source.left_out) == (None, None, None, "")
 
 
@@ -37,6 +37,14 @@ def test_split_folders(val: str, tmp_path: Path) -> None:
         f"{val}/a/3.jpg": ("val", 0),
         "test/b/x/4.jpg": ("test", 1),
     }
+
+
+def test_images_are_in_the_order_of_splits_and_file_names(tmp_path: Path) -> None:
+    files = ("test/a/1.jpg", "train/b/2.jpg", "train/a/3.jpg", "train/b/4.jpg", "train/a/2.jpg")
+    source = read_folders(fill(tmp_path, *files))
+    names = [source.name(row) for row in range(5)]
+    assert names == ["train/a/2.jpg", "train/b/2.jpg", "train/a/3.jpg", "train/b/4.jpg", "test/a/1.jpg"]
+    assert source.labels.tolist() == [0, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("names", [["train/1.jpg", "bus/2.jpg"], ["train/1.jpg"], ["test/1.jpg", "val/2.jpg"]])
