@@ -20,7 +20,7 @@ PER_CLASS = ("class", "images", "correct", "accuracy")  # columns of per_class.c
 
 
 class ConfusionMatrix(Observer):
-    """Plot the confusion matrix of the last validation and of the test, classes grouped by make.
+    """Plot the confusion matrix of the last validation and of the test; classes are grouped by make if the data has it.
 
     Which validation is the last is known when training ends, so all of them are counted. A test also writes two tables
     to the run's folder: `per_class.csv` (class, images, correct, accuracy = correct / images, and the attributes of the
@@ -79,8 +79,7 @@ class ConfusionMatrix(Observer):
         counts = self._total()
         folder = trainer.log_dir  # a collective call: all processes need it
         if trainer.is_global_zero and folder and trainer.loggers:  # without a logger, the folder is the working folder
-            attributes = getattr(getattr(trainer, "datamodule", None), "class_attributes", {})
-            _write_tables(Path(folder), counts, pl_module.hparams["class_names"], attributes)
+            _write_tables(Path(folder), counts, pl_module.hparams["class_names"], _attributes(trainer))
         _draw(trainer, pl_module, counts, "test")
 
     def _start(self, task: LightningModule, due: bool) -> None:
@@ -104,7 +103,14 @@ class ConfusionMatrix(Observer):
 
 def _draw(trainer: Trainer, task: LightningModule, counts: Tensor, split: str) -> None:
     if trainer.is_global_zero and takes_figures(trainer):
-        log_figure(trainer, f"{split}/confusion_matrix", confusion_figure(counts, task.hparams["class_names"], split))
+        figure = confusion_figure(counts, task.hparams["class_names"], split, _attributes(trainer).get("make"))
+        log_figure(trainer, f"{split}/confusion_matrix", figure)
+
+
+def _attributes(trainer: Trainer) -> Mapping[str, Sequence[str]]:
+    """Return the attributes of the classes; none for a DataModule that is not carsfg's."""
+    found: Mapping[str, Sequence[str]] = getattr(getattr(trainer, "datamodule", None), "class_attributes", {})
+    return found
 
 
 def _write_tables(folder: Path, counts: Tensor, names: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> None:

@@ -15,9 +15,8 @@ from torch.nn.functional import interpolate
 
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.observer import Observer
-from carsfg.data.class_names import parse
+from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.splits import Rows
-from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.plots.neighbours import Found, neighbour_figure
@@ -32,8 +31,6 @@ TITLES = {
 MAX_THUMBNAIL_PIXELS = 48
 MAX_SHEET_PIXELS = 8192  # TensorBoard's limit for the sheet of all thumbnails
 PROJECTED_WIDTH = 128  # dimensions of the projected embeddings, which are written as text
-# TensorBoard colours at most 50 distinct values, so there are makes beside the classes
-HEADER = ["class", "make", "body", "year", "average precision"]
 
 
 class NeighbourPanels(Observer):
@@ -41,8 +38,9 @@ class NeighbourPanels(Observer):
 
     The figures `.../retrieval/best` and `.../worst` show queries by average precision, one per class; `.../random`
     shows the same queries in every run on the same images. TensorBoard's projector shows the embeddings of queries,
-    which can be coloured by make, body type, year and average precision; embeddings wider than 128 are projected on
-    their 128 strongest directions. Which validation is the last is known when training ends.
+    which can be coloured by class, by the attributes of the data (such as make) and by average precision; embeddings
+    wider than 128 are projected on their 128 strongest directions. Which validation is the last is known when training
+    ends. The images are those of a `carsfg.CarsDataModule`; with other data nothing is shown.
 
     Args:
         queries: maximum number of queries per figure.
@@ -87,7 +85,7 @@ class NeighbourPanels(Observer):
 
     def _show(self, trainer: Trainer, searched: RetrievalResult | None, split: Literal["val", "test"]) -> None:
         """Plot the figures and the projector of a search, which only the first process has."""
-        if searched is None or not isinstance(self._data, StanfordCarsDataModule) or not takes_figures(trainer):
+        if searched is None or not isinstance(self._data, CarsDataModule) or not takes_figures(trainer):
             return
         view = View.of(searched, self._data, split)
         for name, positions in pick(searched, self.queries).items():
@@ -114,13 +112,13 @@ class View:
     """
 
     searched: RetrievalResult
-    data: StanfordCarsDataModule
+    data: CarsDataModule
     class_names: list[str]
     query_rows: Rows
     gallery_rows: Rows
 
     @classmethod
-    def of(cls, searched: RetrievalResult, data: StanfordCarsDataModule, split: Literal["val", "test"]) -> "View":
+    def of(cls, searched: RetrievalResult, data: CarsDataModule, split: Literal["val", "test"]) -> "View":
         """Find the images of a search.
 
         Args:
@@ -170,16 +168,19 @@ class View:
         return {
             "mat": narrow(prepare(queries.embeddings[positions], metric)),
             "metadata": [self._facts(position) for position in positions.tolist()],
-            "metadata_header": HEADER,
+            "metadata_header": ["class", *self.data.source.attributes, "average precision"],
             "label_img": torch.stack(
                 [thumbnail(self.data.crops(rows), side) for rows in self.query_rows[positions, None]]
             ),
         }
 
     def _facts(self, position: int) -> list[str]:
+        """Return the cells of a row of the projector's table: TensorBoard separates them by tabs."""
+        row, precision = int(self.query_rows[position]), float(self.searched.average_precision[position])
         name = self.class_names[int(self.searched.queries.labels[position])]
-        car, precision = parse(name), float(self.searched.average_precision[position])
-        return [name, car.make, car.body, str(car.year or ""), "" if math.isnan(precision) else f"{precision:.4f}"]
+        attributes = [values[row % len(values)] for values in self.data.source.attributes.values()]
+        cells = [name, *attributes, "" if math.isnan(precision) else f"{precision:.4f}"]
+        return [" ".join(cell.split()) for cell in cells]
 
 
 def pick(searched: RetrievalResult, count: int) -> dict[str, list[int]]:

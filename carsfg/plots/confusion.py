@@ -10,24 +10,25 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from carsfg.data.class_names import parse
-
-MAX_NAMED = 40  # classes; with more, the axes show makes instead of classes
+MAX_NAMED = 40  # classes; with more, the axes show groups instead of classes
 
 
-def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> Figure:
-    """Plot a confusion matrix, classes sorted by make and name, above a list of the most frequent confusions.
+def confusion_figure(
+    counts: Tensor, class_names: Sequence[str], split: str, groups: Sequence[str] | None = None
+) -> Figure:
+    """Plot a confusion matrix, classes sorted by group and name, above a list of the most frequent confusions.
 
     Args:
         counts: int64 (C, C), images by true class (rows) and predicted class (columns).
         class_names: C labels of both axes, in label order.
         split: `val` or `test`, shown above the matrix.
+        groups: group of each class, such as its make; None: no groups.
 
     Returns:
         A figure of 1150 x 1500 pixels: as wide as TensorBoard shows without scrolling.
     """
-    makes = [parse(name).make for name in class_names]
-    order = sorted(range(len(class_names)), key=lambda c: (makes[c], class_names[c]))
+    group_of = [""] * len(class_names) if groups is None else groups
+    order = sorted(range(len(class_names)), key=lambda c: (group_of[c], class_names[c]))
     matrix = counts.numpy()[np.ix_(order, order)]
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(11.5, 15), dpi=100, layout="constrained")
@@ -36,7 +37,7 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> 
     # the square root lifts the few wrong images of a class out of the white
     image = upper.imshow(shares, cmap="gist_heat_r", norm=PowerNorm(0.5, 0, 1), interpolation="nearest", aspect="auto")
     above.colorbar(image, ax=upper, shrink=0.5, pad=0.01, label="share of the true class's images")
-    _label_axes(upper, [class_names[c] for c in order], [makes[c] for c in order])
+    _label_axes(upper, [class_names[c] for c in order], [group_of[c] for c in order])
     right_share = float(np.trace(matrix) / max(matrix.sum(), 1))
     share = f"{split}: {right_share:.1%} of {int(matrix.sum()):,} images on the diagonal"
     upper.set_title(f"{share} (rows: true class, columns: predicted)")
@@ -44,8 +45,8 @@ def confusion_figure(counts: Tensor, class_names: Sequence[str], split: str) -> 
     return figure
 
 
-def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
-    starts = [i for i in range(len(makes)) if i == 0 or makes[i] != makes[i - 1]]
+def _label_axes(axes: Axes, names: list[str], groups: list[str]) -> None:
+    starts = [i for i in range(len(groups)) if i == 0 or groups[i] != groups[i - 1]]
     for start in starts[1:]:
         axes.axhline(start - 0.5, color="0.75", linewidth=0.5)
         axes.axvline(start - 0.5, color="0.75", linewidth=0.5)
@@ -55,14 +56,16 @@ def _label_axes(axes: Axes, names: list[str], makes: list[str]) -> None:
         return
     axes.set_xticks([])
     axes.set_yticks([])
-    ends = [*starts[1:], len(makes)]
+    if not any(groups):
+        return
+    ends = [*starts[1:], len(groups)]
     middles = [(start + end - 1) / 2 for start, end in zip(starts, ends, strict=True)]
     thread = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0}
     positions = _apart(middles, 0.0155 * len(names))  # a line's height, as a share of the axes'
     style: dict[str, Any] = {"fontsize": 8, "arrowprops": thread, "parse_math": False}
     for start, middle, position in zip(starts, middles, positions, strict=True):
         y, x = axes.get_yaxis_transform(), axes.get_xaxis_transform()
-        label = makes[start]
+        label = groups[start]
         axes.annotate(label, (0, middle), (-0.015, position), y, y, ha="right", va="center", **style)
         axes.annotate(label, (middle, 0), (position, -0.015), x, x, ha="center", va="top", rotation=90, **style)
 

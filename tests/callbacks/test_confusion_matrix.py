@@ -59,9 +59,10 @@ def test_counts_are_true_by_predicted(
 ) -> None:
     drawn: list[tuple[list[list[int]], list[str]]] = []
 
-    def draw(counts: Tensor, names: list[str], split: str) -> object:
+    def draw(counts: Tensor, names: list[str], split: str, groups: list[str]) -> object:
         drawn.append((counts.tolist(), names))
-        return confusion_figure(counts, names, split)
+        assert groups == ["Meridian", "Dunmore", "Aurora", "Kestrel"]
+        return confusion_figure(counts, names, split, groups)
 
     monkeypatch.setattr(module, "confusion_figure", draw)
     task = make_task(**SQUEEZE)
@@ -118,9 +119,9 @@ def test_the_counts_are_those_of_the_last_validation(
 ) -> None:
     drawn: list[list[list[int]]] = []
 
-    def draw(counts: Tensor, names: list[str], split: str) -> object:
+    def draw(counts: Tensor, names: list[str], split: str, groups: list[str]) -> object:
         drawn.append(counts.tolist())
-        return confusion_figure(counts, names, split)
+        return confusion_figure(counts, names, split, groups)
 
     monkeypatch.setattr(module, "confusion_figure", draw)
     trainer = make_trainer(

@@ -13,9 +13,11 @@ from PIL import Image
 import carsfg.callbacks.neighbour_panels as module
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.neighbour_panels import NeighbourPanels, View, narrow, pick, thumbnail
+from carsfg.data.photo_datamodule import PhotoDataModule
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult
+from carsfg.tasks.classifier import CarClassifier
 from tests.callbacks.test_confusion_matrix import ENDS, images
 from tests.conftest import NAMES, MakeCars, MakeTask, MakeTrainer
 
@@ -77,6 +79,28 @@ def test_last_epoch_and_test_in_tensorboard(
     assert {line.split("\t")[0] for line in metadata[1:]} == set(NAMES)
     assert {tuple(line.split("\t")[1:4]) for line in metadata[1:]} >= {("Dunmore", "Van", "2012")}
     assert {len(line.split("\t")) for line in tensors} == {128}  # squeezenet's 512, made narrower
+
+
+def test_own_photos_with_attributes(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    lines = ["path,label,split,colour"]
+    for number in range(8):
+        Image.new("RGB", (32, 32), (30 * number, 90, 90)).save(tmp_path / f"{number}.png")
+        split = "test" if number < 4 else "train"
+        lines.append(f"{number}.png,{'rose' if number % 2 else 'aster'},{split},{'dark red' if number % 4 else 'pink'}")
+    (tmp_path / "flowers.csv").write_text("\n".join(lines))
+    data = PhotoDataModule(root=str(tmp_path / "flowers.csv"), image_size=32, val="test", allow_leaks=True)
+    logger = TensorBoardLogger(tmp_path)
+    callbacks = [FaissRetrieval(), NeighbourPanels(queries=2, neighbours=1)]
+    trainer = make_trainer(callbacks=callbacks, logger=logger)
+    task = CarClassifier("squeezenet1_1", None, class_names=["aster", "rose"], image_size=32)
+    trainer.test(task, data, verbose=False)
+    logger.finalize("success")
+    assert set(images(logger)) == {f"test/retrieval/{name}" for name in FIGURES}
+    metadata, _, _ = folder(logger, "00000/test_embeddings")
+    assert metadata[0] == "class\tcolour\taverage precision"
+    assert sorted(line.split("\t")[:2] for line in metadata[1:]) == [
+        ["aster", "dark red"], ["aster", "pink"], ["rose", "dark red"], ["rose", "dark red"],
+    ]  # fmt: skip
 
 
 def test_nothing_is_written_without_a_search(

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -46,8 +48,21 @@ def test_title_and_list() -> None:
     assert len(first) == 4
 
 
+def makes_of(names: Sequence[str]) -> list[str]:
+    return [name.split()[0] for name in names]
+
+
+def test_classes_without_groups_are_sorted_by_name() -> None:
+    names = ["rose", "aster", "tulip", "iris"]
+    matrix = confusion_figure(COUNTS, names, "test").axes[0]
+    assert [label.get_text() for label in matrix.get_yticklabels()] == ["aster", "iris", "rose", "tulip"]
+    assert len(matrix.lines) == 0
+    many_counts = torch.ones(60, 60, dtype=torch.int64)
+    assert not confusion_figure(many_counts, [f"flower {c}" for c in range(60)], "test").axes[0].texts
+
+
 def test_classes_are_sorted_by_make() -> None:
-    matrix = confusion_figure(COUNTS, NAMES, "test").axes[0]
+    matrix = confusion_figure(COUNTS, NAMES, "test", makes_of(NAMES)).axes[0]
     order = [2, 1, 3, 0]  # Aurora, Dunmore, Kestrel, Meridian
     assert [label.get_text() for label in matrix.get_yticklabels()] == [NAMES[c] for c in order]
     shares = np.asarray(matrix.images[0].get_array())
@@ -65,7 +80,7 @@ def test_nothing_counted() -> None:
 def test_everything_is_legible(classes: int, makes: int) -> None:
     names = many(classes, makes)
     counts = torch.randint(3, (classes, classes), generator=torch.Generator().manual_seed(0))
-    figure = confusion_figure(counts, names, "test")
+    figure = confusion_figure(counts, names, "test", makes_of(names))
     found = extents(figure)
     assert {key.split()[1] for key in found} >= {f"Solo-{c:02}" for c in range(makes // 2)}
     inside = {key for key, box in found.items() if min(box.min) >= 0 and box.x1 <= 1150 and box.y1 <= 1500}
@@ -78,5 +93,6 @@ def test_everything_is_legible(classes: int, makes: int) -> None:
 @pytest.mark.parametrize("classes", [4, 60])
 def test_dollars_in_a_name_are_text(classes: int) -> None:
     names = [f"Car{place} $x_^$ Sedan 2012" for place in range(classes)]
-    shown = extents(confusion_figure(torch.ones(classes, classes, dtype=torch.int64), names, "val"))
+    counts = torch.ones(classes, classes, dtype=torch.int64)
+    shown = extents(confusion_figure(counts, names, "val", makes_of(names)))
     assert any("$x_^$" in text for text in shown)
