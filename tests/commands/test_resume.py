@@ -101,11 +101,11 @@ def test_a_trained_run_is_resumed_for_its_test(words: Words) -> None:
     assert main(words("--name=whole", "--trainer.max_epochs=2")) == 0
     assert main(words("--name=untested", "--trainer.max_epochs=2", "--test_after_fit=false")) == 0
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 0
-    assert tested("untested") == tested("whole")  # with the averaged weights, too
+    assert metrics_of("untested") == metrics_of("whole")  # with the averaged weights, too
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 2
 
 
-def tested(run: str) -> dict[str, str]:
+def metrics_of(run: str) -> dict[str, str]:
     """Values of the test of a run, but for durations."""
     with Path(f"lightning_logs/all/{run}/metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["test/loss"]]
