@@ -128,15 +128,15 @@ def check_resumable(checkpoint: Mapping[str, Any], path: str, max_epochs: int | 
             f"{path} holds weights alone, so training cannot be resumed from it: start a new run from it with "
             "--model.init_from"
         )
-    if was_completed(checkpoint, max_epochs, max_steps):
-        epochs, steps = _progress(checkpoint)
-        by_epochs = max_epochs not in (None, -1) and epochs >= max_epochs
-        had, limit = (f"{epochs} epochs", "max_epochs") if by_epochs else (f"{steps} steps", "max_steps")
-        raise InputError(f"{path} has had its {had}: increase trainer.{limit} to continue")
+    epochs, steps = _progress(checkpoint)
+    if max_epochs not in (None, -1) and epochs >= max_epochs:
+        raise InputError(f"{path} has had its {epochs} epochs: increase trainer.max_epochs to continue")
+    if max_steps != -1 and steps >= max_steps:
+        raise InputError(f"{path} has had its {steps} steps: increase trainer.max_steps to continue")
 
 
 def was_completed(checkpoint: Mapping[str, Any], max_epochs: int | None, max_steps: int) -> bool:
-    """Return True if a checkpoint was saved at the end of its training.
+    """Return True if a checkpoint was saved at the end of a training of exactly this length.
 
     Args:
         checkpoint: as `read_checkpoint` returns it.
@@ -146,7 +146,7 @@ def was_completed(checkpoint: Mapping[str, Any], max_epochs: int | None, max_ste
     if "loops" not in checkpoint:
         return False
     epochs, steps = _progress(checkpoint)
-    return (max_epochs not in (None, -1) and epochs >= max_epochs) or (max_steps != -1 and steps >= max_steps)
+    return epochs == max_epochs or steps == max_steps
 
 
 def _progress(checkpoint: Mapping[str, Any]) -> tuple[int, int]:

@@ -296,7 +296,7 @@ class SaveRanks(Callback):
 CONFIG = """
 model:
   class_path: carsfg.CarClassifier
-  init_args: {{backbone: resnet18, weights: null, image_size: 32, optimizer: SGD}}
+  init_args: {{backbone: 'timm:test_resnet', weights: null, image_size: 32, optimizer: SGD}}
 data:
   root: {root}
   drawn: {{classes: 4, train: 10, test: 5}}
