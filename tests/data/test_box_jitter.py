@@ -1,5 +1,6 @@
 """Boxes that move in training: windows by hand, exact pixels, and an evaluation that does not notice."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def test_windows_by_hand(tmp_path: Path) -> None:
 
 
 def test_a_box_with_its_margin_moves(tmp_path: Path) -> None:
-    """A box of 10 pixels with 1 on each side: 12 move by 3, so 18 are stored."""
-    jitter = jitter_of(tmp_path, [(8, 8, 18, 18)], 0.25, 12, margin=0.1)
+    """A box of 6 pixels with 3 on each side: 12 move by 3, so 18 are stored."""
+    jitter = jitter_of(tmp_path, [(9, 9, 15, 15)], 0.25, 12, margin=0.5)
     assert window(jitter, *STILL) == pytest.approx([-2 / 3, -2 / 3, 2 / 3, 2 / 3])
     assert window(jitter, 0, 0, 1, 1) == pytest.approx([-1, -1, 1, 1])
 
@@ -145,6 +146,16 @@ def test_evaluation_does_not_notice(table: Path) -> None:
     assert trained.shape == (len(still.splits.train), 3, 16, 16)
     assert all(not torch.equal(one, other) for one, other in zip(trained, seen(still.train_dataloader()), strict=True))
     assert still.split_hash == moving.split_hash
+
+
+def test_a_still_box_shows_what_evaluation_sees(table: Path) -> None:
+    """Each image by its own box, which is central in the wide image or not."""
+    data = ready(table, box_jitter=0.2)
+    assert data._jitter is not None
+    data._jitter = replace(data._jitter, reach=np.zeros((20, 4), np.float32))
+    crops = torch.from_numpy(data.crops(data.splits.train)).permute(0, 3, 1, 2).float()
+    difference = (seen(data.train_dataloader()) - crops).abs().mean((1, 2, 3))
+    assert difference.max() < 12  # resized twice instead of once; another image's box or the whole square: above 30
 
 
 def test_boxes_move_by_seed_and_epoch(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
