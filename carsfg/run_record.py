@@ -21,6 +21,7 @@ RETRIEVAL = "carsfg.callbacks.faiss_retrieval.FaissRetrieval"  # its arguments b
 TRAINING_DATA = (
     "val",
     "augment",
+    "box_jitter",
     "batch_size",
     "sampling",
     "images_per_class",

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_info
 
 import carsfg
 from carsfg.callbacks.observer import Observer
@@ -25,7 +26,9 @@ from carsfg.class_paths import class_path
 from carsfg.files import checksum
 from carsfg.hardware import device_name
 from carsfg.run_record import RunRecord
+from carsfg.search.box_choice import difference_line
 from carsfg.seeding import global_seed
+from carsfg.tasks.checkpoints import read_record
 
 # what TensorBoard compares runs by: its table takes its columns from one run, so all of them have the same
 COMPARED = (
@@ -68,6 +71,8 @@ class RecordRun(Observer):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make the record once data and task are known."""
         own = self._make(trainer, pl_module)
+        if stage == "fit" and (line := _difference(pl_module, own)):
+            rank_zero_info(line)
         self._set(trainer, own if self._trained is None or stage == "fit" else self._trained.scored_as(own))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -190,6 +195,15 @@ def _described(one: Any) -> dict[str, Any] | None:
 
 def _is_folder(value: Any) -> bool:
     return isinstance(value, str | Path) and len(str(value)) < 4096 and Path(value).exists()
+
+
+def _difference(task: LightningModule, own: RunRecord) -> str:
+    """Return one line if the network of `init_from` learned from other images than those of this run."""
+    start, given = task.hparams.get("init_from"), own.data.get("learned_from")
+    if not start or not given or not Path(str(start)).is_file():
+        return ""
+    line = difference_line(read_record(start), str(given), "the training images")
+    return line.partition(";")[0]  # the rest advises on options of `index`
 
 
 def _weights(task: LightningModule) -> tuple[str, str]:

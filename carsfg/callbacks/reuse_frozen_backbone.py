@@ -21,11 +21,11 @@ from carsfg.tasks.fingerprint import fingerprint
 class ReuseFrozenBackbone(Observer):
     """Pass all images through the backbone once, then train and score on its output, the features.
 
-    It is active if the backbone is frozen and images are not augmented, except in runs that are cut short
-    (`fast_dev_run`, `limit_*_batches`). Metrics are the same as without it, since the batches have the same size and
-    precision. The features are stored beside the decoded crops, under a key of everything that they depend on: weights,
-    crops, preprocessing, precision and kind of device. The DataModule serves them during `fit`, and during `test` of
-    the same backbone.
+    It is active if the backbone is frozen, images are not augmented and their boxes do not move, except in runs that
+    are cut short (`fast_dev_run`, `limit_*_batches`). Metrics are the same as without it, since the batches have the
+    same size and precision. The features are stored beside the decoded crops, under a key of everything that they
+    depend on: weights, crops, preprocessing, precision and kind of device. The DataModule serves them during `fit`, and
+    during `test` of the same backbone.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class ReuseFrozenBackbone(Observer):
         data = getattr(trainer, "datamodule", None)
         # floats are shares, integers are counts: 1 is one batch
         whole = all(repr(limit) == "1.0" for limit in (trainer.limit_train_batches, trainer.limit_val_batches))
-        if not isinstance(data, CarsDataModule) or recipe(data.augment) is not None:
+        if not isinstance(data, CarsDataModule) or recipe(data.augment) is not None or data.box_jitter:
             return
         if whole and _is_still(pl_module):
             self._key = features_key(trainer, pl_module)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -98,8 +99,10 @@ def _evaluate(options: EvaluateOptions, data_words: Sequence[str]) -> int:
     precision = choose_precision(device.type, options.precision, record.trained_precision)
     subject, used = _open(options, record, task, data_words)
     say_settings(record, used, metric=metric, precision=precision)
+    described = subject.describe_data()
+    _say_difference(record, described)
     rows, strength = _score(subject, metric, options.knn, precision, device)
-    data = record.data | {key: value for key, value in used.items() if key in record.data} | subject.describe_data()
+    data = record.data | {key: value for key, value in used.items() if key in record.data} | described
     trainer = {"precision": precision, "limit_test_batches": 1.0, "limit_val_batches": 1.0}
     now = replace(
         record,
@@ -115,6 +118,16 @@ def _evaluate(options: EvaluateOptions, data_words: Sequence[str]) -> int:
     if options.json:
         _write(options.json, rows, facts)
     return 0
+
+
+def _say_difference(record: "RunRecord", described: Mapping[str, Any]) -> None:
+    """Print one line on stderr if the network learned from other images than those that are scored."""
+    from carsfg.search.box_choice import difference_line
+
+    if given := described.get("learned_from"):
+        line = difference_line(record, given, "the images")
+        if line:
+            print(line.partition(";")[0], file=sys.stderr)  # noqa: T201 (the rest advises on options of `index`)
 
 
 def _open(

@@ -172,22 +172,23 @@ def _colours(recipe: Recipe, spread: list[Floats]) -> Floats:
     return np.concatenate([matrix, offset], 2)
 
 
-def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.uint8]:
+def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws, size: int) -> npt.NDArray[np.uint8]:
     """Augment images one by one in integer arithmetic, which is faster on CPUs than batches of floats.
 
     Args:
         images: uint8 (B, S, S, 3), RGB.
         draws: draws for the B images.
+        size: side of the results in pixels.
 
     Returns:
-        uint8 (B, S, S, 3).
+        uint8 (B, size, size, 3).
     """
-    size = images.shape[1]
+    side = images.shape[1]
     # from -1..1 over the side to pixel centres at 0, 1, ..
-    centre = (size - 1) / 2
     maps = draws.geometry.astype(np.float64)
-    maps[:, :, 2] = centre + size / 2 * maps[:, :, 2] - centre * maps[:, :, :2].sum(2)
-    out = np.empty_like(images)
+    maps[:, :, :2] *= side / size
+    maps[:, :, 2] = (side - 1) / 2 + side / 2 * maps[:, :, 2] - (size - 1) / 2 * maps[:, :, :2].sum(2)
+    out = np.empty((len(images), size, size, 3), np.uint8)
     for image, pixels, result in zip(images, maps, out, strict=True):
         cv2.warpAffine(image, pixels, (size, size), dst=result, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
     if draws.colour is not None:
@@ -197,18 +198,19 @@ def apply_on_cpu(images: npt.NDArray[np.uint8], draws: Draws) -> npt.NDArray[np.
     return out
 
 
-def apply_on_device(images: Tensor, geometry: Tensor, colour: Tensor | None) -> Tensor:
+def apply_on_device(images: Tensor, geometry: Tensor, colour: Tensor | None, size: int) -> Tensor:
     """Augment images as one batch.
 
     Args:
         images: (B, 3, S, S), RGB, uint8 or float in 0..255, on the device that computes.
         geometry: float (B, 2, 3), geometry of `Draws`, on the same device.
         colour: float (B, 3, 4), colour of `Draws`, on the same device; None if colours do not change.
+        size: side of the results in pixels.
 
     Returns:
-        float (B, 3, S, S), in 0..255.
+        float (B, 3, size, size), in 0..255.
     """
-    grid = functional.affine_grid(geometry, list(images.shape), align_corners=False)
+    grid = functional.affine_grid(geometry, [*images.shape[:2], size, size], align_corners=False)
     warped = functional.grid_sample(images.to(grid.dtype), grid, align_corners=False)
     if colour is None:
         return warped

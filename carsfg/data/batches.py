@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from carsfg.data.augmentation import DRAWS, Draws, Recipe, apply_on_cpu, draw
+from carsfg.data.box_jitter import SIDES, BoxJitter, within
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.splits import Rows
 from carsfg.seeding import derive_seed, global_seed
@@ -31,12 +32,19 @@ class CropSamples(Dataset[Batch]):
         rows: int64 (M,), pooled rows of the split; copy c of row r is `c * N + r`.
         recipe: augmentation; None for none.
         stored: draw one augmentation per image and copy for all epochs and seeds, as if the copies were stored.
+        jitter: moves the boxes; `caches` are then its wide ones. None: `caches` are shown as they are.
     """
 
     def __init__(
-        self, caches: list[CropCache], labels: Rows, rows: Rows, recipe: Recipe | None = None, stored: bool = False
+        self,
+        caches: list[CropCache],
+        labels: Rows,
+        rows: Rows,
+        recipe: Recipe | None = None,
+        stored: bool = False,
+        jitter: BoxJitter | None = None,
     ) -> None:
-        self.caches, self.recipe, self.stored = caches, recipe, stored
+        self.caches, self.recipe, self.stored, self.jitter = caches, recipe, stored, jitter
         self.pooled_rows = rows % len(labels)
         # number of the draw that belongs to each image of the split
         self._draw_of = rows if stored else np.arange(len(rows))
@@ -45,6 +53,16 @@ class CropSamples(Dataset[Batch]):
 
     def __len__(self) -> int:
         return len(self.pooled_rows)
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether the images are resampled: by a recipe, or because their boxes move."""
+        return self.recipe is not None or self.jitter is not None
+
+    @property
+    def size(self) -> int:
+        """Side of the images of a batch in pixels."""
+        return int(self.caches[0].images.shape[1]) if self.jitter is None else self.jitter.size
 
     def __getitem__(self, key: int | Key) -> dict[str, Any]:
         """Return one sample: `image` (3, S, S), `label`, `index`; a key without an epoch means epoch 0."""
@@ -55,8 +73,8 @@ class CropSamples(Dataset[Batch]):
         """Return a whole batch; DataLoader calls this instead of `__getitem__` for each image."""
         epoch, indices = split_keys(keys)
         pixels = self.pixels(indices)
-        if self.recipe is not None:
-            pixels = apply_on_cpu(pixels, self.draws(epoch, indices))
+        if self.is_augmented:
+            pixels = apply_on_cpu(pixels, self.draws(epoch, indices), self.size)
         return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **self.targets(indices)}
 
     def pixels(self, indices: Rows) -> npt.NDArray[np.uint8]:
@@ -80,12 +98,19 @@ class CropSamples(Dataset[Batch]):
             epoch: number of the epoch, from 0; ignored if `stored` is set.
             indices: int64 (B,), places in the split.
         """
-        assert self.recipe is not None  # noqa: S101
         epoch, seed = (0, 0) if self.stored else (epoch, global_seed())
         if self._uniform is None or self._uniform[0] != epoch:
             random = np.random.default_rng(derive_seed(seed, epoch))
-            self._uniform = epoch, random.random((int(self._draw_of.max()) + 1, DRAWS), np.float32)
-        return draw(self.recipe, self._uniform[1][self._draw_of[indices]])
+            count = int(self._draw_of.max()) + 1
+            # two tables, so that the recipe's draws are the same with and without jitter
+            tables = [random.random((count, width), np.float32) for width in (DRAWS, SIDES)]
+            self._uniform = epoch, np.concatenate(tables, 1)
+        uniform = self._uniform[1][self._draw_of[indices]]
+        drawn = draw(self.recipe or Recipe(), uniform[:, :DRAWS])
+        if self.jitter is None:
+            return drawn
+        windows = self.jitter.windows(self.pooled_rows[indices], uniform[:, DRAWS:])
+        return drawn._replace(geometry=within(drawn.geometry, windows))
 
     def targets(self, indices: Rows) -> Batch:
         """Return `label` and `index`, int64 (B,).

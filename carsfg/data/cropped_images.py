@@ -101,13 +101,26 @@ class CroppedImages(Dataset[dict[str, Any]]):
             InputError: the bytes are not an image, or the box leaves it.
         """
         image = read_image(data, str(self.paths[index]))
-        box = self._box(index, *image.size) if self.crop else None
+        rectangle = self.rectangle(index, *image.size)
+        return image if rectangle == (0, 0, *image.size) else image.crop(rectangle)
+
+    def rectangle(self, index: int, width: int, height: int) -> tuple[int, int, int, int]:
+        """Return what is cut out of an image: `x0, y0, x1, y1` in pixels, half-open; the whole image without a box.
+
+        Args:
+            index: place in `paths`.
+            width: of the upright image in pixels.
+            height: of the upright image in pixels.
+
+        Raises:
+            InputError: the box leaves the image.
+        """
+        box = self._box(index, width, height) if self.crop else None
         if box is None:
-            return image
-        width, height = image.size
+            return 0, 0, width, height
         x0, y0, x1, y1 = box
         dx, dy = round(self.margin * (x1 - x0)), round(self.margin * (y1 - y0))
-        return image.crop((max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height)))
+        return max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height)
 
     def _box(self, index: int, width: int, height: int) -> list[int] | None:
         """Return the box of an image of this size, which must contain it; None for a whole image."""

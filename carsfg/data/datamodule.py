@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
 from carsfg.class_paths import class_path
 from carsfg.data.augmentation import Recipe, describe_recipe, recipe
+from carsfg.data.box_jitter import BoxJitter, check_boxes, open_wide, wide_size
 from carsfg.data.crop_cache import CropCache
-from carsfg.data.settings import Retrieval, check_at_least, check_settings, refuse_selection
+from carsfg.data.cropped_images import CroppedImages
+from carsfg.data.settings import Retrieval, check_at_least, check_box_jitter, check_settings, refuse_selection
 from carsfg.data.sources.source import ImageSource
 from carsfg.data.split_loaders import SplitLoaders
 from carsfg.data.splits import Protocol, Rows, Validation, check_splits, split
@@ -39,6 +42,8 @@ class CarsDataModule(SplitLoaders):
         predict: images that `predict` embeds: the `test` split, the `train` split with its hold-out, or `both`.
         augment: recipe for training images: `none`, a name in `carsfg.data.augmentation.RECIPES`, or a mapping of the
             fields of `carsfg.data.augmentation.Recipe`.
+        box_jitter: in training, each side of an image's box moves by up to this share of the box's side, 0 to 0.5, so
+            that a loose box does less harm; 0 leaves the boxes alone. Needs boxes.
         batch_size: images per process and step.
         sampling: `shuffle` trains on each image once per epoch; `balanced` draws every class about equally often.
         images_per_class: number of images per class in every training batch, for metric-learning losses; None: any.
@@ -61,6 +66,7 @@ class CarsDataModule(SplitLoaders):
         retrieval: Retrieval = "closed_loo",
         predict: Literal["test", "train", "both"] = "test",
         augment: str | Recipe = "none",
+        box_jitter: float = 0.0,
         batch_size: int = 32,
         sampling: Literal["shuffle", "balanced"] = "shuffle",
         images_per_class: int | None = None,
@@ -70,6 +76,7 @@ class CarsDataModule(SplitLoaders):
     ) -> None:
         super().__init__()
         check_settings(protocol, val, retrieval, image_size)
+        check_box_jitter(box_jitter, protocol)
         check_at_least(1, {"batch_size": batch_size, "images_per_class": images_per_class})
         check_at_least(0, {"num_workers": num_workers, "split_seed": split_seed})
         check_processes("data.num_workers", num_workers or 0)
@@ -79,7 +86,7 @@ class CarsDataModule(SplitLoaders):
         self.retrieval: Retrieval = "zero_shot" if protocol == "zero_shot" else retrieval
         self.batch_size, self.split_seed = batch_size, split_seed
         self.cache_dir = Path(cache_dir) if cache_dir else root / "cache"
-        self.predict, self.augment = predict, augment
+        self.predict, self.augment, self.box_jitter = predict, augment, box_jitter
         self.sampling, self.images_per_class = sampling, images_per_class
         self._recipe = recipe(augment)
         self.num_workers, self.on_device = num_workers, on_device
@@ -101,6 +108,14 @@ class CarsDataModule(SplitLoaders):
             All images, and caches of their squares of side `stored_size`, which hold them in the same order.
         """
         raise NotImplementedError
+
+    def cropped_images(self, widened: float = 0.0) -> list[CroppedImages]:
+        """Return all images before decoding, in the order of `open_images`; only `box_jitter` needs them.
+
+        Args:
+            widened: share of the cut-out's width and height that is added on each of its sides.
+        """
+        raise InputError(f"data.box_jitter needs boxes: {type(self).__name__} gives none")
 
     def assign_parts(self, source: ImageSource, caches: list[CropCache]) -> tuple[Sequence[str], Rows | None]:
         """Return the part of each image (`train`, `val`, `test`, `gallery`), and numbers of what must stay together.
@@ -178,6 +193,7 @@ class CarsDataModule(SplitLoaders):
             "sampling": self.sampling,
             "images_per_class": self.images_per_class,
             "split_seed": self.split_seed,
+            **({"box_jitter": self.box_jitter} if self.box_jitter else {}),  # older runs have no such key
         }
 
     @property
@@ -186,8 +202,17 @@ class CarsDataModule(SplitLoaders):
         return self.protocol != "zero_shot"
 
     def prepare_data(self) -> None:
-        """Decode all images once."""
+        """Decode all images once, and a second time for boxes that move."""
+        fitting = self.trainer is not None and self.trainer.state.fn == TrainerFn.FITTING
+        if self.box_jitter and fitting:
+            check_boxes(self.cropped_images())  # before minutes of decoding
         self.open_images()
+        if self.box_jitter and fitting:
+            self._open_wide()
+
+    def _open_wide(self) -> list[CropCache]:
+        wide, size = self.cropped_images(self.box_jitter), wide_size(self.stored_size, self.box_jitter)
+        return open_wide(wide, size, self.cache_dir)
 
     def setup(self, stage: str) -> None:
         """Open the decoded images and compute the splits.
@@ -212,6 +237,10 @@ class CarsDataModule(SplitLoaders):
             world = self.trainer.world_size if self.trainer else 1
             if line := check_splits(self._splits, self.labels, self.class_names, world):
                 rank_zero_info(line)
+        if stage == "fit" and self.box_jitter and self._jitter is None:
+            exact, wide = self.cropped_images(), self.cropped_images(self.box_jitter)
+            self._jitter = BoxJitter.of(self.box_jitter, self.stored_size, exact, wide)
+            self.wide_caches = self._open_wide()
 
     @property
     def class_attributes(self) -> dict[str, list[str]]:

@@ -82,13 +82,13 @@ class ResidentLoader:
     def __iter__(self) -> Iterator[Batch]:
         epoch, order = split_keys(list(self.sampler))
         places = torch.from_numpy(order).to(self.images.device)
-        recipe = self.dataset.recipe
-        everything = draws_on(self.images.device, self.dataset.draws(epoch, order)) if recipe else None
+        augmented, size = self.dataset.is_augmented, self.dataset.size
+        everything = draws_on(self.images.device, self.dataset.draws(epoch, order)) if augmented else None
         for start in range(0, len(self) * self.batch_size, self.batch_size):
             part = slice(start, start + self.batch_size)
             indices = places[part]
             images = self.images[self._rows[indices]]
             if everything is not None:
                 geometry, colour = everything
-                images = apply_on_device(images, geometry[part], None if colour is None else colour[part])
+                images = apply_on_device(images, geometry[part], None if colour is None else colour[part], size)
             yield {"image": images, "label": self._labels[indices], "index": indices}

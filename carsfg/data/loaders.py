@@ -1,6 +1,7 @@
 """Loaders of batches: from memory-mapped crops by worker processes, or from images in the memory of a device."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -27,7 +28,8 @@ class LoaderFactory:
 
     def __init__(self, batch_size: int, num_workers: int | None, on_device: bool | Literal["auto"]) -> None:
         self.batch_size, self.num_workers, self.on_device = batch_size, num_workers, on_device
-        self._images: Tensor | None = None
+        self._device: torch.device | None = None
+        self._images: dict[tuple[Path, ...], Tensor | None] = {}  # by the caches that they are copied from
 
     def make(
         self,
@@ -65,10 +67,13 @@ class LoaderFactory:
 
     def _resident(self, caches: Sequence[CropCache], device: torch.device) -> Tensor | None:
         """Return all images on a device, or None; a second `fits` would count them as used memory."""
-        if self._images is None or self._images.device != device:
+        if self._device != device:
+            self._images, self._device = {}, device
+        key = tuple(cache.path for cache in caches)
+        if self._images.get(key) is None:
             wanted = device.type == "cuda" and fits(caches, device) if self.on_device == "auto" else self.on_device
-            self._images = upload(caches, device) if wanted else None
-        return self._images
+            self._images[key] = upload(caches, device) if wanted else None
+        return self._images[key]
 
     def _workers(self, device: torch.device) -> int:
         if self.num_workers is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_info
 
+from carsfg.data.box_jitter import wide_margin
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
@@ -101,13 +102,21 @@ class PhotoDataModule(CarsDataModule):
 
     def open_images(self) -> tuple[ImageSource, list[CropCache]]:
         """Decode all images unless they are decoded already; see `CarsDataModule.open_images`."""
-        dataset = CroppedImages(self._source, "photos", self.crop, self.margin)
+        (dataset,) = self.cropped_images()
         try:
             return self._source, [CropCache.open(dataset, self.stored_size, self.cache_dir)]
         except InputError:  # of the first unreadable image: all of them are looked for, to name them at once
             if found := find_unreadable(self._source):
                 raise unreadable_error(self._source, found) from None
             raise
+
+    def cropped_images(self, widened: float = 0.0) -> list[CroppedImages]:
+        """Return all images that are used; see `CarsDataModule.cropped_images`.
+
+        Args:
+            widened: share of the cut-out's width and height that is added on each of its sides.
+        """
+        return [CroppedImages(self._source, "photos", self.crop, wide_margin(self.margin, widened))]
 
     def assign_parts(self, source: ImageSource, caches: list[CropCache]) -> tuple[Sequence[str], Rows | None]:
         """Check given splits, or draw them; see `CarsDataModule.assign_parts`.

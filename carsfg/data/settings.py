@@ -6,6 +6,7 @@ from typing import Literal
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
+from carsfg.data.box_jitter import MAX_BOX_JITTER
 from carsfg.data.crop_cache import MAX_CROP_SIDE
 from carsfg.data.splits import Protocol, Validation
 from carsfg.errors import InputError
@@ -32,6 +33,22 @@ def check_settings(protocol: Protocol, val: Validation, retrieval: Retrieval, im
         raise InputError("protocol seed_leaky validates on copies of training images: set data.val: holdout")
     if image_size is not None and not 1 <= image_size <= MAX_CROP_SIDE:
         raise InputError(f"data.image_size {image_size} must be 1 to {MAX_CROP_SIDE} pixels")
+
+
+def check_box_jitter(box_jitter: float, protocol: Protocol) -> None:
+    """Check the range of `data.box_jitter`, and that it fits the protocol.
+
+    Args:
+        box_jitter: share of the box's side by which each side moves at most.
+        protocol: `official`, `zero_shot` or `seed_leaky`.
+
+    Raises:
+        InputError: it is out of range, or the protocol stores its augmented copies.
+    """
+    if not 0 <= box_jitter <= MAX_BOX_JITTER:
+        raise InputError(f"data.box_jitter is {box_jitter}: use 0 to {MAX_BOX_JITTER}")
+    if box_jitter and protocol == "seed_leaky":
+        raise InputError("data.protocol 'seed_leaky' stores its augmented copies: leave data.box_jitter out")
 
 
 def refuse_selection(callbacks: Sequence[Callback], val: Validation, protocol: Protocol) -> None:

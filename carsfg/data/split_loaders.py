@@ -10,6 +10,7 @@ from torch import Tensor
 
 from carsfg.data.augmentation import Recipe
 from carsfg.data.batches import CropSamples, FeatureSamples
+from carsfg.data.box_jitter import BoxJitter
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.loaders import Loader, LoaderFactory
 from carsfg.data.sampler import EpochSampler
@@ -24,6 +25,8 @@ class SplitLoaders(LightningDataModule):
     Attributes:
         source: all pooled images; known after `setup`.
         caches: the decoded squares of all pooled images, in their order; known after `setup`.
+        wide_caches: the same images with more around their boxes, to train on while the boxes move; empty without
+            `box_jitter`, and before `setup` for `fit`.
         labels: int64 (N,), 0-based, of all pooled images; known after `setup`.
         parts: (N,), the part of each pooled image: `train`, `val`, `test` or `gallery`; known after `setup`.
         features: of all pooled images (N, D), once the output of a frozen backbone is known.
@@ -48,6 +51,8 @@ class SplitLoaders(LightningDataModule):
         self.features: Tensor | None = None
         self._splits: Splits | None = None
         self._factory: LoaderFactory | None = None
+        self.wide_caches: list[CropCache] = []
+        self._jitter: BoxJitter | None = None
 
     @property
     def splits(self) -> Splits:
@@ -131,7 +136,9 @@ class SplitLoaders(LightningDataModule):
             samples = FeatureSamples(self.features, self.labels, rows)
         else:
             recipe, stored = self._recipe if augmented else None, self.protocol == "seed_leaky"
-            samples = CropSamples(self.caches, self.labels, rows, recipe, stored)
+            jitter = self._jitter if augmented else None
+            caches = self.caches if jitter is None else self.wide_caches
+            samples = CropSamples(caches, self.labels, rows, recipe, stored, jitter)
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         train = shuffled_for is not None
         balanced = None

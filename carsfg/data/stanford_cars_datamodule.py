@@ -4,7 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from carsfg.data.box_jitter import wide_margin
 from carsfg.data.crop_cache import CropCache
+from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.sources.annotations import find_folder, read_class_names
 from carsfg.data.sources.identity import identify
@@ -65,9 +67,18 @@ class StanfordCarsDataModule(CarsDataModule):
 
     def open_images(self) -> tuple[ImageSource, list[CropCache]]:
         """Open the train and test folders; see `CarsDataModule.open_images`."""
-        datasets = [StanfordCars(self.root, name, self.crop, self.margin) for name in ("train", "test")]
+        datasets = self.cropped_images()
         caches = [CropCache.open(dataset, self.stored_size, self.cache_dir) for dataset in datasets]
         return pool([dataset.source for dataset in datasets]), caches
+
+    def cropped_images(self, widened: float = 0.0) -> list[CroppedImages]:
+        """Return the train and test folders; see `CarsDataModule.cropped_images`.
+
+        Args:
+            widened: share of the cut-out's width and height that is added on each of its sides.
+        """
+        margin = wide_margin(self.margin, widened)
+        return [StanfordCars(self.root, name, self.crop, margin) for name in ("train", "test")]
 
     def describe(self) -> dict[str, Any]:
         """Return what identifies the data of a run, as plain values; see `CarsDataModule.describe`."""

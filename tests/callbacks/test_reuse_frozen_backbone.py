@@ -60,6 +60,7 @@ def test_a_gallery_is_reused_too(fit: Fit) -> None:
     "changes",
     [
         {"cars": {"augment": "crop_flip_rotate"}},
+        {"cars": {"box_jitter": 0.2}},
         {"task": {"freeze": "none"}},
         {"fast_dev_run": True},
         {"fast_dev_run": 2},

@@ -112,7 +112,9 @@ def test_settings_of_the_run(
     trainer.save_checkpoint("run.ckpt")
     capsys.readouterr()
     found = evaluate("run.ckpt", f"--data.root={drawn_root}", "--precision=32-true")
-    line = capsys.readouterr().err.splitlines()[0]
+    err = capsys.readouterr().err
+    assert "learned from" not in err
+    line = err.splitlines()[0]
     drawn = "drawn {classes: 4, train: 10, test: 5, seed: 0}"
     assert line == f"from the run: {drawn}, crop true, margin 0.5, 48 px, official, euclidean, 32-true"
     tested = make_trainer(callbacks=[retrieval])
@@ -124,6 +126,9 @@ def test_settings_of_the_run(
     assert "changed: margin 0.0 instead of 0.5, cosine instead of euclidean" in capsys.readouterr().err
     assert (changed["metric"], changed["record"]["data"]["margin"]) == ("cosine", 0.0)
     assert changed["by"]["closed_loo", "map"]["value"] != found["by"]["closed_loo", "map"]["value"]
+    evaluate("run.ckpt", f"--data.root={drawn_root}", "--data.crop=false")
+    line = "the images are whole photos, but this network learned from box crops: expect worse results"
+    assert line in capsys.readouterr().err.splitlines()
 
 
 @pytest.mark.usefixtures("own")

@@ -31,7 +31,7 @@ def with_draws(**values: float) -> npt.NDArray[np.float32]:
 
 
 def cpu(recipe: Recipe, uniform: npt.NDArray[np.float32], images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    return apply_on_cpu(images, draw(recipe, uniform))
+    return apply_on_cpu(images, draw(recipe, uniform), images.shape[1])
 
 
 def test_none_is_no_augmentation() -> None:
@@ -98,8 +98,8 @@ def test_cpu_and_device_do_the_same(name: str) -> None:
     draws = draw(recipe, uniform)
     colour = None if draws.colour is None else torch.from_numpy(draws.colour)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-    there = apply_on_device(batch, torch.from_numpy(draws.geometry), colour).permute(0, 2, 3, 1).numpy()
-    here = apply_on_cpu(images, draws)
+    there = apply_on_device(batch, torch.from_numpy(draws.geometry), colour, 64).permute(0, 2, 3, 1).numpy()
+    here = apply_on_cpu(images, draws, 64)
     inside = (slice(None), slice(20, 44), slice(20, 44))  # past the rounding at the black corners' edges
     assert np.abs(here[inside] - there[inside]).max() < 3
     assert np.abs(here - there).mean() < 1

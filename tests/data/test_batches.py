@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carsfg.data.augmentation import Recipe
+from carsfg.data.augmentation import DRAWS, Recipe, draw
 from carsfg.data.batches import CropSamples, split_keys
+from carsfg.data.box_jitter import BoxJitter
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.seeding import derive_seed
 
 ROWS = np.array([2, 0, 1])
 
@@ -40,6 +42,19 @@ def test_stored_copies_depend_on_neither(cars: Path, monkeypatch: pytest.MonkeyP
     first = geometry(cars, 0, monkeypatch, stored=True)
     assert np.array_equal(first, geometry(cars, 1, monkeypatch, stored=True))
     assert np.array_equal(first, geometry(cars, 0, monkeypatch, epoch=1, stored=True))
+
+
+def test_draws_are_those_of_the_seed_and_epoch_with_moving_boxes_too(
+    cars: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The literal table: a change of it would change all runs."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "5")
+    plain, moved = make_samples(cars), make_samples(cars)
+    moved.jitter = BoxJitter(16, np.array([[-1, -1, 1, 1]] * 4, np.float32), np.zeros((4, 4), np.float32))
+    table = np.random.default_rng(derive_seed(5, 2)).random((3, DRAWS), np.float32)
+    expected = draw(Recipe(crop=(0.5, 1.0), flip=True), table).geometry
+    for samples in (plain, moved):
+        assert np.array_equal(samples.draws(2, np.arange(3)).geometry, expected)
 
 
 def test_targets_are_label_and_place_in_the_split(cars: Path) -> None:

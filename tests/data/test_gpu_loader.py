@@ -17,7 +17,16 @@ def ready(make_cars: MakeCars, **arguments: Any) -> StanfordCarsDataModule:
     return data
 
 
-@pytest.mark.parametrize("arguments", [{}, {"augment": "crop_flip_rotate"}, {"augment": "crop_flip_jitter"}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"augment": "crop_flip_rotate"},
+        {"augment": "crop_flip_jitter"},
+        {"box_jitter": 0.2},
+        {"augment": "crop_flip_rotate", "box_jitter": 0.2},
+    ],
+)
 def test_the_same_batches(arguments: dict[str, Any], make_cars: MakeCars) -> None:
     plain = ready(make_cars, on_device=False, **arguments).train_dataloader()
     resident = ready(make_cars, on_device=True, **arguments).train_dataloader()
@@ -28,6 +37,14 @@ def test_the_same_batches(arguments: dict[str, Any], make_cars: MakeCars) -> Non
         assert torch.equal(expected["index"], got["index"])
         difference = (expected["image"].float() - got["image"].float()).abs()
         assert difference.mean() < (1.5 if arguments else 1e-9)  # rounding, and the black corners' edges
+
+
+def test_moving_boxes_leave_evaluation_on_the_device_alone(make_cars: MakeCars) -> None:
+    moving, still = (ready(make_cars, on_device=True, box_jitter=share) for share in (0.2, 0.0))
+    train = next(iter(moving.train_dataloader()))["image"]
+    for expected, got in zip(still.test_dataloader()[0], moving.test_dataloader()[0], strict=True):
+        assert torch.equal(expected["image"], got["image"])
+    assert torch.equal(train, next(iter(moving.train_dataloader()))["image"])
 
 
 def test_a_new_epoch_is_drawn_anew(make_cars: MakeCars) -> None:
