@@ -154,6 +154,8 @@ class RunRecord:
             now: record of the run that scores.
         """
         data = now.data | {key: self.data[key] for key in TRAINING_DATA if key in self.data}
+        if "box_jitter" not in self.data:  # a run without it has no such key
+            data.pop("box_jitter", None)
         callbacks = {path: arguments for path, arguments in self.callbacks.items() if path != RETRIEVAL}
         callbacks |= {path: arguments for path, arguments in now.callbacks.items() if path == RETRIEVAL}
         trainer = self.trainer | {key: now.trainer[key] for key in SCORING_TRAINER if key in now.trainer}

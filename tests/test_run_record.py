@@ -122,3 +122,10 @@ def test_a_test_keeps_the_training_and_takes_the_scoring() -> None:
     assert (scored.metric, scored.callbacks["mine.Average"]) == ("cosine", {"decay": 0.9})
     assert scored.trainer == {"max_epochs": 3, "precision": "32-true"}
     assert scored.hardware == "a GPU"
+
+
+def test_a_test_does_not_change_how_boxes_moved_in_training() -> None:
+    still, moved = RECORD, replace(RECORD, data=RECORD.data | {"box_jitter": 0.1})
+    now = replace(RECORD, data=RECORD.data | {"box_jitter": 0.2})
+    assert moved.scored_as(now).data["box_jitter"] == moved.scored_as(still).data["box_jitter"] == 0.1
+    assert still.scored_as(now).recipe_hash == still.recipe_hash
