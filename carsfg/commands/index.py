@@ -128,6 +128,7 @@ def _check_output(options: IndexOptions) -> None:
 def _build(
     photos: "CroppedImages", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
 ) -> "Gallery":
+    from carsfg.search.attributes import Attributes
     from carsfg.search.gallery import Gallery
     from carsfg.search.thumbnails import Thumbnails
     from carsfg.tasks.fingerprint import fingerprint
@@ -143,6 +144,10 @@ def _build(
         fingerprint=fingerprint(task),
     )
     gallery.thumbnails = Thumbnails.of(embedded.jpegs)
+    columns = photos.source.attributes
+    gallery.attributes = Attributes.of(
+        {name: [texts[place] for place in embedded.places] for name, texts in columns.items()}
+    )
     return gallery
 
 

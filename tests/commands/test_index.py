@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from carsfg.cli import main
+from carsfg.data.class_names import class_attributes
 from carsfg.data.image_folder import to_square
 from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.hardware import computes_in_bfloat16
@@ -225,6 +226,9 @@ def test_stanford_cars_by_its_annotations(index: Index, drawn: Path, network: st
     assert gallery.labels.tolist() == [*train.labels.tolist(), *test.labels.tolist()]
     assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
     assert gallery.paths[40] == "stanford_cars/cars_test/00001.jpg"
+    assert gallery.attributes.at(0) == {
+        name: column[0] for name, column in class_attributes(NAMES, train.labels).items()
+    }
     with torch.no_grad():
         crops = torch.stack([to_square(test.load(place), 32) for place in range(len(test))])
         expected = load(network).embed({"image": crops})

@@ -97,6 +97,15 @@ def test_a_table_with_its_own_boxes(
         assert said in line
 
 
+def test_attributes_of_each_image(index: Index, garage: Path) -> None:
+    (garage / "car 0/2.png").write_text("no image")
+    rows = [f"car 0/{name}.png,a,{colour}" for name, colour in ((0, "red"), (2, "green"), (4, "blue"))]
+    (garage / "cars.csv").write_text("\n".join(["path,label,colour", *rows]))
+    gallery = index(garage / "cars.csv", "--box=none")
+    assert [gallery.attributes.at(place) for place in (0, 1)] == [{"colour": "red"}, {"colour": "blue"}]
+    assert dict(index(garage, "--box=none").attributes.values) == {}
+
+
 def test_a_network_of_whole_photos_takes_them_whole(garage: Path, tmp_path: Path) -> None:
     record = RunRecord(data={"crop": False, "learned_from": "whole photos", "image_size": 32})
     save_network(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), tmp_path / "whole.ckpt", record)
