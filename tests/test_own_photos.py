@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from carsfg.cli import main
@@ -18,7 +19,10 @@ from carsfg.data.sources.stanford_cars import read_stanford_cars
 from carsfg.data.sources.table import read_table
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
+from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
+from carsfg.tasks.checkpoints import save_network
+from carsfg.tasks.cnn import CarCNN
 from tests.data.test_photo_datamodule import noise
 
 PAGE = (Path(__file__).parents[1] / "docs/own_photos.md").read_text()
@@ -122,3 +126,30 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
     assert "name their folder or table with --data.root" in capfd.readouterr().err
     assert main(["evaluate", str(checkpoint), "--data=PhotoDataModule", "--data.root=photos"]) == 0
     assert "scored on photos" in " ".join(capfd.readouterr().out.split())
+
+
+def test_the_commands_of_a_gallery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    rows = ["path,label,colour"]
+    for place in range(6):
+        (tmp_path / "photos" / f"{place}.png").write_bytes(noise(place))
+        rows.append(f"{place}.png,Golf,{('red', 'blue')[place % 2]}")
+    Path("photos/cars.csv").write_text("\n".join(rows))
+    Path("photo.jpg").write_bytes(noise(1))
+    torch.manual_seed(0)
+    save_network(CarCNN(class_names=["Astra", "Golf"], widths=[4, 8], image_size=32), Path("cnn.ckpt"), RunRecord())
+    section = PAGE.partition("## A gallery of your photos")[2].partition("\n## ")[0]
+    index, *searches = [shlex.split(line, comments=True)[1:] for line in section.splitlines() if "carsfg " in line][:3]
+    for source, first in (("photos", "1.png"), ("photos/cars.csv", "1.png")):
+        words = [{"CHECKPOINT": "cnn.ckpt", "photos": source}.get(word, word) for word in index]
+        assert main([*words, "--overwrite", "--device=cpu"]) == 0
+        capfd.readouterr()
+        assert main([*searches[0], "--json", "--device=cpu"]) == 0
+        assert json.loads(capfd.readouterr().out)["matches"][0]["path"] == first
+    assert main([*searches[1], "--json", "--device=cpu"]) == 0
+    matches = json.loads(capfd.readouterr().out)["matches"]
+    assert sorted(match["path"] for match in matches) == ["0.png", "2.png", "4.png"]
+    assert matches[0]["attributes"] == {"colour": "red"}

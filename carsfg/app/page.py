@@ -57,8 +57,8 @@ def build_page(search: VisualSearch) -> gr.Blocks:
     """
     answers, pool = Answers(search), ThreadPoolExecutor(SEARCH_THREADS, "carsfg")
 
-    async def answer(sent: str | None, make: str, body: str, year: str) -> str:
-        work = partial(answers.answer, sent, make, body, year)
+    async def answer(sent: str | None, *chosen: str) -> str:
+        work = partial(answers.answer, sent, *chosen)
         try:
             return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(pool, work), TIMEOUT_S)
         except TimeoutError:
@@ -73,8 +73,8 @@ def build_page(search: VisualSearch) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 photo = _component("photo", elem_id="photo", label="Photo")
-                with gr.Row(elem_id="filters"):
-                    filters = [_choices(search, part) for part in ("make", "body", "year")]
+                with gr.Row(elem_id="filters", visible=bool(answers.filters)):
+                    filters = [_choices(name, values) for name, values in answers.filters.items()]
             with gr.Column(scale=3, min_width=320):
                 found = _component("results", elem_id="found", html="${value}", value=EMPTY)
         _component("results", elem_id="examples", html="${value}", value=_examples(search))
@@ -107,16 +107,13 @@ def _about(search: VisualSearch) -> str:
     return f"Drop a photo of a car to find the most similar of {size}."
 
 
-def _choices(search: VisualSearch, part: str) -> gr.Dropdown:
-    found = {getattr(car, part) for car in search.cars} - {None, ""}
-    choices = [ANY, *map(str, sorted(found))]
+def _choices(name: str, values: Sequence[str]) -> gr.Dropdown:
     return gr.Dropdown(
-        choices,
+        [ANY, *values],
         value=ANY,
-        label=part.capitalize(),
-        scale=2 if part == "make" else 1,
+        label=name[:1].upper() + name[1:],
         min_width=90,
-        filterable=len(choices) > MAX_CHOICES_WITHOUT_TYPING,
+        filterable=len(values) >= MAX_CHOICES_WITHOUT_TYPING,
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -21,6 +22,7 @@ MAX_PREVIEW_SIDE_PX = 1280
 MAX_HEAT_MAP_SIDE_PX = 320
 ANY = "any"
 """Filter choice that selects all cars."""
+MAX_FILTER_VALUES = 60  # an attribute with more different values is no filter
 
 
 class Answers:
@@ -29,13 +31,18 @@ class Answers:
     Args:
         search: gallery and the network that embedded it.
         count: number of similar images to show.
+
+    Attributes:
+        filters: the values to choose from, by the name of each attribute with at most 60 values.
     """
 
     def __init__(self, search: VisualSearch, count: int = 12) -> None:
         self.search, self.count = search, count
+        known = {name: [one for one in texts if one] for name, texts in search.gallery.attributes.values.items()}
+        self.filters = {name: texts for name, texts in known.items() if 0 < len(texts) <= MAX_FILTER_VALUES}
         self.network_lock = Lock()  # heat maps register hooks, which must not see the images of other requests
 
-    def answer(self, sent: str | None, make: str = ANY, body: str = ANY, year: str = ANY) -> str:
+    def answer(self, sent: str | None, *chosen: str) -> str:
         """Search for the cars most similar to a photo.
 
         Args:
@@ -43,9 +50,7 @@ class Answers:
                 width and height, 0..1; without it the car is found as in the gallery's images), `raw` (true if the
                 browser cannot decode the image and needs it as JPEG) and `number` (integer that identifies the photo
                 in the browser).
-            make: car make to search among, or `any`.
-            body: body type to search among, or `any`.
-            year: model year to search among, or `any`.
+            *chosen: value of each attribute in `filters` to search among, or `any`.
 
         Returns:
             HTML of the results, or of an error message.
@@ -59,16 +64,13 @@ class Answers:
                 upload.image.thumbnail((MAX_PREVIEW_SIDE_PX, MAX_PREVIEW_SIDE_PX))
                 preview = preview_html(upload.image, upload.number)
             box = None if upload.corners is None else _box(upload.corners, upload.image)
-            return self._search(upload, box, make, body, year) + preview
+            return self._search(upload, box, chosen) + preview
         except InputError as error:
             return error_html(str(error)) + preview
 
-    def _search(self, upload: "_Upload", box: Box | None, make: str, body: str, year: str) -> str:
-        chosen = [None if one == ANY else one for one in (make, body, year)]
-        among = None
-        if chosen != [None] * 3:
-            number = None if chosen[2] is None or not chosen[2].isdecimal() else int(chosen[2])
-            among = self.search.among(chosen[0], chosen[1], number)
+    def _search(self, upload: "_Upload", box: Box | None, chosen: Sequence[str]) -> str:
+        wanted = {name: one for name, one in zip(self.filters, chosen, strict=False) if one != ANY}
+        among = self.search.among(wanted) if wanted else None
         with self.network_lock:
             answer, picture = self.search.search_with_picture(upload.image, self.count, box, among)
             if not answer.matches:  # an approximate index may visit empty lists only

@@ -99,7 +99,7 @@ def to_jpeg(image: Image.Image) -> bytes:
 
 def _card(match: Match, thumbnails: Thumbnails | None) -> str:
     name, url = escape(match.name), data_url(thumbnails.jpeg(match.place)) if thumbnails else BLANK_IMAGE
-    kind = escape(" · ".join(str(part) for part in (match.make, match.body, match.year) if part))
+    kind = escape(" · ".join(match.attributes.values()))
     return (
         f'<li><button type="button" class="match" aria-label="Search with number {match.rank}: {name}">'
         f'<img src="{url}" alt=""><span class="name">{name}</span>'

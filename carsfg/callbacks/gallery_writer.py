@@ -18,6 +18,7 @@ from carsfg.data.datamodule import CarsDataModule
 from carsfg.errors import InputError
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
+from carsfg.search.attributes import Attributes
 from carsfg.search.calibration import calibrate
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import Thumbnails, encode
@@ -92,5 +93,8 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     gallery.calibration = calibrate(gallery, embeddings, itself=True)
     gallery.thumbnails = Thumbnails.of(
         [encode(Image.fromarray(data.crops(rows[[position]])[0])) for position in range(len(rows))]
+    )
+    gallery.attributes = Attributes.of(
+        {name: [texts[row] for row in rows.tolist()] for name, texts in data.source.attributes.items()}
     )
     return gallery

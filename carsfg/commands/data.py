@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from carsfg.commands.options import option, parse, positional
 from carsfg.commands.outputs import check_picture
+from carsfg.commands.photo_options import PhotoForm
 from carsfg.errors import InputError, suggestion
 
 if TYPE_CHECKING:
@@ -38,18 +39,8 @@ class CropOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhotoOptions(CropOptions):
-    """How photos of one's own are read.
-
-    Attributes:
-        class_level: which folder names the class.
-        images: folder that the paths of a table are relative to.
-        columns: names of a table's columns.
-    """
-
-    class_level: int = option("which folder names the class: 1 for the first one", 1)
-    images: str | None = option("folder that the paths of a table are relative to; by default that of the table", None)
-    columns: Mapping[str, str] | None = option("names of a table's columns: {label: model}", None)
+class PhotoOptions(CropOptions, PhotoForm):
+    """How photos of one's own are read and cut."""
 
     def read(self, root: str) -> "ImageSource | None":
         """Read class folders or a table; None if `root` is Stanford Cars, or nothing that is known.
@@ -63,17 +54,12 @@ class PhotoOptions(CropOptions):
         from carsfg.data.sources.annotations import find_folder, holds_photos
         from carsfg.data.sources.any_source import read_photos
         from carsfg.data.sources.kaggle_cars import is_kaggle_cars
-        from carsfg.data.sources.table import Columns
 
         try:
             find_folder(root)
         except InputError:
             if holds_photos(Path(root)) or is_kaggle_cars(Path(root)):
-                try:
-                    columns = Columns(**(self.columns or {}))
-                except TypeError as error:
-                    raise InputError(f"data.columns: {error}") from error
-                return read_photos(root, self.images, columns, self.class_level)
+                return read_photos(root, self.images, self.table_columns(), self.class_level)
         return None
 
 

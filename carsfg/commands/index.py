@@ -1,4 +1,4 @@
-"""`carsfg index`: a folder of images as a gallery to search in."""
+"""`carsfg index`: the images of a folder or table as a gallery to search in."""
 
 import shlex
 import sys
@@ -11,7 +11,8 @@ from carsfg.commands.options import parse
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    from carsfg.data.image_folder import Photos
+    from carsfg.data.cropped_images import CroppedImages
+    from carsfg.data.sources.source import Part
     from carsfg.run_record import RunRecord
     from carsfg.search.build import EmbeddedPhotos
     from carsfg.search.gallery import Gallery
@@ -51,7 +52,6 @@ def _index(options: IndexOptions) -> int:
     from carsfg.commands.index_boxes import choose_box, say_boxed
     from carsfg.commands.run_data import say_settings
     from carsfg.data.box_table import BoxTable
-    from carsfg.data.image_folder import Photos
     from carsfg.hardware import find_device
     from carsfg.search.box_choice import TABLE
     from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
@@ -62,15 +62,14 @@ def _index(options: IndexOptions) -> int:
     device = find_device(options.device)
     task, record = load_with_record(options.checkpoint, device)
     use = Settings.choose(options, record, task, device)
-    photos = Photos.find(options.folder, use.crop, use.margin, options.split)
-    others = Photos.find(options.calibrate, use.crop, use.margin) if options.calibrate else None
+    photos, others = _find(options, use)
     shared = [] if others is None else shared_images(photos, others)
     if others is not None and len(shared) == len(others):
         raise InputError(f"all images of --calibrate {options.calibrate!r} are also in the gallery: name other photos")
-    boxes = {"crop": use.crop, "margin": use.margin} if photos.cars else {}
+    boxes = {"crop": use.crop, "margin": use.margin} if photos.boxes is not None else {}
     say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
     bfloat16 = use.precision.startswith("bf16")
-    table = BoxTable.read(options.boxes, options.folder) if options.boxes else None
+    table = BoxTable.read(options.boxes, photos.folder) if options.boxes else None
     box, finder = choose_box(options, photos, record, task, bfloat16, use.crop)
     embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
     if finder is not None or table is not None:
@@ -81,17 +80,33 @@ def _index(options: IndexOptions) -> int:
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        found = None if others.cars and use.crop else finder  # annotated images are cut already
+        found = None if others.crop else finder  # they are cut already
         more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
-        new = [row for row, place in enumerate(more.places) if others.name(place) not in set(shared)]
+        new = [row for row, place in enumerate(more.places) if others.source.name(place) not in set(shared)]
         gallery.calibration = calibrate(gallery, more.embeddings[new], itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
-    listed = [one.left_out for one in (photos, others) if one is not None and one.left_out]
+    listed = [one.source.left_out for one in (photos, others) if one is not None and one.source.left_out]
     if shared:
         listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and do not calibrate it")
     _report(options.output, gallery, factory, recall, listed, embedded.complaints)
     return 0
+
+
+def _find(options: IndexOptions, use: Settings) -> "tuple[CroppedImages, CroppedImages | None]":
+    """Return the images of the gallery, and those that calibrate it, if they are others.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    from carsfg.data.image_folder import find_photos
+
+    form, columns = options.data, options.data.table_columns()
+
+    def find(path: str, split: "Part | None") -> "CroppedImages":
+        return find_photos(path, use.crop, use.margin, split, form.images, columns, form.class_level)
+
+    return find(options.folder, options.split), find(options.calibrate, None) if options.calibrate else None
 
 
 def _check_output(options: IndexOptions) -> None:
@@ -111,8 +126,9 @@ def _check_output(options: IndexOptions) -> None:
 
 
 def _build(
-    photos: "Photos", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
+    photos: "CroppedImages", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
 ) -> "Gallery":
+    from carsfg.search.attributes import Attributes
     from carsfg.search.gallery import Gallery
     from carsfg.search.thumbnails import Thumbnails
     from carsfg.tasks.fingerprint import fingerprint
@@ -120,7 +136,7 @@ def _build(
     gallery = Gallery.build(
         embedded.embeddings,
         photos.labels[embedded.places],
-        [photos.name(place) for place in embedded.places],
+        [photos.source.name(place) for place in embedded.places],
         photos.class_names,
         use.metric,
         factory,
@@ -128,6 +144,10 @@ def _build(
         fingerprint=fingerprint(task),
     )
     gallery.thumbnails = Thumbnails.of(embedded.jpegs)
+    columns = photos.source.attributes
+    gallery.attributes = Attributes.of(
+        {name: [texts[place] for place in embedded.places] for name, texts in columns.items()}
+    )
     return gallery
 
 

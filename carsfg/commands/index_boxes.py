@@ -7,7 +7,7 @@ from carsfg.commands.index_options import IndexOptions
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    from carsfg.data.image_folder import Photos
+    from carsfg.data.cropped_images import CroppedImages
     from carsfg.run_record import RunRecord
     from carsfg.search.box_choice import BoxSource
     from carsfg.search.build import EmbeddedPhotos
@@ -17,17 +17,17 @@ LOOKED_AT = 20  # images whose size is read, to recognise prepared squares
 
 
 def choose_box(
-    options: IndexOptions, photos: "Photos", record: "RunRecord", task: "CarsTask", bfloat16: bool, crop: bool
+    options: IndexOptions, photos: "CroppedImages", record: "RunRecord", task: "CarsTask", bfloat16: bool, crop: bool
 ) -> "tuple[str, BoxSource | None]":
     """Decide how images without a row in the table of boxes are cut, and say so in one line on stderr.
 
     Args:
         options: parsed command line.
-        photos: images of the folder.
+        photos: images of the folder or table, with their own boxes if they have any.
         record: of the run that made the checkpoint.
         task: network that embeds the images.
         bfloat16: use bfloat16 autocast.
-        crop: whether images of Stanford Cars are cut to their annotated boxes.
+        crop: whether images are cut to their own boxes.
 
     Returns:
         The value for the gallery's record, `data["box"]`, and what finds boxes; None takes the images as they are.
@@ -45,8 +45,12 @@ def choose_box(
     )
     from carsfg.search.finders import box_line, make_finder
 
-    annotated = bool(photos.cars) and (crop or all(holds_crops(one) for one in photos.cars))
-    if annotated:
+    has_boxes = photos.boxes is not None
+    if has_boxes and options.boxes and options.data.crop is not False:
+        raise InputError(
+            f"--boxes: the images of {photos.folder} have boxes of their own; add --data.crop=false, or leave it out"
+        )
+    if has_boxes and (crop or holds_crops(photos)):
         if options.box not in (None, "none") or options.boxes:
             given = "--boxes" if options.boxes else f"--box {options.box}"
             raise InputError(
@@ -56,7 +60,7 @@ def choose_box(
         _say(difference_line(record, BOX_CROPS, "the images"))
         return ANNOTATED, None
     squares = are_squares(_sizes(photos))
-    asked = options.box or ("none" if photos.cars and options.data.crop is False else None)
+    asked = options.box or ("none" if has_boxes and options.data.crop is False else None)
     mode, reason = choose_for_index(asked, record, squares)
     finder = make_finder(mode, task, bfloat16, options.detector_weights, options.box is not None)
     if squares or options.boxes:  # not whole photos
@@ -85,7 +89,7 @@ def say_boxed(embedded: "EmbeddedPhotos", table: str | None) -> None:
         _say(f"{embedded.boxed:,} images were cut to a box, {count - embedded.boxed:,} were taken whole")
 
 
-def _sizes(photos: "Photos") -> list[tuple[int, int]]:
+def _sizes(photos: "CroppedImages") -> list[tuple[int, int]]:
     """Return the sizes of some images; files that are no images are left out."""
     from carsfg.data.image_io import DECODE_ERRORS, upright_size
 

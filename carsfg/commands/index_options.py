@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from carsfg.commands.boxing import Boxing
 from carsfg.commands.options import Embedding, option, positional
+from carsfg.commands.photo_options import PhotoForm
 
 if TYPE_CHECKING:
     import torch
@@ -16,52 +17,53 @@ VERIFY_TEXT = "check the files of a gallery by their checksums, and write nothin
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropOptions:
-    """How images are cut and stored.
+class ImageOptions(PhotoForm):
+    """How images are read, cut and stored.
 
     Attributes:
-        crop: cut the images of Stanford Cars to their annotated boxes.
+        crop: cut images to the boxes of Stanford Cars or of the table.
         margin: fraction of the box that is added on each side.
         image_size: side of the squares that images are resized to first, in pixels.
     """
 
-    crop: bool | None = option("cut the images of Stanford Cars to their annotated boxes", None)
+    crop: bool | None = option("cut images to the boxes of Stanford Cars or of the table", None)
     margin: float | None = option("fraction of the box that is added on each side", None)
     image_size: int | None = option("side of the squares that images are resized to first, in pixels", None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexOptions(Boxing, Embedding):
-    """Embed all images of a folder, to search in.
+    """Embed all images of a folder or table, to search in.
 
-    Stanford Cars is recognised by its annotations. In any other folder, the class of an image is the name of its
-    sub-folder. Box crop, image size, metric and precision are those of the run that made the checkpoint; options
+    Stanford Cars is recognised by its annotations. All else is read as for training: class folders, with or without
+    splits, or a table (.csv, .parquet, .jsonl) with the columns path and label. A folder of images without sub-folders
+    is one class. Box crop, image size, metric and precision are those of the run that made the checkpoint; options
     replace them.
 
     Attributes:
         checkpoint: file that `carsfg fit` wrote.
-        folder: directory with images at any depth.
+        folder: directory with images, or a table.
         output: folder of the gallery.
         overwrite: replace a gallery.
         data: settings that replace those of the run.
-        split: of Stanford Cars.
+        split: of the images, where they have splits.
         factory: FAISS's description of the index.
-        calibrate: folder of further photos.
+        calibrate: folder or table of further photos.
         verify: see `VerifyOptions`.
     """
 
     checkpoint: str = positional("file that `carsfg fit` wrote")
-    folder: str = positional("folder with images at any depth")
+    folder: str = positional("folder that contains stanford_cars/, class folders or images, or a table")
     output: str = option("folder of the gallery, to create")
     overwrite: bool = option("replace the gallery that exists at --output", False)
-    data: CropOptions = field(default_factory=CropOptions)
-    split: Literal["train", "test"] | None = option("split of Stanford Cars; by default both", None)
+    data: ImageOptions = field(default_factory=ImageOptions)
+    split: Literal["train", "val", "test"] | None = option("one split of the images; by default all of them", None)
     factory: str | None = option(
         "FAISS's description of the index; by default Flat, which is exact, or IVF above 100,000 images", None
     )
     calibrate: str | None = option(
-        "folder of other photos of the same classes, used neither in training nor in the gallery; sets the p-values "
-        "that separate known from unknown; by default the gallery's own images",
+        "folder or table of other photos of the same classes, used neither in training nor in the gallery; sets the "
+        "p-values that separate known from unknown; by default the gallery's own images",
         None,
     )
     verify: str | None = option(VERIFY_TEXT, None)
@@ -83,7 +85,7 @@ class Settings:
     """How a gallery's images are embedded and compared.
 
     Attributes:
-        crop: cut the images of Stanford Cars to their annotated boxes.
+        crop: cut images to the boxes of Stanford Cars or of the table.
         margin: fraction of the box that is added on each side.
         image_size: side of the squares that images are resized to first, in pixels.
         metric: how embeddings are compared.

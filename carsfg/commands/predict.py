@@ -15,7 +15,7 @@ from carsfg.commands.predict_options import PredictOptions
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
-    from carsfg.data.image_folder import Photos
+    from carsfg.data.cropped_images import CroppedImages
     from carsfg.run_record import RunRecord
     from carsfg.search.gallery import Gallery
     from carsfg.search.predictions import Columns
@@ -114,7 +114,7 @@ def _has_head(task: "CarsTask") -> bool:
     return getattr(task, "head", None) is not None
 
 
-def _find(words: Sequence[str]) -> "tuple[Path | None, Photos, list[str]]":
+def _find(words: Sequence[str]) -> "tuple[Path | None, CroppedImages, list[str]]":
     """Return the folder if one folder is all that was named, the photos, and what cannot be read.
 
     Raises:
@@ -122,7 +122,9 @@ def _find(words: Sequence[str]) -> "tuple[Path | None, Photos, list[str]]":
     """
     import torch
 
-    from carsfg.data.image_folder import Photos, is_folder
+    from carsfg.data.cropped_images import CroppedImages
+    from carsfg.data.image_folder import is_folder
+    from carsfg.data.sources.source import ImageSource
 
     if not any(word == "-" or os.path.exists(word) for word in words):  # noqa: PTH110 - for overlong names, too
         raise InputError(f"there is no file or folder {words[0]!r}")
@@ -133,7 +135,7 @@ def _find(words: Sequence[str]) -> "tuple[Path | None, Photos, list[str]]":
         raise InputError(complaints[0] if complaints else "no photo was named")
     folder = Path(words[0]) if len(words) == 1 and is_folder(words[0]) else None
     labels = torch.zeros(len(paths), dtype=torch.int64)  # unknown
-    return folder, Photos(folder or Path(words[0]), paths, labels, [""]), complaints
+    return folder, CroppedImages(ImageSource(folder or Path(words[0]), paths, labels, [""])), complaints
 
 
 def _voters(record: "RunRecord") -> int:

@@ -34,9 +34,7 @@ class SearchOptions(Boxing, DeviceOptions):
         photos: files, folders or `-`.
         k: number of images to find.
         box: of the car in the photo, or how it is found.
-        make: of the cars to find.
-        body: only cars of this body type are found, such as Coupe.
-        year: only cars of this model year are found, such as 2012.
+        where: only images with these attributes are found, such as `make=BMW`.
         json: write JSON lines.
         output: picture to write.
         checkpoint: network that embedded the gallery.
@@ -53,9 +51,9 @@ class SearchOptions(Boxing, DeviceOptions):
         "as the gallery's images were cut",
         None,
     )
-    make: str | None = option("find only cars of this make, such as BMW", None)
-    body: str | None = option("find only cars of this body type, such as Coupe", None)
-    year: int | None = option("find only cars of this year, such as 2012", None)
+    where: tuple[str, ...] = option(
+        "NAME=VALUE: find only images with this attribute, such as make=BMW; may be given several times", ()
+    )
     json: bool = option("write one line of JSON per photo", False)
     output: str | None = option(
         f"also draw the found images into this .png, .jpg, .pdf or .svg, for up to {MAX_DRAWN_PHOTOS} photos", None
@@ -99,6 +97,7 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
     from carsfg.search.display import print_answer
     from carsfg.search.engine import VisualSearch
 
+    wanted = _wanted(options.where)
     table = BoxTable.read(options.boxes) if options.boxes else None
     device, mode = find_device(options.device), options.box if box is None else "none"
     search = VisualSearch.open(
@@ -108,8 +107,7 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
         print(search.box_line, file=sys.stderr)  # noqa: T201
     if options.output and search.gallery.thumbnails is None:
         raise InputError(f"{options.gallery} has no pictures to draw: make it with `carsfg index`")
-    wanted = options.make, options.body, options.year
-    among = None if wanted == (None, None, None) else search.among(*wanted)
+    among = search.among(wanted) if wanted else None
     drawn: list[tuple[str, Image.Image, Answer]] = []
     failed = 0
     for name in list_photos(options.photos):
@@ -153,6 +151,19 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, list):
         return [_rounded(one) for one in value]
     return round(value, JSON_DIGITS) if isinstance(value, float) else value
+
+
+def _wanted(words: Sequence[str]) -> dict[str, str]:
+    """Return the value of each attribute that `--where` names."""
+    wanted: dict[str, str] = {}
+    for word in words:
+        name, equals, value = (part.strip() for part in word.partition("="))
+        if not (name and equals and value):
+            raise InputError(f"--where {word!r} must be NAME=VALUE, such as make=BMW")
+        if name in wanted:
+            raise InputError(f"--where names {name!r} twice: keep one")
+        wanted[name] = value
+    return wanted
 
 
 def _box(text: str) -> "Box":

@@ -1,24 +1,24 @@
-"""Whether the images of Stanford Cars are whole photos or box crops already, by their sizes."""
+"""Whether images with boxes are whole photos or box crops already, by their sizes."""
 
+from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.image_io import DECODE_ERRORS, upright_size
-from carsfg.data.stanford_cars_dataset import StanfordCars
 
 
-def holds_crops(cars: StanfordCars) -> bool:
+def holds_crops(photos: CroppedImages) -> bool:
     """Return whether the images are smaller than their boxes say, so that they are not the original photos.
 
     The images whose boxes reach furthest to the right and furthest down decide.
 
     Args:
-        cars: one split; the images are not decoded.
+        photos: images with boxes; they are not decoded.
     """
-    if not len(cars):
+    if photos.boxes is None or not len(photos):
         return False
-    for index in {int(cars.boxes[:, side].argmax()) for side in (2, 3)}:
+    for index in {int(photos.boxes[:, side].argmax()) for side in (2, 3)}:
         try:
-            width, height = upright_size(cars.paths[index])
+            width, height = upright_size(photos.paths[index])
         except DECODE_ERRORS:
             continue  # reported when the image is decoded
-        if int(cars.boxes[index, 2]) > width or int(cars.boxes[index, 3]) > height:
+        if int(photos.boxes[index, 2]) > width or int(photos.boxes[index, 3]) > height:
             return True
     return False

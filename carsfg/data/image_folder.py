@@ -1,132 +1,64 @@
-"""A folder of images with their classes: Stanford Cars by its annotations, other folders by their sub-folders."""
+"""Images that a user names by a path: class folders, a folder of photos, a table, or Stanford Cars in its layouts."""
 
 import os.path
 import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from carsfg.data.crop_cache import resize_square
-from carsfg.data.cropped_images import to_tensor
-from carsfg.data.image_io import read_image
-from carsfg.data.image_listing import SUFFIXES, list_images
-from carsfg.data.sources.annotations import Split, annotation_file, find_folder
-from carsfg.data.stanford_cars_dataset import StanfordCars
-from carsfg.data.threads import in_threads
+from carsfg.data.cropped_images import CroppedImages, to_tensor
+from carsfg.data.image_listing import list_images
+from carsfg.data.sources.annotations import Split, annotation_file, find_folder, read_annotations
+from carsfg.data.sources.any_source import read_photos
+from carsfg.data.sources.identity import known_names_only
+from carsfg.data.sources.source import NO_BOX, ImageSource, Part, pool
+from carsfg.data.sources.stanford_cars import read_stanford_cars
+from carsfg.data.sources.table import Columns
 from carsfg.errors import InputError
 
-T = TypeVar("T")
+SPLITS: tuple[Split, Split] = ("train", "test")  # of Stanford Cars
 
 
-@dataclass(frozen=True)
-class Photos:
-    """The images of a folder, with their classes.
+def find_photos(
+    path: str | Path,
+    crop: bool = True,
+    margin: float = 0.0,
+    split: Part | None = None,
+    images: str | None = None,
+    columns: Columns | None = None,
+    class_level: int = 1,
+) -> CroppedImages:
+    """Find images and all that is known about them, as training does; a folder without sub-folders is one class, too.
 
-    Attributes:
-        folder: directory that was searched for images.
-        paths: the N image files, sorted, or in the annotations' order.
-        labels: int64 (N,), 0-based places in `class_names`.
-        class_names: names of the C classes, in label order.
-        cars: the data sets that crop the images, if the folder is Stanford Cars.
-        left_out: one line that lists what was skipped in the folder; empty if nothing was.
+    Args:
+        path: folder or table; Stanford Cars is recognised by its annotations, all else as `read_photos` does.
+        crop: cut images to the boxes of the source.
+        margin: share of the box's width and height added on each side.
+        split: the split to take; by default all images.
+        images: see `read_table`.
+        columns: see `read_table`.
+        class_level: see `read_folders`.
+
+    Returns:
+        The images; its source has no boxes if all of them are empty, and no attributes from the class names of data
+        other than Stanford Cars and drawn cars.
+
+    Raises:
+        InputError: there is nothing at the path, it cannot be read, has no images or no such split, its annotations are
+            damaged, or a box leaves its image.
     """
-
-    folder: Path
-    paths: list[Path]
-    labels: Tensor
-    class_names: list[str]
-    cars: tuple[StanfordCars, ...] = ()
-    left_out: str = ""
-
-    @classmethod
-    def find(cls, folder: str | Path, crop: bool = True, margin: float = 0.0, split: Split | None = None) -> "Photos":
-        """Find the images of a folder; the class of an image is the path of its own folder below this one.
-
-        Class names are brought to Unicode's composed form (NFC): folders that were copied by a Mac and that look the
-        same are one class.
-
-        Args:
-            folder: folder with images at any depth; see `list_images` for what is taken.
-            crop: cut the images of Stanford Cars to their boxes.
-            margin: share of the box's width and height added on each side.
-            split: split of Stanford Cars; both by default.
-
-        Raises:
-            InputError: the folder does not exist, cannot be read, has no images or no such split, or its annotations
-                are damaged.
-        """
-        folder = Path(folder)
-        if not is_folder(folder):
-            raise InputError(f"there is no folder {folder}")
-        if _is_stanford_cars(folder):
-            names: tuple[Split, ...] = ("train", "test") if split is None else (split,)
-            cars = tuple(StanfordCars(folder, name, crop, margin) for name in names)
-            labels = torch.cat([one.labels for one in cars])
-            return cls(folder, [path for one in cars for path in one.paths], labels, cars[0].class_names, cars)
-        if split is not None:
-            raise InputError(f"{folder} has no split {split!r}: only Stanford Cars with annotations has splits")
-        annotated = next((path.parent for path in folder.glob("*/stanford_cars") if _is_stanford_cars(path)), None)
-        if annotated:
-            raise InputError(f"{folder} is not a folder of images, but {annotated} is Stanford Cars: name that folder")
-        found = list_images(folder)
-        if not found.paths:
-            suffix = f"; {found.left_out}" if found.left_out else ""
-            raise InputError(f"no image in {folder}: looked for {', '.join(SUFFIXES)} files{suffix}")
-        of_each = [_class_name(path, folder) for path in found.paths]
-        class_names = sorted(set(of_each))
-        places = {name: place for place, name in enumerate(class_names)}
-        labels = torch.tensor([places[name] for name in of_each])
-        return cls(folder, found.paths, labels, class_names, left_out=found.left_out)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        """Return an image's path below the folder.
-
-        Args:
-            index: place in `paths`.
-        """
-        return self.paths[index].relative_to(self.folder).as_posix()
-
-    def load(self, index: int) -> Image.Image:
-        """Decode one image as RGB, cropped if the folder has annotations and `crop` was set.
-
-        Args:
-            index: place in `paths`.
-
-        Raises:
-            InputError: the file cannot be read or decoded.
-        """
-        for one in self.cars:
-            if index < len(one):
-                return one.load(index)
-            index -= len(one)
-        return read_image(self.paths[index])
-
-    def each(self, work: Callable[[Image.Image], T], progress: bool = True) -> Iterator[T | InputError]:
-        """Decode all images and process them in threads; results come in order.
-
-        Args:
-            work: function of the RGB image from `load`; it runs in several threads at once.
-            progress: show a progress bar.
-
-        Returns:
-            Result for each image, or the error if the image cannot be read.
-        """
-
-        def decode(index: int) -> T | InputError:
-            try:
-                return work(self.load(index))
-            except InputError as error:
-                return error
-
-        return in_threads(decode, len(self), "indexing", progress)
+    path = Path(path)
+    if not (is_folder(path) or os.path.isfile(path)):  # noqa: PTH113 - pathlib's raises, see is_folder
+        raise InputError(f"there is no folder or table {path}")
+    source = _read(path, split, images, columns, class_level)
+    if source.boxes is not None and bool((source.boxes == torch.tensor(NO_BOX)).all()):
+        source = replace(source, boxes=None)
+    return CroppedImages(source, crop=crop, margin=margin)
 
 
 def is_folder(path: str | Path) -> bool:
@@ -136,6 +68,18 @@ def is_folder(path: str | Path) -> bool:
         path: file or directory, which may be unreadable or missing.
     """
     return os.path.isdir(path)  # noqa: PTH112 - pathlib's raises for overlong names and unreadable folders
+
+
+def is_stanford_cars(folder: str | Path) -> bool:
+    """Return whether a folder holds Stanford Cars or drawn cars, by the annotations of the training split.
+
+    Args:
+        folder: the folder that holds `stanford_cars/`, or `stanford_cars/` itself.
+    """
+    try:
+        return annotation_file(find_folder(folder), "train").is_file()
+    except InputError:
+        return False
 
 
 def to_square(image: Image.Image, size: int) -> Tensor:
@@ -148,13 +92,52 @@ def to_square(image: Image.Image, size: int) -> Tensor:
     return to_tensor(resize_square(image, size))
 
 
-def _class_name(path: Path, folder: Path) -> str:
-    below = path.parent.relative_to(folder).as_posix()
-    return unicodedata.normalize("NFC", folder.resolve().name if below == "." else below)
-
-
-def _is_stanford_cars(folder: Path) -> bool:
+def _read(path: Path, split: Part | None, images: str | None, columns: Columns | None, class_level: int) -> ImageSource:
+    if is_stanford_cars(path):
+        return _read_stanford_cars(path, split)
+    annotated = next((inner.parent for inner in path.glob("*/stanford_cars") if is_stanford_cars(inner)), None)
+    if annotated:
+        raise InputError(f"{path} is not a folder of images, but {annotated} is Stanford Cars: name that folder")
     try:
-        return annotation_file(find_folder(folder), "train").is_file()
+        source = read_photos(path, images, columns, class_level)
     except InputError:
-        return False
+        flat = _read_flat(path) if path.is_dir() and class_level == 1 else None
+        if flat is None:
+            raise
+        source = flat
+    if split is None:
+        return source
+    if source.parts is None:
+        where = "no column 'split'" if path.is_file() else "no folders train and test"
+        raise InputError(f"{path} has no split {split!r}: it has {where}")
+    if split not in source.parts:
+        raise _no_such_split(path, split, sorted(set(source.parts)))
+    return source.take(np.flatnonzero(np.array(source.parts) == split))
+
+
+def _read_stanford_cars(folder: Path, split: Part | None) -> ImageSource:
+    """Read one split or both; the labels of both say whether the class names are those of Stanford Cars."""
+    wanted = [one for one in SPLITS if split in (None, one)]
+    if not wanted:
+        raise _no_such_split(folder, str(split), list(SPLITS))
+    source = replace(pool([read_stanford_cars(folder, one) for one in wanted]), folder=folder)
+    labels = [source.labels[np.array(source.parts) == one] for one in SPLITS]
+    for place, one in enumerate(SPLITS):
+        if one not in wanted:
+            annotations = annotation_file(find_folder(folder), one)
+            labels[place] = read_annotations(annotations)[1] if annotations.is_file() else labels[place]
+    return known_names_only(source, folder, labels)
+
+
+def _no_such_split(path: Path, split: str, others: list[str]) -> InputError:
+    return InputError(f"{path} has no split {split!r}, but {' and '.join(others)}")
+
+
+def _read_flat(folder: Path) -> ImageSource | None:
+    """Return the images that lie in the folder itself, as one class of its name; None if some lie in sub-folders."""
+    found = list_images(folder)
+    if not found.paths or any(path.parent != folder for path in found.paths):
+        return None
+    name = unicodedata.normalize("NFC", folder.resolve().name)
+    labels = torch.zeros(len(found.paths), dtype=torch.int64)
+    return ImageSource(folder, found.paths, labels, [name], left_out=found.left_out)

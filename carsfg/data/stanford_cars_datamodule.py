@@ -9,10 +9,9 @@ from carsfg.data.crop_cache import CropCache
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.sources.annotations import find_folder, read_class_names
-from carsfg.data.sources.identity import identify
+from carsfg.data.sources.identity import identify, known_names_only
 from carsfg.data.sources.source import ImageSource, pool
 from carsfg.data.stanford_cars_dataset import StanfordCars
-from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
 from carsfg.synthetic.catalogue import car_model
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
@@ -48,11 +47,6 @@ class StanfordCarsDataModule(CarsDataModule):
         labels = [self.labels[self.parts == part] for part in ("train", "test")]
         return identify(self.root, self.all_class_names, *labels)
 
-    @property
-    def class_attributes(self) -> dict[str, list[str]]:
-        """Make, body type and year of the classes of Stanford Cars and of drawn cars; other names are not parsed."""
-        return super().class_attributes if self.data_name in (STANFORD_CARS, DRAWN_CARS) else {}
-
     def read_class_names(self) -> list[str]:
         """Read the names of all classes in label order; those of drawn cars are known without drawing."""
         if self.drawn is not None:  # only the first process draws
@@ -69,7 +63,8 @@ class StanfordCarsDataModule(CarsDataModule):
         """Open the train and test folders; see `CarsDataModule.open_images`."""
         datasets = self.cropped_images()
         caches = [CropCache.open(dataset, self.stored_size, self.cache_dir) for dataset in datasets]
-        return pool([dataset.source for dataset in datasets]), caches
+        source = pool([dataset.source for dataset in datasets])
+        return known_names_only(source, self.root, [dataset.labels for dataset in datasets]), caches
 
     def cropped_images(self, widened: float = 0.0) -> list[CroppedImages]:
         """Return the train and test folders; see `CarsDataModule.cropped_images`.

@@ -13,9 +13,7 @@ class Match:
     Attributes:
         rank: position among the results, 1 for the most similar image.
         name: car model, such as `BMW M3 Sedan 2012`.
-        make: of the car, see `carsfg.data.class_names`.
-        body: body type of the car.
-        year: of the car; None where the class name has none.
+        attributes: what else is known of the image, by name, such as `{"make": "BMW"}`.
         similarity: the cosine, or the negative Euclidean distance.
         path: relative to the folder that was indexed; empty if the gallery has no paths.
         place: in the gallery, 0..N-1.
@@ -23,9 +21,7 @@ class Match:
 
     rank: int
     name: str
-    make: str
-    body: str
-    year: int | None
+    attributes: dict[str, str]
     similarity: float
     path: str
     place: int

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from carsfg.data.box_table import BoxTable
-from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.cropped_images import CroppedImages
+from carsfg.data.image_folder import to_square
 from carsfg.data.image_io import Box, crop_photo
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
@@ -53,7 +54,7 @@ class EmbeddedPhotos:
         return sum(box is not None for box in self.boxes)
 
 
-def shared_images(gallery: Photos, others: Photos) -> list[str]:
+def shared_images(gallery: CroppedImages, others: CroppedImages) -> list[str]:
     """Return the names of the images of a second folder that are byte-identical to an image of the first.
 
     Args:
@@ -65,13 +66,13 @@ def shared_images(gallery: Photos, others: Photos) -> list[str]:
     readable = {path for path, size in sizes.items() if size in common and os.access(path, os.R_OK)}
     own = {checksum(path) for path in gallery.paths if path in readable}
     paths = enumerate(others.paths)
-    return [others.name(place) for place, path in paths if path in readable and checksum(path) in own]
+    return [others.source.name(place) for place, path in paths if path in readable and checksum(path) in own]
 
 
 @torch.no_grad()
 def embed_photos(
     task: CarsTask,
-    photos: Photos,
+    photos: CroppedImages,
     size: int,
     bfloat16: bool = False,
     batch_size: int = 64,
@@ -109,7 +110,7 @@ def embed_photos(
 class _Decoding:
     """How the images of a folder become squares."""
 
-    photos: Photos
+    photos: CroppedImages
     size: int
     finder: BoxSource | None
     table: BoxTable | None

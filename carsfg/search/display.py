@@ -29,7 +29,7 @@ def print_answer(name: str, answer: Answer) -> None:
     console.print(printable(name), style="bold")
     table = Table.grid(padding=(0, 2, 0, 0))
     for match in answer.matches:
-        kind = " / ".join(str(part) for part in (match.make, match.body, match.year) if part)
+        kind = " / ".join(match.attributes.values())
         where = "\n" + printable(match.path) if match.path else ""
         table.add_row(str(match.rank), f"{match.similarity:.3f}", printable(match.name) + where, printable(kind))
     console.print(table)

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,9 @@ from typing import Any
 import torch
 from PIL import Image
 
-from carsfg.data.class_names import parse
 from carsfg.data.image_folder import to_square
 from carsfg.data.image_io import Box, crop_photo, read_image
-from carsfg.errors import InputError, suggestion
+from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
 from carsfg.search.answer import Answer, Match, Share
@@ -26,7 +26,6 @@ from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import load
 from carsfg.tasks.fingerprint import fingerprint
 
-MAX_NAMED = 10  # values of make, body or year, in a message
 MAX_CLASSES = 5  # of the head, the most probable ones
 
 
@@ -48,7 +47,6 @@ class VisualSearch:
     def __init__(self, task: CarsTask, gallery: Gallery, finder: BoxSource | None = None) -> None:
         gallery.check_network(fingerprint(task))
         self.task, self.gallery, self.finder, self.box_line = task, gallery, finder, ""
-        self.cars = [parse(name) for name in gallery.class_names]
         self.size = input_size(gallery.record, task)
         self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
 
@@ -86,44 +84,16 @@ class VisualSearch:
         search.box_line = box_line(mode, reason, search.finder, record, "the photos")
         return search
 
-    def among(self, make: str | None = None, body: str | None = None, year: int | None = None) -> torch.Tensor:
-        """Return which images of the gallery, bool (N,), show cars of a make, body type and year; None: of any.
-
-        Upper and lower case are the same.
+    def among(self, wanted: Mapping[str, str]) -> torch.Tensor:
+        """Return which images of the gallery have all of some attributes, bool (N,); see `Attributes.among`.
 
         Args:
-            make: such as `Aston Martin`; see `carsfg.data.class_names`.
-            body: body type, such as `Sedan`.
-            year: only cars of this model year, such as 2012.
+            wanted: values by name, such as `{"make": "BMW", "year": "2012"}`.
 
         Raises:
-            InputError: the gallery holds no such car.
+            InputError: the gallery has no such attribute, or no such image.
         """
-        wanted = {"make": make, "body": body, "year": year}
-        given = {part: str(one).casefold() for part, one in wanted.items() if one is not None}
-        fits = [all(str(getattr(car, part)).casefold() == one for part, one in given.items()) for car in self.cars]
-        chosen = torch.tensor(fits, dtype=torch.bool)[self.gallery.labels] if fits else torch.zeros(0, dtype=torch.bool)
-        if not chosen.any():
-            said = ", ".join(f"{part} {one}" for part, one in wanted.items() if one is not None)
-            raise InputError(f"the gallery holds no car of {said}{self._instead(given)}")
-        return chosen
-
-    def _instead(self, given: dict[str, str]) -> str:
-        """Return what to ask for in place of the first part that no car has; nothing if only their combination is new.
-
-        Args:
-            given: parts of a car in lower case.
-        """
-        for part, one in given.items():
-            known = {
-                str(value).casefold(): str(value) for car in self.cars if (value := getattr(car, part)) is not None
-            }
-            if one not in known:
-                close = suggestion(one, known)
-                named = next((known[key] for key in known if repr(key) in close), None)
-                others = ", ".join(sorted(known.values())[:MAX_NAMED]) + (", ..." if len(known) > MAX_NAMED else "")
-                return f" (did you mean {named!r}?)" if named else f"; its values of {part} are {others}"
-        return ""
+        return self.gallery.attributes.among(wanted)
 
     def search(
         self,
@@ -231,10 +201,8 @@ class VisualSearch:
         gallery = self.gallery
         label = int(gallery.labels[place])
         path = gallery.paths[place] if len(gallery.paths) else ""
-        if not self.cars:
-            return Match(rank, str(label), "", "", None, similarity, path, place)
-        car = self.cars[label]
-        return Match(rank, gallery.class_names[label], car.make, car.body, car.year, similarity, path, place)
+        name = gallery.class_names[label] if gallery.class_names else str(label)
+        return Match(rank, name, gallery.attributes.at(place), similarity, path, place)
 
     def _vote(self, matches: list[Match]) -> list[Share]:
         """Count the matches per class; ties go to the smallest label, as in `metrics.knn_labels`."""

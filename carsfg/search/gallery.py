@@ -13,6 +13,7 @@ from carsfg.retrieval.exact_top_k import exact_top_k, pad
 from carsfg.retrieval.faiss_index import METRICS, make_index, reconstruct, search_index
 from carsfg.retrieval.similarity import Metric, find_fault, find_origin, prepare
 from carsfg.run_record import RunRecord
+from carsfg.search.attributes import Attributes
 from carsfg.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Gallery:
         calibration: ascending scores of cars of known classes with their nearest image; see
             `carsfg.search.calibration`.
         thumbnails: of the N images.
+        attributes: what is known of the N images besides their classes.
     """
 
     index: Any
@@ -47,6 +49,7 @@ class Gallery:
     origin: Tensor | None = None
     calibration: list[float] = field(default_factory=list)
     thumbnails: Thumbnails | None = None
+    attributes: Attributes = field(default_factory=Attributes)
 
     @classmethod
     def build(

@@ -9,9 +9,12 @@ paths.npy               uint8, all paths one after the other
 paths_offsets.npy       int64 (N + 1,), where each path begins
 thumbnails.npy          uint8, all JPEG files one after the other
 thumbnails_offsets.npy  int64 (N + 1,)
+attributes.json         the names of the A attributes, each with its different values; absent without attributes
+attributes.npy          int32 (A * N,), for each attribute in turn the place of each image's value in that list
 network.ckpt            the network that embedded the images
 """
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +27,7 @@ from carsfg.files import replacing
 from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, write_index
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
+from carsfg.search.attributes import Attributes
 from carsfg.search.gallery import Gallery
 from carsfg.search.manifest import MANIFEST, Manifest, unreadable, write_arrays
 from carsfg.search.packed import PackedBytes, Paths
@@ -35,7 +39,8 @@ if TYPE_CHECKING:
 
 INDEX, NETWORK = "index.faiss", "network.ckpt"
 PACKED = ("paths.npy", "paths_offsets.npy", "thumbnails.npy", "thumbnails_offsets.npy")
-FILES = {INDEX, NETWORK, MANIFEST, "labels.npy", "origin.npy", "calibration.npy", *PACKED}
+ATTRIBUTES = "attributes.json"
+FILES = {INDEX, NETWORK, MANIFEST, ATTRIBUTES, "attributes.npy", "labels.npy", "origin.npy", "calibration.npy", *PACKED}
 OLD_FILES = {"thumbnails.bin"}  # of format 2
 
 
@@ -76,6 +81,8 @@ def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Non
             if network is not None:
                 save_network(network, beside / NETWORK, gallery.record)
             write_arrays(beside, _arrays(gallery))
+            if gallery.attributes.values:
+                (beside / ATTRIBUTES).write_text(json.dumps(gallery.attributes.values), encoding="utf-8")
             Manifest(
                 gallery.metric,
                 len(gallery),
@@ -134,6 +141,8 @@ def _arrays(gallery: Gallery) -> dict[str, npt.NDArray[np.generic]]:
     if len(gallery.paths):
         paths = gallery.paths if isinstance(gallery.paths, Paths) else Paths.pack(gallery.paths)
         arrays |= paths.packed.arrays("paths")
+    if gallery.attributes.values:
+        arrays["attributes.npy"] = gallery.attributes.codes.flatten().numpy()
     if gallery.thumbnails is not None:
         arrays |= gallery.thumbnails.packed.arrays("thumbnails")
     return arrays
@@ -160,4 +169,29 @@ def _read_arrays(manifest: Manifest, folder: Path, mmap: bool) -> dict[str, Any]
             offsets = manifest.read_array(folder, f"{name}_offsets.npy", np.int64, count + 1, mmap)
             data = manifest.read_array(folder, f"{name}.npy", np.uint8, None, mmap or name == "thumbnails")
             parts[name] = kind(PackedBytes(data, offsets))
+    if ATTRIBUTES in manifest.files:
+        parts["attributes"] = _read_attributes(manifest, folder, mmap)
     return parts
+
+
+def _read_attributes(manifest: Manifest, folder: Path, mmap: bool) -> Attributes:
+    """Read attributes.
+
+    Raises:
+        InputError: they are damaged.
+    """
+    values = json.loads((folder / ATTRIBUTES).read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or not all(_are_texts(texts) for texts in values.values()):
+        raise InputError(f"the gallery in {folder} is damaged: {ATTRIBUTES} does not hold texts, index again")
+    read = manifest.read_array(folder, "attributes.npy", np.int32, len(values) * manifest.count, mmap)
+    codes = torch.from_numpy(read).view(len(values), manifest.count)
+    for row, texts in zip(codes, values.values(), strict=True):
+        if row.min() < 0 or row.max() >= len(texts):
+            raise InputError(
+                f"the gallery in {folder} is damaged: attributes.npy does not fit {ATTRIBUTES}, index again"
+            )
+    return Attributes(values, codes)
+
+
+def _are_texts(texts: object) -> bool:
+    return isinstance(texts, list) and all(isinstance(text, str) for text in texts)

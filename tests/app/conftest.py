@@ -12,8 +12,10 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from carsfg.data.class_names import class_attributes
 from carsfg.data.image_folder import to_square
 from carsfg.run_record import DRAWN_CARS, RunRecord
+from carsfg.search.attributes import Attributes
 from carsfg.search.calibration import calibrate
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
@@ -59,6 +61,7 @@ def search() -> VisualSearch:
     names = task.class_names
     gallery = Gallery.build(embeddings, labels, class_names=names, record=record, fingerprint=fingerprint(task))
     gallery.calibration, gallery.thumbnails = calibrate(gallery, embeddings, itself=True), pictures
+    gallery.attributes = Attributes.of(class_attributes(names, labels))
     return VisualSearch(task, gallery)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from carsfg.app.requests import ANY, MAX_REQUEST_CHARACTERS, Answers
 from carsfg.app.results import EMPTY
+from carsfg.search.attributes import Attributes
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import Thumbnails
@@ -57,7 +58,7 @@ def test_pictures_of_the_gallery_find_themselves(answers: Answers, own: Thumbnai
 
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_before_there_is_a_photo(nothing: str | None, answers: Answers) -> None:
-    assert answers.answer(nothing) == answers.answer(nothing, make="Aurora") == EMPTY
+    assert answers.answer(nothing) == answers.answer(nothing, "Aurora") == EMPTY
 
 
 def test_boxes_are_fractions_of_width_and_height(answers: Answers, pair: Image.Image) -> None:
@@ -105,11 +106,21 @@ def test_boxes_that_leave_the_photo(box: Any, same: list[float], answers: Answer
 
 def test_filters(answers: Answers, own: Thumbnails) -> None:
     photo = sent(own.jpeg(0))
-    assert {*names(answers.answer(photo, make="Aurora"))} == {COUPE}
-    assert {*names(answers.answer(photo, body="Van"))} == {VAN}
-    assert {*names(answers.answer(photo, year="1997"))} == {CAB}
+    assert {*names(answers.answer(photo, "Aurora"))} == {COUPE}
+    assert {*names(answers.answer(photo, ANY, "Van"))} == {VAN}
+    assert {*names(answers.answer(photo, ANY, ANY, "1997"))} == {CAB}
     assert {*names(answers.answer(photo, "Kestrel", "Cab", "1997"))} == {CAB}
     assert names(answers.answer(photo, ANY, ANY, ANY)) == names(answers.answer(photo))
+
+
+def test_only_attributes_with_few_values_are_filters(search: VisualSearch) -> None:
+    own, count = search.gallery, len(search.gallery)
+    columns = {"row": [str(row) for row in range(count)], "sixty": [str(row % 60) for row in range(count)]}
+    columns |= {"colour": ["", "red"] * (count // 2), "nothing": [""] * count}
+    other = Gallery(own.index, own.labels, [], own.class_names, "cosine", attributes=Attributes.of(columns))
+    filters = Answers(VisualSearch(search.task, other)).filters
+    assert (list(filters), filters["colour"], len(filters["sixty"])) == (["sixty", "colour"], ["red"], 60)
+    assert list(Answers(search).filters) == ["make", "body", "year"]
 
 
 def test_filters_that_match_no_car(answers: Answers, own: Thumbnails) -> None:
@@ -120,7 +131,7 @@ def test_filters_that_match_no_car(answers: Answers, own: Thumbnails) -> None:
 
 def test_whether_a_car_is_known_does_not_depend_on_filters(answers: Answers, own: Thumbnails) -> None:
     photo = sent(own.jpeg(0))
-    whole, among = answers.answer(photo), answers.answer(photo, make="Aurora")
+    whole, among = answers.answer(photo), answers.answer(photo, "Aurora")
     assert known(whole) == known(among)
     assert 'class="score">1.000<' in whole
     assert 'class="score">1.000<' not in among

@@ -15,7 +15,7 @@ SECONDS = {"decode": 0.0014, "embed": 0.02, "search": 0.0}
 
 
 def answer(name: str = "Aurora 5 Coupe 2002", known: float | None = 0.5) -> Answer:
-    matches = [Match(rank, name, name, "Coupe", 2002, 0.9 - rank / 10, "", rank - 1) for rank in (1, 2)]
+    matches = [Match(rank, name, {"make": name, "year": "2002"}, 0.9 - rank / 10, "", rank - 1) for rank in (1, 2)]
     shares = [Share(name, 0.75), Share("half a percent", 0.005), Share("less", 0.0049)]
     return Answer(matches, [Share(name, 1.0)], shares, known, SECONDS)
 
@@ -27,6 +27,7 @@ def test_content_of_an_answer() -> None:
     assert page.index(data_url(pictures.jpeg(0))) < page.index(data_url(pictures.jpeg(1)))
     assert 'aria-label="Search with number 1: Aurora 5 Coupe 2002"' in page
     assert '<span class="score">0.800</span>' in page
+    assert '<span class="kind">Aurora 5 Coupe 2002 · 2002</span>' in page
     assert "Vote of the 2 nearest images" in page
     assert "75 %" in page
     assert "half a percent" in page

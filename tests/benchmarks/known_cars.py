@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from carsfg.data.image_folder import Photos
+from carsfg.data.cropped_images import CroppedImages
+from carsfg.data.image_folder import find_photos
 from carsfg.data.sources.annotations import annotation_file, find_folder, find_images
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.search.build import embed_photos
@@ -55,12 +56,12 @@ def lay(root: Path, out: Path) -> None:
 def score(task: CarsTask, root: Path, half: Path, crop: bool) -> str:
     """Return AUROC and alarms, as lines."""
 
-    def embed(photos: Photos) -> Tensor:
+    def embed(photos: CroppedImages) -> Tensor:
         return embed_photos(task, photos, task.preprocess.image_size, computes_in_bfloat16("cpu")).embeddings
 
-    train = Photos.find(half, crop, split="train")
-    own, test = embed(train), embed(Photos.find(half, crop, split="test"))
-    everything = Photos.find(root, crop, split="test")
+    train = find_photos(half, crop, split="train")
+    own, test = embed(train), embed(find_photos(half, crop, split="test"))
+    everything = find_photos(root, crop, split="test")
     others = embed(everything)[everything.labels >= KNOWN]
     gallery = Gallery.build(own, train.labels)
     known, unknown = _nearest(gallery, test), {"cars of 98 other classes": _nearest(gallery, others)}
@@ -84,13 +85,13 @@ def score(task: CarsTask, root: Path, half: Path, crop: bool) -> str:
     return "\n".join(lines)
 
 
-def embed_made(embed: Callable[[Photos], Tensor], draw: Callable[[Generator], Image.Image]) -> Tensor:
+def embed_made(embed: Callable[[CroppedImages], Tensor], draw: Callable[[Generator], Image.Image]) -> Tensor:
     """Embed 1,000 pictures that are made here."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         for number in range(MADE):
             draw(rng).save(Path(folder) / f"{number:04}.png")
-        return embed(Photos.find(folder))
+        return embed(find_photos(folder))
 
 
 def draw_backdrop(rng: Generator) -> Image.Image:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from carsfg.cli import main
+from carsfg.data.class_names import parse
 from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.plots import log_figure
 from carsfg.run_record import RunRecord
@@ -48,8 +49,13 @@ def cars(drawn_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def gallery(cars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gallery")
     made = checkpoint(folder / "cnn.ckpt")
-    words = [str(made), str(cars), f"--output={folder / 'cars'}", "--device=cpu", "--precision=32-true"]
-    assert main(["index", *words]) == 0
+    table, rows = folder / "cars.csv", ["path,label,make,body,year"]
+    for path in sorted(cars.rglob("*.png")):
+        name = parse(path.parent.name)
+        rows.append(f"{path.relative_to(cars)},{path.parent.name},{name.make},{name.body},{name.year}")
+    table.write_text("\n".join(rows))
+    words = [str(made), str(table), f"--output={folder / 'cars'}", "--device=cpu", "--precision=32-true"]
+    assert main(["index", *words, f"--data.images={cars}"]) == 0
     return folder / "cars"
 
 

@@ -37,9 +37,9 @@ def photos(tmp_path: Path) -> Path:
     """Smooth noise of 80 x 60 pixels, of two classes."""
     folder, rng = tmp_path / "photos", np.random.default_rng(0)
     for place in range(4):
-        (folder / f"car {place % 2}").mkdir(parents=True, exist_ok=True)
+        (folder / f"car {place // 2}").mkdir(parents=True, exist_ok=True)
         pixels = Image.fromarray(rng.integers(0, 256, (6, 8, 3), np.uint8))
-        pixels.resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"car {place % 2}/{place}.png")
+        pixels.resize((80, 60), Image.Resampling.BICUBIC).save(folder / f"car {place // 2}/{place}.png")
     return folder
 
 
@@ -115,13 +115,13 @@ def test_boxes_of_a_table(crops_network: str, photos: Path, capsys: Capture) -> 
 
 
 def test_photos_that_a_table_leaves_out(photos: Path, tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\ncar 0/0.png,10,5,40,30\ncar 0/2.png,10,5,99,30\n")
+    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\ncar 0/0.png,10,5,40,30\ncar 0/1.png,10,5,99,30\n")
     gallery = index(checkpoint(tmp_path / "any.ckpt"), photos, f"--boxes={tmp_path}/boxes.csv")
     assert sizes(gallery) == [(30, 25), (80, 60), (80, 60)]
     err = capsys.readouterr().err
     assert "1 images were cut to a box, 2 were taken whole\n" in err
     assert (
-        f"left out: the box 10,5,99,30 leaves {photos / 'car 0/2.png'} ({tmp_path / 'boxes.csv'}, row 3) of 80" in err
+        f"left out: the box 10,5,99,30 leaves {photos / 'car 0/1.png'} ({tmp_path / 'boxes.csv'}, row 3) of 80" in err
     )
 
 

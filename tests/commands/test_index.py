@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from carsfg.cli import main
+from carsfg.data.class_names import class_attributes
 from carsfg.data.image_folder import to_square
 from carsfg.data.stanford_cars_dataset import StanfordCars
 from carsfg.hardware import computes_in_bfloat16
@@ -81,9 +82,9 @@ def embeddings(gallery: Gallery) -> torch.Tensor:
 
 def test_a_folder_with_classes(index: Index, garage: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gallery = index(garage)
-    assert gallery.paths == ["car 0/0.png", "car 0/4.png", "car 0/6.png", "car 1/1.png", "car 1/3.png", "car 1/7.png"]
+    assert gallery.paths == ["car 0/0.png", "car 1/1.png", "car 1/3.png", "car 0/4.png", "car 0/6.png", "car 1/7.png"]
     assert gallery.class_names == ["car 0", "car 1"]
-    assert gallery.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert gallery.labels.tolist() == [0, 1, 1, 0, 0, 1]
     assert gallery.metric == "cosine"
     assert len(gallery.calibration) == 6
     out, err = capsys.readouterr()
@@ -169,7 +170,7 @@ def test_the_network_and_pictures_lie_in_it(index: Index, garage: Path, network:
     assert [gallery.thumbnails[place].size for place in range(6)] == [(50, 40)] * 6
     with Image.open(garage / "car 1/1.png") as image, torch.no_grad():
         expected = load(network).embed({"image": to_square(image, 32)[None]})
-    torch.testing.assert_close(embeddings(gallery)[3:4], torch.nn.functional.normalize(expected))
+    torch.testing.assert_close(embeddings(gallery)[1:2], torch.nn.functional.normalize(expected))
 
 
 @pytest.mark.parametrize(("words", "half"), [(["--precision=bf16-mixed"], True), ([], False)])
@@ -225,6 +226,9 @@ def test_stanford_cars_by_its_annotations(index: Index, drawn: Path, network: st
     assert gallery.labels.tolist() == [*train.labels.tolist(), *test.labels.tolist()]
     assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
     assert gallery.paths[40] == "stanford_cars/cars_test/00001.jpg"
+    assert gallery.attributes.at(0) == {
+        name: column[0] for name, column in class_attributes(NAMES, train.labels).items()
+    }
     with torch.no_grad():
         crops = torch.stack([to_square(test.load(place), 32) for place in range(len(test))])
         expected = load(network).embed({"image": crops})
@@ -296,7 +300,7 @@ def test_a_name_in_another_encoding(index: Index, tmp_path: Path) -> None:
     [
         (["nowhere.ckpt", "FOLDER", "--output=g"], "no checkpoint nowhere.ckpt"),
         (["broken.ckpt", "FOLDER", "--output=g"], "cannot read checkpoint broken.ckpt"),
-        (["CKPT", "nowhere", "--output=g"], "there is no folder nowhere"),
+        (["CKPT", "nowhere", "--output=g"], "there is no folder or table nowhere"),
         (["CKPT", "empty", "--output=g"], "no image in empty: looked for .jpg"),
         (["CKPT", "bad", "--output=g"], "none of the 1 images in bad can be decoded: bad/1.jpg is not an image"),
         (["CKPT", "FOLDER"], "the following arguments are required: output; see `carsfg index --help`"),
@@ -305,7 +309,7 @@ def test_a_name_in_another_encoding(index: Index, tmp_path: Path) -> None:
         (["CKPT", "FOLDER", "--output=g", "--factory=Flatt"], "cannot build the index 'Flatt' of 6 x 8 embeddings"),
         (["CKPT", "FOLDER", "--output=g", "--factory="], "it is empty, write Flat for an exact index"),
         (["CKPT", "FOLDER", "--output=g", "--metric=hamming"], "metric 'hamming' is not one of 'cosine', 'euclidean'"),
-        (["CKPT", "FOLDER", "--output=g", "--split=test"], "has no split 'test': only Stanford Cars"),
+        (["CKPT", "FOLDER", "--output=g", "--split=test"], "has no split 'test': it has no folders train and test"),
         (["CKPT", "FOLDER", "--output=g", "--batch_size=0"], "--batch_size 0 must be 1 or more"),
         (
             ["CKPT", "FOLDER", "--output=g", "--batch-size=2"],

@@ -34,11 +34,11 @@ def test_a_line_of_json_holds_everything(search: Search, car: Path) -> None:
     (one,) = search(car, "-k", "3")
     assert set(one) == ANSWERS
     assert [set(match) for match in one["matches"]] == 3 * [
-        {"rank", "name", "make", "body", "year", "similarity", "path", "place"}
+        {"rank", "name", "attributes", "similarity", "path", "place"}
     ]
     first = one["matches"][0]
     assert first["name"] == car.parent.name
-    assert (first["make"], first["body"], first["year"]) == ("Dunmore", "Van", 2012)
+    assert first["attributes"] == {"make": "Dunmore", "body": "Van", "year": "2012"}
     assert [match["rank"] for match in one["matches"]] == [1, 2, 3]
     assert sum(share["share"] for share in one["vote"]) == pytest.approx(1)
     assert sum(share["share"] for share in one["classes"]) == pytest.approx(1)  # of four classes all are named
@@ -132,12 +132,21 @@ def test_a_box_is_cut(search: Search, car: Path, tmp_path: Path) -> None:
 
 def test_cars_of_some_kind(search: Search, car: Path, capsys: pytest.CaptureFixture[str], gallery: Path) -> None:
     for make in ("Aurora", "aurora", "AURORA"):
-        (one,) = search(car, "--make", make, "--year", "2002", "-k", "50")
-        assert {(match["make"], match["year"]) for match in one["matches"]} == {("Aurora", 2002)}
+        (one,) = search(car, "--where", f"make={make}", "--where=year=2002", "-k", "50")
+        assert {tuple(match["attributes"].values()) for match in one["matches"]} == {("Aurora", "Coupe", "2002")}
     (whole,) = search(car)
     assert one["known"] == whole["known"]  # that is about all of the gallery
-    assert main(["search", str(gallery), str(car), "--make", "Trabant"]) == 2
-    assert "the gallery holds no car of make Trabant" in capsys.readouterr().err
+    mistakes = {
+        "make=Trabant": "the gallery holds no car of make Trabant; its values of make are Aurora, ",
+        "maker=Aurora": "the gallery has no attribute 'maker' (did you mean 'make'?); it has make, body, year",
+        "Aurora": "--where 'Aurora' must be NAME=VALUE, such as make=BMW",
+        "make=": "--where 'make=' must be NAME=VALUE, such as make=BMW",
+    }
+    for word, said in mistakes.items():
+        assert main(["search", str(gallery), str(car), "--where", word]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["search", str(gallery), str(car), "--where=make=Aurora", "--where=make=Kestrel"]) == 2
+    assert "--where names 'make' twice: keep one" in capsys.readouterr().err
 
 
 def test_lines_for_a_person(gallery: Path, car: Path, capsys: pytest.CaptureFixture[str]) -> None:

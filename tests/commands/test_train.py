@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 import carsfg
 from carsfg.callbacks.record_run import COMPARED
 from carsfg.cli import main
+from carsfg.data.class_names import class_attributes
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
 from carsfg.search.engine import VisualSearch
@@ -174,6 +175,9 @@ def test_predictions_are_kept_and_make_a_gallery(fit: Fit, trained: str, capsys:
     assert gallery.paths[0] == "stanford_cars/cars_train/00001.jpg"
     assert gallery.paths[35] == "stanford_cars/cars_test/00012.jpg"
     assert gallery.labels[24:].tolist() == carsfg.StanfordCars(fit.root, "test").labels.tolist()
+    expected = class_attributes(gallery.class_names, gallery.labels)
+    for place in (0, 30):
+        assert gallery.attributes.at(place) == {name: column[place] for name, column in expected.items()}
     assert gallery.record.protocol == "official"
     _, found = gallery.search(kept["embedding"], 1)
     assert found.flatten().tolist()[:24] == list(range(24))  # in `cars_test` some have a twin that comes first

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from carsfg.data.crop_cache import CropCache
-from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.image_folder import find_photos, to_square
 from carsfg.data.image_io import read_image, upright_size
 from carsfg.data.stanford_cars_dataset import StanfordCars
 from tests.data.conftest import Photo, write_cars
@@ -47,7 +47,7 @@ def test_a_file_is_the_same_in_the_data_set_in_a_folder_and_as_a_query(data: byt
     (tmp_path / "folder/a/1.jpg").write_bytes(data)
     expected = read_image(data)
     crops = CropCache.open(cars, 16, tmp_path / "cache").images[0]
-    for image in (cars.load(0), Photos.find(tmp_path / "folder").load(0), read_image(cars.paths[0])):
+    for image in (cars.load(0), find_photos(tmp_path / "folder").load(0), read_image(cars.paths[0])):
         assert (image.size, image.tobytes()) == (expected.size, expected.tobytes())
         assert np.array_equal(to_square(image, 16).permute(1, 2, 0).numpy(), crops)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from carsfg.data.box_table import BoxTable
-from carsfg.data.image_folder import Photos, to_square
+from carsfg.data.image_folder import find_photos, to_square
 from carsfg.data.image_io import Box
 from carsfg.errors import InputError
 from carsfg.retrieval.faiss_index import set_effort
@@ -48,12 +48,12 @@ def test_images_of_two_folders_are_compared_by_their_bytes(
     changed = bytearray((folder / "3.png").read_bytes())
     changed[-20] ^= 1  # another image of the same size in bytes
     (other / "changed.png").write_bytes(changed)
-    assert shared_images(Photos.find(folder), Photos.find(other)) == ["copy.png"]
-    assert shared_images(Photos.find(folder), Photos.find(folder)) == [f"{place}.png" for place in range(9)]
+    assert shared_images(find_photos(folder), find_photos(other)) == ["copy.png"]
+    assert shared_images(find_photos(folder), find_photos(folder)) == [f"{place}.png" for place in range(9)]
 
 
 def test_what_is_made_of_a_folder(task: CarCNN, folder: Path) -> None:
-    photos = Photos.find(folder)
+    photos = find_photos(folder)
     found = embed_photos(task, photos, 32, batch_size=3, progress=False)
     assert found.places == [0, 1, 2, 3, 5, 6, 7]
     images = [photos.load(place) for place in found.places]
@@ -69,19 +69,19 @@ def test_what_is_made_of_a_folder(task: CarCNN, folder: Path) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 def test_the_batch_size_changes_nothing(batch_size: int, task: CarCNN, folder: Path) -> None:
-    photos = Photos.find(folder)
+    photos = find_photos(folder)
     one, other = (embed_photos(task, photos, 32, batch_size=size, progress=False) for size in (3, batch_size))
     torch.testing.assert_close(one.embeddings, other.embeddings)
     assert (one.places, one.jpegs, one.complaints) == (other.places, other.jpegs, other.complaints)
 
 
 def test_the_same_to_the_last_bit(task: CarCNN, folder: Path) -> None:
-    one, other = (embed_photos(task, Photos.find(folder), 32, progress=False) for _ in range(2))
+    one, other = (embed_photos(task, find_photos(folder), 32, progress=False) for _ in range(2))
     assert torch.equal(one.embeddings, other.embeddings)
 
 
 def test_bfloat16(task: CarCNN, folder: Path) -> None:
-    one, other = (embed_photos(task, Photos.find(folder), 32, half, progress=False) for half in (False, True))
+    one, other = (embed_photos(task, find_photos(folder), 32, half, progress=False) for half in (False, True))
     assert other.embeddings.dtype == torch.float32
     torch.testing.assert_close(one.embeddings, other.embeddings, rtol=0.05, atol=0.05)
     assert not torch.equal(one.embeddings, other.embeddings)
@@ -91,7 +91,7 @@ def test_a_folder_with_nothing_readable(task: CarCNN, tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_text("no image")
     with pytest.raises(InputError, match=r"none of the 2 images in .* can be decoded: .*a\.jpg is not an image"):
-        embed_photos(task, Photos.find(tmp_path), 32, progress=False)
+        embed_photos(task, find_photos(tmp_path), 32, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_images_are_cut_by_the_table_then_by_the_finder(task: CarCNN, tmp_path: 
         Image.fromarray(pixels).save(tmp_path / f"{place}.png")
     Image.fromarray(noise[4]).resize((32, 32)).save(tmp_path / "4.png")  # as large as the network's input
     (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\n1.png,10,5,30,35\n2.png,10,5,30,41\n")
-    photos, table = Photos.find(tmp_path), BoxTable.read(tmp_path / "boxes.csv")
+    photos, table = find_photos(tmp_path), BoxTable.read(tmp_path / "boxes.csv")
     found = embed_photos(task, photos, 32, batch_size=2, progress=False, finder=LeftHalf(), table=table)
     assert found.places == [0, 1, 3, 4]
     assert (found.boxed, found.boxes) == (2, [(0, 0, 30, 40), (10, 5, 30, 35), None, None])
@@ -185,5 +185,5 @@ def test_images_are_cut_by_the_table_then_by_the_finder(task: CarCNN, tmp_path: 
 def test_found_boxes_are_in_pixels_of_the_file(task: CarCNN, tmp_path: Path) -> None:
     """The car is looked for in a photo of 1280 x 640."""
     Image.new("RGB", (2000, 1000), "white").save(tmp_path / "large.png")
-    found = embed_photos(task, Photos.find(tmp_path), 32, progress=False, finder=LeftHalf())
+    found = embed_photos(task, find_photos(tmp_path), 32, progress=False, finder=LeftHalf())
     assert found.boxes == [(0, 0, 1000, 1000)]

@@ -13,9 +13,11 @@ from carsfg.search.display import answer_figure, known_sentence, print_answer
 from carsfg.search.thumbnails import Thumbnails, encode
 
 MATCHES = [
-    Match(1, "Audi TT Coupe 2012", "Audi", "Coupe", 2012, 0.98765, "cars_train/00012.jpg", 2),
-    Match(2, "Fiat 500", "Fiat", "Other", None, 0.5, "", 0),
-    Match(3, "7", "", "", None, -0.25, "x.jpg", 1),
+    Match(
+        1, "Audi TT Coupe 2012", {"make": "Audi", "body": "Coupe", "year": "2012"}, 0.98765, "cars_train/00012.jpg", 2
+    ),
+    Match(2, "Fiat 500", {"make": "Fiat", "body": "Other"}, 0.5, "", 0),
+    Match(3, "7", {}, -0.25, "x.jpg", 1),
 ]
 TOOK = {"decode": 0.0021, "embed": 0.0314, "search": 0.0004}
 
@@ -78,7 +80,7 @@ def test_whether_it_is_known(known: float, sentence: str) -> None:
 def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """Neither as markup, nor as an emoji, nor broken in two where no terminal is that wide."""
     for name in ("[red]car[/red].jpg", ":car:.jpg", "/".join(["some folder"] * 20) + "/car.jpg"):
-        match = Match(1, "[bold]Audi", "Audi", "Other", None, 0.9, name, 0)
+        match = Match(1, "[bold]Audi", {"make": "Audi"}, 0.9, name, 0)
         print_answer(name, answer(matches=[match]))
         out = capsys.readouterr().out
         assert out.count(name) == 2
@@ -142,7 +144,7 @@ def test_a_picture_of_nothing_found() -> None:
 
 @pytest.mark.parametrize("name", ["$_$.jpg", "a$\\frac$.jpg", "$5 to $9.jpg", "100%_{x}^y.jpg"])
 def test_names_are_no_formulas(name: str) -> None:
-    match = Match(1, name, "", "", None, 0.9, "", 0)
+    match = Match(1, name, {}, 0.9, "", 0)
     figure = answer_figure([(name, Image.new("RGB", (9, 9)), answer(matches=[match]))], thumbnails())
     figure.savefig(io.BytesIO(), format="png")
     assert name in texts(figure)

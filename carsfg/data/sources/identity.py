@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from carsfg.data.sources.annotations import find_folder
+from carsfg.data.sources.source import ImageSource
 from carsfg.run_record import DRAWN_CARS, STANFORD_CARS
 from carsfg.synthetic.catalogue import SPEC_FILE
 
@@ -59,3 +61,20 @@ def annotation_digest(class_names: Sequence[str], train_labels: npt.ArrayLike, t
         values = np.asarray(labels).astype("<i8")
         made_of.update(f"\0{len(values)}\0".encode() + values.tobytes())
     return made_of.hexdigest()
+
+
+def known_names_only(source: ImageSource, root: str | Path, labels: Sequence[npt.ArrayLike]) -> ImageSource:
+    """Return a source without make, body type and year unless it is Stanford Cars or drawn cars.
+
+    Only the class names of these two are known to be made of make, model, body type and year.
+
+    Args:
+        source: images in the layout of Stanford Cars, with attributes from the class names.
+        root: the folder that holds `stanford_cars/`, or `stanford_cars/` itself.
+        labels: 0-based labels of `cars_train` and of `cars_test`, in the order of the annotations.
+
+    Raises:
+        InputError: the folder holds no data set.
+    """
+    is_known = identify(root, source.class_names, *labels) in (STANFORD_CARS, DRAWN_CARS)
+    return source if is_known else replace(source, attributes={})

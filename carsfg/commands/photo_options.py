@@ -1,0 +1,39 @@
+"""Options of the verbs that read photos of one's own: the form in which folders and tables name classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from carsfg.commands.options import option
+from carsfg.errors import InputError
+
+if TYPE_CHECKING:
+    from carsfg.data.sources.table import Columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoForm:
+    """How class folders and tables are read, as by `PhotoDataModule`.
+
+    Attributes:
+        class_level: which folder names the class.
+        images: folder that the paths of a table are relative to.
+        columns: names of a table's columns.
+    """
+
+    class_level: int = option("which folder names the class: 1 for the first one", 1)
+    images: str | None = option("folder that the paths of a table are relative to; by default that of the table", None)
+    columns: Mapping[str, str] | None = option("names of a table's columns: {label: model}", None)
+
+    def table_columns(self) -> "Columns":
+        """Return the names of a table's columns.
+
+        Raises:
+            InputError: a column has no such meaning.
+        """
+        from carsfg.data.sources.table import Columns
+
+        try:
+            return Columns(**(self.columns or {}))
+        except TypeError as error:
+            raise InputError(f"data.columns: {error}") from error

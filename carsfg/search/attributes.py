@@ -1,0 +1,87 @@
+"""What is known of a gallery's images besides their classes, such as make or colour, to show and to filter by."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from carsfg.errors import InputError, suggestion
+
+MAX_NAMED = 10  # values of an attribute, in a message
+
+
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """Columns of texts, one text per image; most texts occur often, so each is kept once.
+
+    Attributes:
+        values: the different texts of each column, by its name; an empty text where nothing is known.
+        codes: int32 (A, N), for each of the A columns the place of each image's text in `values`.
+    """
+
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    codes: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.int32))
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Sequence[str]]) -> "Attributes":
+        """Pack columns of N texts.
+
+        Args:
+            columns: by name, all of the same length.
+        """
+        if not columns:
+            return cls()
+        values = {name: sorted(set(texts)) for name, texts in columns.items()}
+        places = {name: {text: place for place, text in enumerate(texts)} for name, texts in values.items()}
+        rows = [[places[name][text] for text in texts] for name, texts in columns.items()]
+        return cls(values, torch.tensor(rows, dtype=torch.int32))
+
+    def at(self, place: int) -> dict[str, str]:
+        """Return what is known of an image, by the names of the columns.
+
+        Args:
+            place: of the image, 0..N-1.
+        """
+        columns = zip(self.values.items(), self.codes, strict=True)
+        return {name: texts[codes[place]] for (name, texts), codes in columns if texts[codes[place]]}
+
+    def among(self, wanted: Mapping[str, str]) -> Tensor:
+        """Return which images have all of some values, bool (N,); upper and lower case of values are the same.
+
+        Args:
+            wanted: a value by the name of each column that matters.
+
+        Raises:
+            InputError: there is no such column, or no image has the values.
+        """
+        chosen = torch.ones(self.codes.shape[1], dtype=torch.bool)
+        for row, (name, texts) in enumerate(self.values.items()):
+            if name in wanted:
+                fits = torch.tensor([bool(text) and _same(text, wanted[name]) for text in texts])
+                chosen &= fits[self.codes[row].long()]
+        for name, value in wanted.items():
+            if name not in self.values:
+                known = f"it has {', '.join(self.values)}" if self.values else "it has none"
+                raise InputError(f"the gallery has no attribute {name!r}{suggestion(name, self.values)}; {known}")
+            if not any(_same(text, value) for text in self.values[name] if text):
+                raise InputError(f"the gallery holds no car of {name} {value}{self._instead(name, value)}")
+        if not chosen.any():
+            said = ", ".join(f"{name} {value}" for name, value in wanted.items())
+            raise InputError(f"the gallery holds no car of {said}")
+        return chosen
+
+    def _instead(self, name: str, value: str) -> str:
+        """Return what to ask for in place of a value that no image has."""
+        known = {text.casefold(): text for text in self.values[name] if text}
+        close = suggestion(value.casefold(), known)
+        meant = next((text for key, text in known.items() if repr(key) in close), None)
+        if meant is not None:
+            return f" (did you mean {meant!r}?)"
+        return f"; its values of {name} are {', '.join([*known.values()][:MAX_NAMED])}" + (
+            ", ..." if len(known) > MAX_NAMED else ""
+        )
+
+
+def _same(text: str, other: str) -> bool:
+    return text.casefold() == other.casefold()
