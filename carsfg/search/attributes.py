@@ -65,10 +65,10 @@ class Attributes:
                 known = f"it has {', '.join(self.values)}" if self.values else "it has none"
                 raise InputError(f"the gallery has no attribute {name!r}{suggestion(name, self.values)}; {known}")
             if not any(_same(text, value) for text in self.values[name] if text):
-                raise InputError(f"the gallery holds no car of {name} {value}{self._instead(name, value)}")
+                raise InputError(f"the gallery holds no image with {name} {value}{self._instead(name, value)}")
         if not chosen.any():
             said = ", ".join(f"{name} {value}" for name, value in wanted.items())
-            raise InputError(f"the gallery holds no car of {said}")
+            raise InputError(f"the gallery holds no image with {said}")
         return chosen
 
     def _instead(self, name: str, value: str) -> str:

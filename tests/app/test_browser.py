@@ -177,7 +177,7 @@ def test_filters(visitor: Visitor, own: list[bytes]) -> None:
         assert visitor.page.locator("#found .verdict").text_content() == known
     visitor.page.get_by_label("Body", exact=True).click()
     visitor.page.get_by_role("option", name="Coupe", exact=True).click()
-    visitor.is_told("The gallery holds no car of body Coupe, year 1997")
+    visitor.is_told("The gallery holds no image with body Coupe, year 1997")
 
 
 def test_results_and_examples_are_searched_with(visitor: Visitor, own: list[bytes]) -> None:

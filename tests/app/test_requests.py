@@ -125,7 +125,7 @@ def test_only_attributes_with_few_values_are_filters(search: VisualSearch) -> No
 
 def test_filters_that_match_no_car(answers: Answers, own: Thumbnails) -> None:
     page = answers.answer(sent(own.jpeg(0)), "Aurora", "Van", "2012")
-    assert said(page) == "The gallery holds no car of make Aurora, body Van, year 2012"
+    assert said(page) == "The gallery holds no image with make Aurora, body Van, year 2012"
     assert names(page) == []
 
 

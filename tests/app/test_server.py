@@ -43,7 +43,9 @@ def kept() -> set[str]:
 def test_a_photo_is_answered(client: TestClient, photo: str) -> None:
     assert names(ask(client, photo))[0] == "Aurora 5 Coupe 2002"
     assert {*names(ask(client, photo, "Dunmore", "any", "2012"))} == {"Dunmore C/V Cargo Van 2012"}
-    assert said(ask(client, photo, "Dunmore", "any", "1997")) == "The gallery holds no car of make Dunmore, year 1997"
+    assert (
+        said(ask(client, photo, "Dunmore", "any", "1997")) == "The gallery holds no image with make Dunmore, year 1997"
+    )
     assert "not in the list of choices" in ask(client, photo, "Ferrari", "any", "any")
 
 

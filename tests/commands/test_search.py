@@ -137,7 +137,7 @@ def test_cars_of_some_kind(search: Search, car: Path, capsys: pytest.CaptureFixt
     (whole,) = search(car)
     assert one["known"] == whole["known"]  # that is about all of the gallery
     mistakes = {
-        "make=Trabant": "the gallery holds no car of make Trabant; its values of make are Aurora, ",
+        "make=Trabant": "the gallery holds no image with make Trabant; its values of make are Aurora, ",
         "maker=Aurora": "the gallery has no attribute 'maker' (did you mean 'make'?); it has make, body, year",
         "Aurora": "--where 'Aurora' must be NAME=VALUE, such as make=BMW",
         "make=": "--where 'make=' must be NAME=VALUE, such as make=BMW",

@@ -42,9 +42,9 @@ def test_images_with_some_values(wanted: dict[str, str], chosen: list[int]) -> N
     ("wanted", "said"),
     [
         ({"mak": "BMW"}, "the gallery has no attribute 'mak' (did you mean 'make'?); it has make, year"),
-        ({"make": "bnw"}, "the gallery holds no car of make bnw (did you mean 'BMW'?)"),
-        ({"make": "Volvo"}, "the gallery holds no car of make Volvo; its values of make are Alfa Romeo, Audi, BMW"),
-        ({"make": "Audi", "year": "2013"}, "the gallery holds no car of make Audi, year 2013"),
+        ({"make": "bnw"}, "the gallery holds no image with make bnw (did you mean 'BMW'?)"),
+        ({"make": "Volvo"}, "the gallery holds no image with make Volvo; its values of make are Alfa Romeo, Audi, BMW"),
+        ({"make": "Audi", "year": "2013"}, "the gallery holds no image with make Audi, year 2013"),
     ],
 )
 def test_what_no_image_has(wanted: dict[str, str], said: str) -> None:
