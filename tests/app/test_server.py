@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from carsfg.app.server import DISCARD_FACTOR, MAX_BODY_BYTES, NOT_FOUND, NOT_TEXT, TOO_LARGE, Guard, build_server
 from carsfg.search.engine import VisualSearch
+from carsfg.search.gallery import Gallery
 from tests.app.client import names, outcome, said, sent
 
 ASK = "/gradio_api/call/search"
@@ -57,6 +58,25 @@ def test_the_page_and_its_parts(client: TestClient) -> None:
     parts = {one["props"].get("elem_id"): one["props"] for one in client.get("/config").json()["components"]}
     assert "240 images of 4 models" in parts["about"]["value"]
     assert parts["examples"]["value"].count('aria-label="Example ') == 4  # drawn anew, as the gallery is drawn
+
+
+def dropdowns(client: TestClient) -> dict[str, list[str]]:
+    """Returns the choices of each filter by its label."""
+    parts = [one["props"] for one in client.get("/config").json()["components"] if one["type"] == "dropdown"]
+    return {one["label"]: [value for _, value in one["choices"]] for one in parts}
+
+
+def test_a_filter_for_each_attribute_of_the_gallery(client: TestClient, search: VisualSearch, photo: str) -> None:
+    assert dropdowns(client) == {
+        "Make": ["any", "Aurora", "Dunmore", "Kestrel", "Meridian"],
+        "Body": ["any", "Cab", "Coupe", "Van", "Wagon"],
+        "Year": ["any", "1997", "2002", "2012"],
+    }
+    bare = Gallery(search.gallery.index, search.gallery.labels, [], search.gallery.class_names, "cosine")
+    with TestClient(build_server(VisualSearch(search.task, bare))) as other:
+        assert dropdowns(other) == {}
+        event = other.post(ASK, json={"data": [photo]}).json()["event_id"]
+        assert names(outcome(other.get(f"{ASK}/{event}").text))[0] == "Aurora 5 Coupe 2002"
 
 
 @pytest.mark.parametrize("path", ["/", "/config", "/nowhere", "/gradio_api/upload", ASK])

@@ -144,7 +144,7 @@ def test_a_table_calibrates(index: Index, garage: Path, tmp_path: Path) -> None:
     rows = [f"car 0/{name}.png,a,0,0,20,10" for name in (0, 2, 4)]
     (garage / "cars.csv").write_text("\n".join(["path,label,x0,y0,x1,y1", *rows]))
     shutil.copytree(garage / "car 1", tmp_path / "other")
-    gallery = index(tmp_path / "other", f"--calibrate={garage / 'cars.csv'}", "--box=none")
+    gallery = index(tmp_path / "other", f"--calibrate={garage / 'cars.csv'}")
     expected = embeddings(index(garage / "cars.csv", name="expected"))
     scores = (expected @ embeddings(gallery).T).amax(1).sort().values
     torch.testing.assert_close(torch.tensor(gallery.calibration), scores)
