@@ -94,7 +94,7 @@ def wide_margin(margin: float, share: float) -> float:
     """Return the margin of the wide images, as a share of the box's side.
 
     Args:
-        margin: of the boxes.
+        margin: share of the box's side that evaluation adds on each side, `data.margin`.
         share: of the side of a box with its margin, by which its sides move.
     """
     return margin + share * (1 + 2 * margin)
@@ -127,10 +127,10 @@ def check_boxes(datasets: Sequence[CroppedImages]) -> None:
     """Check that images are cut to boxes.
 
     Args:
-        datasets: the images.
+        datasets: images that training would use.
 
     Raises:
-        InputError: some are not.
+        InputError: some are not cut, or have no boxes.
     """
     for one in datasets:
         if not one.crop:
