@@ -103,7 +103,7 @@ def _component(name: str, html: str | None = None, **kwargs: Any) -> gr.HTML:
 
 def _about(search: VisualSearch) -> str:
     gallery = search.gallery
-    size = f"{len(gallery):,} images of {len(gallery.class_names)} models"
+    size = f"{len(gallery):,} images of {len(gallery.class_names)} classes"
     return f"Drop a photo of a car to find the most similar of {size}."
 
 

@@ -56,7 +56,7 @@ def test_the_page_and_its_parts(client: TestClient) -> None:
     assert "carsfg: find the most similar cars" in page.text
     assert all(client.get(path).status_code == 200 for path in ("/config", "/theme.css", "/gradio_api/info"))
     parts = {one["props"].get("elem_id"): one["props"] for one in client.get("/config").json()["components"]}
-    assert "240 images of 4 models" in parts["about"]["value"]
+    assert "240 images of 4 classes" in parts["about"]["value"]
     assert parts["examples"]["value"].count('aria-label="Example ') == 4  # drawn anew, as the gallery is drawn
 
 

@@ -159,7 +159,7 @@ def _check_files(table: Path, paths: list[Path]) -> None:
     missing = [row for row, path in enumerate(paths, 1) if not path.is_file()]
     if missing:
         raise InputError(
-            f"{table} names {len(missing)} files that do not exist, the first in row {missing[0]}: "
+            f"{table}: {len(missing):,} of {len(paths):,} image files are missing, the first in row {missing[0]}: "
             f"{paths[missing[0] - 1]}; name their folder with --data.images"
         )
 

@@ -76,7 +76,7 @@ def test_columns_of_other_names_and_images_elsewhere(tmp_path: Path) -> None:
         ({"path": ""}, "row 2: 'path' is empty"),
         ({"label": " "}, "row 2: 'label' is empty"),
         ({"split": "dev"}, "row 2: split 'dev' is not one of train, val, valid, validation, test"),
-        ({"path": "gone.jpg"}, r"names 1 files that do not exist, the first in row 2: .*gone\.jpg; .*--data\.images"),
+        ({"path": "gone.jpg"}, r"1 of 2 image files are missing, the first in row 2: .*gone\.jpg; .*--data\.images"),
         ({"x0": "left", "y0": 0, "x1": 1, "y1": 1}, "row 2: the box 'left, 0, 1, 1' is not four numbers"),
         ({"x0": 5, "y0": 0, "x1": 5, "y1": 1}, r"row 2: the box \(5, 0, 5, 1\) has no area inside an image"),
         ({"x0": -1, "y0": 0, "x1": 5, "y1": 1}, r"row 2: the box \(-1, 0, 5, 1\) has no area inside an image"),
