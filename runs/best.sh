@@ -3,7 +3,8 @@
 #
 #   DATA=path/to/data runs/best.sh
 #
-# Settings are environment variables, see functions.sh. Each recipe was selected on the hold-out; its run is tested once.
+# `--fast` tries the script with two steps per run. Settings are environment variables, see functions.sh.
+# The recipes were selected on the hold-out, except tl_best and ir_ce, which are drafts. Each run is tested once.
 source "$(dirname "$0")/functions.sh"
 
 $CARSFG data check "$DATA"
@@ -16,4 +17,4 @@ for seed in 0 1 2; do
   row cnn_best "seed$seed" --seed_everything=$seed # 420 minutes on one core
 done
 
-$CARSFG report lightning_logs --output report --data.root "$DATA"
+$CARSFG report "$LOGS" --output "$REPORT" --data.root "$DATA"

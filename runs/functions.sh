@@ -10,16 +10,18 @@ CNN_SIZE=${CNN_SIZE:-128}            # side of the images of the paper's CNNs
 OPTIONS=${OPTIONS:-}                 # for every run, such as "--trainer.precision=bf16-mixed --trainer.devices=1"
 CARSFG=${CARSFG:-carsfg}
 
+LOGS=lightning_logs REPORT=report
 case ${1:-} in
   "") ;;
-  --fast) OPTIONS+=" --trainer.max_steps=2 --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.limit_test_batches=1" ;;
-  *) echo "usage: $0 [--fast]   (--fast: two steps per run, to try the script)" >&2; exit 2 ;;
+  --fast) LOGS=fast_logs REPORT=fast_report
+    OPTIONS+=" --trainer.max_steps=2 --trainer.limit_train_batches=1 --trainer.limit_val_batches=1 --trainer.limit_test_batches=1" ;;
+  *) echo "usage: $0 [--fast]   (--fast: two steps per run into fast_logs, to try the script)" >&2; exit 2 ;;
 esac
 
-# row EXPERIMENT NAME OPTION...: train and test into lightning_logs/EXPERIMENT/NAME.
+# row EXPERIMENT NAME OPTION...: train and test into $LOGS/EXPERIMENT/NAME.
 # A run that was tested is skipped; a run that was interrupted continues from its last checkpoint.
 row() {
-  local experiment=$1 name=$2 run=lightning_logs/$1/$2
+  local experiment=$1 name=$2 run=$LOGS/$1/$2
   shift 2
   if compgen -G "$run/predictions.csv" > /dev/null; then
     echo "== $experiment/$name: done"
@@ -28,13 +30,13 @@ row() {
     $CARSFG fit --resume "$run"
   else
     echo "== $experiment/$name"
-    $CARSFG fit --config "$experiment.yaml" "$@" --name "$name" --data.root "$DATA" $OPTIONS
+    $CARSFG fit --config "$experiment.yaml" "$@" --name "$name" --data.root "$DATA" --trainer.default_root_dir "$LOGS" $OPTIONS
   fi
 }
 
-# score EXPERIMENT NAME RUN OPTION...: test the network of another run into lightning_logs/EXPERIMENT/NAME.
+# score EXPERIMENT NAME RUN OPTION...: test the network of another run into $LOGS/EXPERIMENT/NAME.
 score() {
-  local experiment=$1 name=$2 source=$3 folder=lightning_logs/$1/$2
+  local experiment=$1 name=$2 source=$3 folder=$LOGS/$1/$2
   shift 3
   if [ -f "$folder/predictions.csv" ]; then
     echo "== $experiment/$name: done"
@@ -43,12 +45,12 @@ score() {
   echo "== $experiment/$name: scores $source"
   rm -rf "$folder" # of a test that was interrupted
   $CARSFG test --config "$experiment.yaml" "$@" --model.init_from "$(checkpoint "$source")" --model.weights null \
-    --name "$name" --data.root "$DATA" $OPTIONS
+    --name "$name" --data.root "$DATA" --trainer.default_root_dir "$LOGS" $OPTIONS
 }
 
-# checkpoint RUN: print the newest checkpoint of lightning_logs/RUN.
+# checkpoint RUN: print the newest checkpoint of $LOGS/RUN.
 checkpoint() {
-  ls -t "lightning_logs/$1/checkpoints/"*.ckpt | head -1
+  ls -t "$LOGS/$1/checkpoints/"*.ckpt | head -1
 }
 
 # pretrained NETWORK: print the options for a pretrained network.

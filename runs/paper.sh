@@ -3,8 +3,9 @@
 #
 #   DATA=path/to/data runs/paper.sh
 #
-# Settings are environment variables, see functions.sh. The minutes behind each row were measured on one core of a CPU with
-# bfloat16 (Intel Xeon), except those marked ~, which follow from images per second. On a GPU none was measured yet.
+# `--fast` tries the script with two steps per run. Settings are environment variables, see functions.sh.
+# A comment after a row gives its minutes on one CPU core with bfloat16 (Intel Xeon) where they were measured; those marked ~ follow from images per second.
+# No row was measured on a GPU yet.
 source "$(dirname "$0")/functions.sh"
 
 $CARSFG data check "$DATA"
@@ -13,7 +14,7 @@ $CARSFG data check "$DATA"
 row tl_exp1 "$RESNET" $(pretrained "$RESNET")                                # ResNet-50 frozen: 50
 row tl_exp2 "$RESNET" $(pretrained "$RESNET")                                # the same with augmentation: ~50
 row tl_exp3 "$RESNET" --config head_first.yaml $(pretrained "$RESNET")       # head, then all layers: ~150
-row tl_densenet121 "$DENSENET" $(pretrained "$DENSENET")                     # DenseNet-169 in its place: 113
+row tl_densenet121 "$DENSENET" $(pretrained "$DENSENET")                     # measured with DenseNet-169: 113
 
 # Table 4: the fine-tuned networks, scored by their nearest neighbours
 score ir_exp1 "$RESNET" "tl_exp3/$RESNET" --model.backbone "$RESNET" --model.image_size "$SIZE"              # 3
@@ -26,4 +27,4 @@ row cnn_exp2 "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
 row cnn_exp3 "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
 row cnn_seed_leaky "${CNN_SIZE}px" --model.image_size="$CNN_SIZE"
 
-$CARSFG report lightning_logs --output report --data.root "$DATA"
+$CARSFG report "$LOGS" --output "$REPORT" --data.root "$DATA"

@@ -59,7 +59,7 @@ def test_the_rows_of_the_paper(tmp_path: Path, stub: str) -> None:
     assert words[0] == "data check data"
     assert words[3] == (
         "fit --config tl_exp3.yaml --config head_first.yaml --model.backbone=resnet50 --model.weights=DEFAULT "
-        "--model.image_size=224 --name resnet50 --data.root data"
+        "--model.image_size=224 --name resnet50 --data.root data --trainer.default_root_dir lightning_logs"
     )
     assert words[6].startswith(
         "test --config ir_exp2.yaml --model.backbone resnet50 --model.image_size 224 --model.init_"
@@ -82,7 +82,7 @@ def test_settings(tmp_path: Path, stub: str) -> None:
     first = (tmp_path / "words.txt").read_text().splitlines()[1]
     assert first == (
         "fit --config tl_best.yaml --model.backbone=resnet18 --model.weights=w/resnet18.pt --model.image_size=96 "
-        "--name resnet18 --data.root my cars --trainer.precision=bf16-mixed"
+        "--name resnet18 --data.root my cars --trainer.default_root_dir lightning_logs --trainer.precision=bf16-mixed"
     )
 
 
@@ -96,6 +96,7 @@ def test_from_the_data_to_the_page(script: str, tmp_path: Path) -> None:
     settings |= {"CARSFG": f"{sys.executable} -m carsfg", "OPTIONS": "--trainer.enable_progress_bar=false"}
     rows = run(script, tmp_path, "--fast", **settings)
     assert len(rows) == {"paper.sh": 11, "best.sh": 7}[script]
-    page = (tmp_path / "report/report.md").read_text()
+    page = (tmp_path / "fast_report/report.md").read_text()
     assert all(row.partition("/")[0] in page for row in rows)
+    assert not (tmp_path / "lightning_logs").exists()  # a trial does not stand for a run
     assert run(script, tmp_path, "--fast", **settings) == [f"{row.partition(':')[0]}: done" for row in rows]

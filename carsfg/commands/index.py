@@ -43,7 +43,7 @@ def _verify(folder: str) -> int:
     from carsfg.search.gallery import Gallery
 
     gallery = Gallery.load(folder, verify=True)
-    print(f"{folder}: {len(gallery):,} images, all files as they were written")  # noqa: T201
+    print(f"{folder}: {len(gallery):,} images, all checksums match")  # noqa: T201
     return 0
 
 
@@ -82,13 +82,16 @@ def _index(options: IndexOptions) -> int:
     else:
         found = None if others.crop else finder  # they are cut already
         more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
-        new = [row for row, place in enumerate(more.places) if others.source.name(place) not in set(shared)]
+        known = set(shared)
+        new = [row for row, place in enumerate(more.places) if others.source.name(place) not in known]
+        if not new:
+            raise InputError(f"no image of --calibrate {options.calibrate!r} is readable and new: name other photos")
         gallery.calibration = calibrate(gallery, more.embeddings[new], itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
     listed = [one.source.left_out for one in (photos, others) if one is not None and one.source.left_out]
     if shared:
-        listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and do not calibrate it")
+        listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and are not used for calibration")
     _report(options.output, gallery, factory, recall, listed, embedded.complaints)
     return 0
 

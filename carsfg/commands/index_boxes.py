@@ -86,7 +86,7 @@ def say_boxed(embedded: "EmbeddedPhotos", table: str | None) -> None:
             f"{table} has no box for any of the {count} images: its paths begin at the folder of the images"
         )
     if embedded.boxed < count:
-        _say(f"{embedded.boxed:,} images were cut to a box, {count - embedded.boxed:,} were taken whole")
+        _say(f"{embedded.boxed:,} images were cut to a box, {count - embedded.boxed:,} were used whole")
 
 
 def _sizes(photos: "CroppedImages") -> list[tuple[int, int]]:

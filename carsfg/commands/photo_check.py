@@ -73,9 +73,10 @@ def few_lines(sizes: list[int]) -> list[str]:
     few = sum(size < MIN_IMAGES for size in sizes)
     if len(sizes) - few < 2:
         return [f"`carsfg fit` needs two classes of {MIN_IMAGES} or more images (--data.min_images)"]
-    return [f"`carsfg fit` leaves out the classes of fewer than {MIN_IMAGES} images: {few} (--data.min_images)"] * bool(
-        few
-    )
+    if not few:
+        return []
+    have = "1 class has" if few == 1 else f"{few:,} classes have"
+    return [f"{have} fewer than {MIN_IMAGES} images; `carsfg fit` leaves them out (--data.min_images)"]
 
 
 def histogram(sizes: list[int]) -> list[str]:

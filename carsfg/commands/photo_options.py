@@ -1,11 +1,11 @@
 """Options of the verbs that read photos of one's own: the form in which folders and tables name classes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from carsfg.commands.options import option
-from carsfg.errors import InputError
+from carsfg.errors import InputError, suggestion
 
 if TYPE_CHECKING:
     from carsfg.data.sources.table import Columns
@@ -29,11 +29,15 @@ class PhotoForm:
         """Return the names of a table's columns.
 
         Raises:
-            InputError: a column has no such meaning.
+            InputError: a key is not a known column.
         """
         from carsfg.data.sources.table import Columns
 
         try:
             return Columns(**(self.columns or {}))
-        except TypeError as error:
-            raise InputError(f"data.columns: {error}") from error
+        except TypeError:
+            known = [one.name for one in fields(Columns)]
+            unknown = next(one for one in self.columns or {} if one not in known)
+            raise InputError(
+                f"data.columns has no key {unknown!r}{suggestion(unknown, known)}: use {', '.join(known)}"
+            ) from None

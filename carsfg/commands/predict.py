@@ -1,4 +1,4 @@
-"""`carsfg predict`: a table of what a network says of photos without labels."""
+"""`carsfg predict`: classify photos without labels, and write the predictions to a CSV file."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ LISTED = 5  # classes in the table that is printed
 
 
 def main(args: Sequence[str]) -> int:
-    """Run `carsfg predict`, in the form that its first word asks for.
+    """Run `carsfg predict`: on photos, or in the form of Lightning, by the first word.
 
     Args:
         args: the words after `carsfg predict`; Lightning's form begins with an option such as `--config`.
@@ -67,8 +67,10 @@ def _predict(options: PredictOptions) -> int:
     task, record = load_with_record(options.checkpoint, device)
     gallery = _gallery(options, task)
     as_index = options.as_index(photos.folder)
-    use = Settings.choose(as_index, record, task, device)
-    say_settings(record, {"image_size": use.image_size}, precision=use.precision)
+    # photos are compared with a gallery as its own images were embedded
+    settings = record if gallery is None else gallery.record
+    use = Settings.choose(as_index, settings, task, device)
+    say_settings(settings, {"image_size": use.image_size}, precision=use.precision)
     table = BoxTable.read(options.boxes, folder) if options.boxes else None
     bfloat16 = use.precision.startswith("bf16")
     box, finder = choose_box(as_index, photos, record, task, bfloat16, use.crop)
@@ -102,7 +104,8 @@ def _gallery(options: PredictOptions, task: "CarsTask") -> "Gallery | None":
     if options.gallery is None:
         if not _has_head(task):
             raise InputError(
-                f"the network in {options.checkpoint} has no head that classifies: add --gallery, which votes"
+                f"the network in {options.checkpoint} has no classification head: add --gallery to classify "
+                "by a vote of the nearest images"
             )
         return None
     gallery = Gallery.load(options.gallery)
@@ -132,7 +135,7 @@ def _find(words: Sequence[str]) -> "tuple[Path | None, CroppedImages, list[str]]
     paths = [Path(one) for one in found if not isinstance(one, InputError)]
     complaints = [str(one) for one in found if isinstance(one, InputError)]
     if not paths:
-        raise InputError(complaints[0] if complaints else "no photo was named")
+        raise InputError(complaints[0] if complaints else "no photo is given")
     folder = Path(words[0]) if len(words) == 1 and is_folder(words[0]) else None
     labels = torch.zeros(len(paths), dtype=torch.int64)  # unknown
     return folder, CroppedImages(ImageSource(folder or Path(words[0]), paths, labels, [""])), complaints

@@ -13,6 +13,8 @@ from carsfg.errors import InputError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from carsfg.data.cropped_images import CroppedImages
+
 DATA = "data"
 BEGIN, END = "<!-- carsfg report: {} -->", "<!-- end -->"
 
@@ -136,12 +138,28 @@ def _examples(data: ExampleOptions) -> "dict[str, Image.Image]":
             cars = StanfordCars(root or DATA, "train", data.crop)
         else:
             cars = CroppedImages(source, "photos", data.crop)
-        first: dict[int, int] = {}
-        for place, label in enumerate(cars.labels.tolist()):
-            first.setdefault(label, place)
-        return {cars.class_names[label]: cars.load(place) for label, place in first.items()}
+        return _first_readable(cars)
     except InputError as error:
         if root is not None:
             raise
         print(f"no pictures of confused classes: {error}")  # noqa: T201
         return {}
+
+
+def _first_readable(cars: "CroppedImages") -> "dict[str, Image.Image]":
+    """Load the first readable image of each class; a class without one is left out.
+
+    Raises:
+        InputError: no image is readable.
+    """
+    found: dict[str, Image.Image] = {}
+    error: InputError | None = None
+    for index, label in enumerate(cars.labels.tolist()):
+        if cars.class_names[label] not in found:
+            try:
+                found[cars.class_names[label]] = cars.load(index)
+            except InputError as one:
+                error = error or one
+    if error is not None and not found:
+        raise error
+    return found

@@ -49,12 +49,12 @@ class ResumedRun:
         raise InputError(f"{self.folder} has no best checkpoint: no ModelCheckpoint of it had a monitor")
 
     def is_tested(self) -> bool:
-        """Return True if the test of the run has been logged, as far as its CSV logger knows."""
-        for path in self.folder.glob("metrics*.csv"):
-            with path.open(encoding="utf-8") as file:
-                if ",test/" in f",{file.readline()}":
-                    return True
-        return False
+        """Return True if the latest metrics of the CSV logger hold a test; earlier ones are of a shorter training."""
+        path = self.folder / "metrics.csv"
+        if not path.is_file():
+            return False
+        with path.open(encoding="utf-8") as file:
+            return ",test/" in f",{file.readline()}"
 
     def keep_metrics(self) -> None:
         """Move the logged metrics aside, since the CSV logger begins a new file; `report` reads both."""

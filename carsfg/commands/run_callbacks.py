@@ -25,6 +25,8 @@ def all_callbacks(config: Any, record: RecordRun, logs: bool) -> list[Callback]:
         callbacks.append(ModelCheckpoint())  # Lightning adds one only if the config has no Checkpoint
     for one in saving:
         name_without_folders(one)
+        if one.monitor and one.save_last is None:
+            one.save_last = True  # a run is resumed from its last epoch, not from its best one
     if logs:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if config.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in callbacks):

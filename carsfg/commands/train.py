@@ -217,6 +217,8 @@ class CarsCLI(LightningCLI):
         saving = [one for one in trainer.checkpoint_callbacks if isinstance(one, ModelCheckpoint)]
         # Lightning's own word "best" means the first callback's, whether it chooses or not
         best = next((one.best_model_path for one in saving if one.monitor), None)
+        if best and self.only_test and self.resumed is not None:  # the folder may have been moved since
+            best = str(self.resumed.folder / "checkpoints" / Path(best).name)
         self.validated = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("val/")}
         last = [one.best_model_path for one in saving if not one.monitor and one.best_model_path]
         last = [config.ckpt_path] if self.only_test else last

@@ -1,7 +1,7 @@
-"""Box jitter: in training, each side of an image's box moves at random, so that a loose box does less harm.
+"""Box jitter: in training, each edge of an image's box moves at random, so that an inaccurate box does less harm.
 
-All images are stored a second time, with so much more around their boxes that every moved box fits. Training takes a
-window out of these wide images, as a part of the one affine map that the augmentation is composed to.
+Each image is also cached with a larger margin, which contains every moved box. Training samples a window of these wide
+images, composed with the augmentation into one affine map.
 """
 
 import math
@@ -41,7 +41,7 @@ class BoxJitter:
 
     @classmethod
     def of(cls, share: float, size: int, exact: Sequence[CroppedImages], wide: Sequence[CroppedImages]) -> "BoxJitter":
-        """Find the boxes in the wide images, whose margin the edge of a photo may have cut off on one side.
+        """Locate each box in its wide image, whose margin the border of the photo may have cut off.
 
         Args:
             share: of the width and height of a box with its margin, by which its sides move at most.
@@ -101,7 +101,7 @@ def wide_margin(margin: float, share: float) -> float:
 
 
 def wide_size(size: int, share: float) -> int:
-    """Return the side of the stored wide images in pixels: the car keeps the pixels that it has without jitter.
+    """Return the side of the stored wide images in pixels: the car has the same resolution as without jitter.
 
     Args:
         size: side of the images that training gets, in pixels.
@@ -134,8 +134,8 @@ def check_boxes(datasets: Sequence[CroppedImages]) -> None:
     """
     for one in datasets:
         if not one.crop:
-            advice = "the images have none" if one.boxes is None else "leave data.crop=false out"
-            raise InputError(f"data.box_jitter needs boxes: {advice}")
+            missing = "the images have none: add boxes to the table" if one.boxes is None else "remove data.crop=false"
+            raise InputError(f"data.box_jitter needs boxes; {missing}, or set box_jitter to 0")
 
 
 def _places(exact: CroppedImages, wide: CroppedImages) -> Floats:

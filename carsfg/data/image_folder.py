@@ -45,8 +45,8 @@ def find_photos(
         class_level: see `read_folders`.
 
     Returns:
-        The images; its source has no boxes if all of them are empty, and no attributes from the class names of data
-        other than Stanford Cars and drawn cars.
+        The images. `boxes` is None if no image has a box. Attributes are read from class names only for Stanford Cars
+        and drawn cars.
 
     Raises:
         InputError: there is nothing at the path, it cannot be read, has no images or no such split, its annotations are

@@ -1,7 +1,7 @@
-"""Images that cannot be decoded: what is said of them, and a source without them."""
+"""Images that cannot be decoded: the error message that names them, and a source without them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +17,17 @@ from carsfg.files import replacing
 NAMED = 5  # files in a message; the others are counted
 
 
-def find_unreadable(source: ImageSource, progress: bool = True) -> dict[int, str]:
-    """Decode all images, and return the message of each one that fails, by its position.
+def find_unreadable(source: ImageSource, progress: bool = True, rows: Sequence[int] | None = None) -> dict[int, str]:
+    """Decode images, and return the message of each one that fails, by its position.
 
     Args:
         source: images; boxes are not looked at.
         progress: show a progress bar.
+        rows: positions of the images to decode; None: all.
     """
+    if rows is not None:
+        found = find_unreadable(source.take(np.array(rows, np.int64)), progress) if rows else {}
+        return {rows[index]: text for index, text in found.items()}
     images = CroppedImages(source, "photos", crop=False)
 
     def message(index: int) -> str:
@@ -55,7 +59,7 @@ def unreadable_error(source: ImageSource, found: Mapping[int, str]) -> InputErro
 def without_unreadable(source: ImageSource, cache_dir: Path) -> ImageSource:
     """Return the source without unreadable images, which `left_out` names.
 
-    All images are decoded. The result is kept in a file, so that the next call is fast while no image file changes.
+    All images are decoded. The result is cached until an image file changes.
 
     Args:
         source: all images.
@@ -67,11 +71,12 @@ def without_unreadable(source: ImageSource, cache_dir: Path) -> ImageSource:
     file = cache_dir / f"unreadable-{cache_key(CroppedImages(source, 'photos', crop=False), 1)}.json"
     try:
         rows = [int(row) for row in json.loads(file.read_text())]
+        rows = list(find_unreadable(source, rows=rows))  # an error of the disk or the network may have passed
     except (OSError, ValueError, TypeError):
         found = find_unreadable(source)
         rows = list(found)
         if len(rows) == len(source):
-            raise unreadable_error(source, found) from None
+            raise InputError(f"none of the {len(rows)} images is readable: {found[0]}; check data.root") from None
         _keep(file, rows)
     if not rows:
         return source

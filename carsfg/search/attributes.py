@@ -1,4 +1,4 @@
-"""What is known of a gallery's images besides their classes, such as make or colour, to show and to filter by."""
+"""Attributes of the images of a gallery, such as make or colour, which results show and searches filter by."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -47,7 +47,7 @@ class Attributes:
         return {name: texts[codes[place]] for (name, texts), codes in columns if texts[codes[place]]}
 
     def among(self, wanted: Mapping[str, str]) -> Tensor:
-        """Return which images have all of some values, bool (N,); upper and lower case of values are the same.
+        """Return which images have all of some values, bool (N,); values are compared without regard to case.
 
         Args:
             wanted: a value by the name of each column that matters.

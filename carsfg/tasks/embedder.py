@@ -86,6 +86,13 @@ class EmbeddingExtractor(CarsTask):
             None if loss is None else make_loss(loss, len(self.class_names), projection or width, loss_args)
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the run record says of the task; `standardize` only if it is set, since older runs lack it."""
+        described = super().describe()
+        if not described["standardize"]:
+            del described["standardize"]
+        return described
+
     def project(self, feature: Tensor) -> Tensor:
         """Map features to embeddings (B, D).
 

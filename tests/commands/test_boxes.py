@@ -119,7 +119,7 @@ def test_photos_that_a_table_leaves_out(photos: Path, tmp_path: Path, capsys: Ca
     gallery = index(checkpoint(tmp_path / "any.ckpt"), photos, f"--boxes={tmp_path}/boxes.csv")
     assert sizes(gallery) == [(30, 25), (80, 60), (80, 60)]
     err = capsys.readouterr().err
-    assert "1 images were cut to a box, 2 were taken whole\n" in err
+    assert "1 images were cut to a box, 2 were used whole\n" in err
     assert (
         f"left out: the box 10,5,99,30 leaves {photos / 'car 0/1.png'} ({tmp_path / 'boxes.csv'}, row 3) of 80" in err
     )

@@ -148,4 +148,4 @@ def test_a_table_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(words) == 2
     assert "has no column 'path', but 'file', 'model'" in capsys.readouterr().err
     assert main([*words, "--data.columns={lable: model}"]) == 2
-    assert "data.columns: " in capsys.readouterr().err
+    assert "data.columns has no key " in capsys.readouterr().err

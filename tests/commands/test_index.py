@@ -151,7 +151,7 @@ def test_verify(index: Index, garage: Path, tmp_path: Path, capsys: pytest.Captu
     folder = tmp_path / "gallery"
     capsys.readouterr()
     assert main(["index", "--verify", str(folder)]) == 0
-    assert capsys.readouterr().out == f"{folder}: 6 images, all files as they were written\n"
+    assert capsys.readouterr().out == f"{folder}: 6 images, all checksums match\n"
     thumbnails = folder / "thumbnails.npy"
     data = bytearray(thumbnails.read_bytes())
     data[-1] ^= 1

@@ -86,7 +86,7 @@ def test_a_table_with_its_own_boxes(
     capsys.readouterr()
     mistakes = {
         ("--boxes=boxes.csv",): "have boxes of their own; add --data.crop=false, or leave it out",
-        ("--data.columns={lable: model}",): "data.columns: ",
+        ("--data.columns={lable: model}",): "data.columns has no key ",
         ("--split=val",): "has no split 'val', but test and train",
     }
     for more, said in mistakes.items():

@@ -34,6 +34,6 @@ def test_few_pairs_are_listed() -> None:
 def test_classes_of_few_images() -> None:
     assert few_lines([4, 9]) == []
     assert few_lines([4, 9, 3, 1]) == [
-        "`carsfg fit` leaves out the classes of fewer than 4 images: 2 (--data.min_images)"
+        "2 classes have fewer than 4 images; `carsfg fit` leaves them out (--data.min_images)"
     ]
     assert few_lines([4, 3]) == ["`carsfg fit` needs two classes of 4 or more images (--data.min_images)"]

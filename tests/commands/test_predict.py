@@ -169,7 +169,9 @@ def test_a_network_without_a_head_votes(predict: Predict, gallery: str, tmp_path
     bare = network(tmp_path / "bare.ckpt", Headless)
     photo(tmp_path / "photos/1.png", ORANGE)
     assert main(["predict", bare, "photos"]) == 2
-    assert one_line(capsys).endswith(f"the network in {bare} has no head that classifies: add --gallery, which votes")
+    assert one_line(capsys).endswith(
+        f"the network in {bare} has no classification head: add --gallery to classify by a vote of the nearest images"
+    )
     rows, out, _ = predict(bare, "photos", f"--gallery={gallery}")
     assert list(rows[0]) == ["path", "vote", "nearest", "nearest_label", "nearest_score", "known_p"]
     assert out.split()[:9] == ["most", "frequent", "of", "1", "predicted", "classes:", "1", "100", "%"]
@@ -185,7 +187,7 @@ def test_boxes_of_a_table(predict: Predict, colours: str, tmp_path: Path) -> Non
         ("red", "1", "2", "10", "7"),
         ("blue", "", "", "", ""),
     ]
-    assert "1 images were cut to a box, 1 were taken whole\n" in err
+    assert "1 images were cut to a box, 1 were used whole\n" in err
 
 
 @pytest.fixture

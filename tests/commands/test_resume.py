@@ -1,6 +1,7 @@
 """One seed, one set of weights: two runs alike, and a run that was killed and resumed like one that was not."""
 
 import csv
+import json
 import os
 import random
 import signal
@@ -13,6 +14,8 @@ import pytest
 import torch
 
 from carsfg.cli import main
+from carsfg.commands.resume import ResumedRun
+from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
 # all that could make runs differ at once: dropout, a schedule by step, blends, sizes, and an average of the weights
@@ -103,6 +106,34 @@ def test_a_trained_run_is_resumed_for_its_test(words: Words) -> None:
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 0
     assert metrics_of("untested") == metrics_of("whole")  # with the averaged weights, too
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 2
+
+
+def test_a_run_is_resumed_from_its_last_epoch_not_from_its_best(words: Words) -> None:
+    keep = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: val/loss, mode: max}}"
+    settings = [f"--trainer.callbacks=[{keep}]", "--trainer.max_epochs=3", "--model.lr=0.01"]
+    assert main(words("--name=whole", *settings)) == 0
+    assert main(words("--name=untested", *settings, "--test_after_fit=false")) == 0
+    files = {path.name for path in Path("lightning_logs/all/untested/checkpoints").iterdir()}
+    assert len(files) == 2
+    assert "last.ckpt" in files
+    assert "epoch=0-step=3.ckpt" in files  # the loss was highest at the start
+    for run in ("untested", "moved"):
+        if run == "moved":
+            Path("lightning_logs/all/untested").rename("lightning_logs/all/moved")
+            Path("lightning_logs/all/moved/metrics.csv").unlink()
+        assert main(["fit", f"--resume=lightning_logs/all/{run}", "--test_after_fit=true"]) == 0
+        assert metrics_of(run) == metrics_of("whole")
+        assert not list(Path(f"lightning_logs/all/{run}").glob("checkpoints/*-v1.ckpt"))  # nothing was trained again
+
+
+def test_a_longer_training_of_a_tested_run_is_not_tested_yet(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("{}")
+    (tmp_path / "run_record.json").write_text(json.dumps(RunRecord().to_dict()))
+    (tmp_path / "metrics-0.csv").write_text("epoch,test/top1\n1,0.5\n")
+    (tmp_path / "metrics.csv").write_text("epoch,val/top1\n2,0.5\n")
+    assert not ResumedRun(str(tmp_path)).is_tested()
+    (tmp_path / "metrics.csv").write_text("epoch,val/top1,test/top1\n2,0.5,\n")
+    assert ResumedRun(str(tmp_path)).is_tested()
 
 
 def metrics_of(run: str) -> dict[str, str]:

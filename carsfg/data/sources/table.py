@@ -129,7 +129,7 @@ def _csv_rows(file: Any, table: Path) -> Iterator[Row]:
                 f"{table}, row {number} has another number of cells than the header ({len(reader.fieldnames or [])}): "
                 "put cells with commas in quotes"
             )
-        yield row
+        yield {name.strip(): value for name, value in row.items()}
 
 
 def _json_rows(file: Any, table: Path) -> Iterator[Row]:
@@ -142,7 +142,7 @@ def _json_rows(file: Any, table: Path) -> Iterator[Row]:
             raise InputError(f"{table}, line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{table}, line {number} is not a JSON object")
-        yield row
+        yield {name.strip(): value for name, value in row.items()}
 
 
 def _check_columns(table: Path, names: list[str], columns: Columns) -> None:
@@ -175,13 +175,13 @@ def _parts(table: Path, rows: list[Row], column: str) -> list[Part]:
 
 
 def _boxes(table: Path, rows: list[Row], names: list[str], columns: Columns) -> torch.Tensor | None:
-    """Return the boxes int64 (N, 4), or None if the table has no columns for them."""
+    """Return the boxes int64 (N, 4), or None if the table has no columns for them, or only empty ones."""
     all_names = asdict(columns)
     for kind in (CORNERS, SIZES):
         used = [all_names[field] for field in kind]
         if all(name in names for name in used):
             boxes = [_box(table, number, row, used, kind is SIZES) for number, row in enumerate(rows, 1)]
-            return torch.tensor(boxes, dtype=torch.int64)
+            return torch.tensor(boxes, dtype=torch.int64) if set(boxes) != {NO_BOX} else None
     return None
 
 
