@@ -100,6 +100,9 @@ def test_unreadable_photos_are_named_at_once_and_may_be_left_out(
         data.setup("fit")
         assert len(data.labels) == 12
         assert "left out: 2 unreadable (Golf/x.jpg, Golf/y.png)" in caplog.text
+    (stored,) = (tmp_path / "photos/.carsfg-cache").glob("unreadable-*.json")
+    stored.write_text(json.dumps([0, *json.loads(stored.read_text())]))  # an error of a disk that has passed
+    assert len(PhotoDataModule(root=str(tmp_path / "photos"), skip_unreadable=True).open_images()[0]) == 12
     (tmp_path / "photos/Golf/x.jpg").write_bytes(noise(99))  # repaired
     data = PhotoDataModule(root=str(tmp_path / "photos"), image_size=32, skip_unreadable=True)
     assert len(data.open_images()[0]) == 13
@@ -121,7 +124,7 @@ def test_the_first_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows].count("Golf") == 4
     assert {row["path"].split("/")[0] for row in rows} == {"Golf", "Astra é"}
-    (checkpoint,) = Path("lightning_logs").rglob("*.ckpt")
+    (checkpoint,) = Path("lightning_logs").rglob("epoch=*.ckpt")
     assert main(["evaluate", str(checkpoint)]) == 2
     assert "name their folder or table with --data.root" in capfd.readouterr().err
     assert main(["evaluate", str(checkpoint), "--data=PhotoDataModule", "--data.root=photos"]) == 0

@@ -278,6 +278,16 @@ def test_known_cars_of_another_folder(
     assert "car 0/2.png" in err
 
 
+def test_nothing_that_calibrates(network: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("own/a.png", "own/b.png", "others/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (9, 9), "red" if name.endswith("a.png") else "blue").save(tmp_path / name)
+    (tmp_path / "others/bad.png").write_bytes(b"no image")
+    words = [str(tmp_path / "own"), f"--calibrate={tmp_path / 'others'}", f"--output={tmp_path / 'g'}"]
+    assert main(["index", network, *words, "--device=cpu"]) == 2
+    assert "is readable and new: name other photos" in capsys.readouterr().err
+
+
 def test_one_image(index: Index, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     Image.new("RGB", (9, 9), "red").save(tmp_path / "one/red.png")

@@ -165,6 +165,13 @@ def test_a_gallery(predict: Predict, colours: str, gallery: str, tmp_path: Path)
     assert "gallery of 3 images: vote of the 3 nearest, cosine\n" in err
 
 
+def test_photos_have_the_size_of_the_images_in_the_gallery(predict: Predict, colours: str, tmp_path: Path) -> None:
+    photo(tmp_path / "cars/Alfa/1.png", RED)
+    photo(tmp_path / "cars/Beta/2.png", GREEN)
+    assert main(["index", colours, "cars", "--output=large", "--data.image_size=48", "--device=cpu"]) == 0
+    assert "48 px" in predict(colours, "cars", "--gallery=large")[2]
+
+
 def test_a_network_without_a_head_votes(predict: Predict, gallery: str, tmp_path: Path, capsys: Capture) -> None:
     bare = network(tmp_path / "bare.ckpt", Headless)
     photo(tmp_path / "photos/1.png", ORANGE)

@@ -64,6 +64,9 @@ def test_pictures_of_own_photos(tmp_path: Path) -> None:
     words = ["report", str(tmp_path / "logs"), "--output", str(tmp_path / "report")]
     assert main([*words, "--data.root", str(tmp_path / "photos")]) == 0
     assert (tmp_path / "report/index.html").read_text().count("url(data:image/jpeg") == 2
+    (tmp_path / "photos/Golf/0.png").write_bytes(b"no image")  # the next one is shown
+    assert main([*words, "--data.root", str(tmp_path / "photos")]) == 0
+    assert (tmp_path / "report/index.html").read_text().count("url(data:image/jpeg") == 2
     (tmp_path / "photos.csv").write_text("file,label\nphotos/Golf/1.png,Golf\n")
     table = [f"--data.root={tmp_path / 'photos.csv'}", "--data.columns={path: file}"]
     assert main([*words, *table]) == 0

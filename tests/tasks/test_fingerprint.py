@@ -45,6 +45,19 @@ def test_a_pooling_that_is_not_said_is_the_average() -> None:
     assert prints[None] == prints["average"] != prints["max"]
 
 
+def test_older_networks_keep_their_fingerprint_and_recipe() -> None:
+    tasks = {}
+    for standardize in (False, True):
+        torch.manual_seed(0)
+        arguments: dict[str, Any] = {"backbone": TINY_RESNET, "weights": None, "standardize": standardize}
+        tasks[standardize] = EmbeddingExtractor(class_names=NAMES, **arguments)
+    new = fingerprint(tasks[False])
+    assert fingerprint(tasks[True]) != new
+    assert (tasks[True].describe()["standardize"], "standardize" in tasks[False].describe()) == (True, False)
+    del tasks[False].hparams["standardize"]  # as in a checkpoint of an earlier version
+    assert fingerprint(tasks[False]) == new
+
+
 @pytest.mark.parametrize("name", ["widths", "units", "stem", "interpolation"])
 def test_arguments_of_the_network_count_even_if_the_tensors_are_equal(name: str) -> None:
     torch.manual_seed(0)

@@ -62,6 +62,15 @@ def test_sizes_instead_of_corners(tmp_path: Path) -> None:
     assert source.boxes.tolist() == [[1, 2, 4, 6]]
 
 
+def test_boxes_that_are_all_empty_are_none(tmp_path: Path) -> None:
+    assert read_table(write(tmp_path, ".csv", [row | dict.fromkeys(BOX) for row in ROWS])).boxes is None
+
+
+def test_spaces_around_the_names_of_columns(tmp_path: Path) -> None:
+    file = write(tmp_path, ".csv", [{"path": "in/1.jpg", " label": "Golf", " colour ": "red"}])
+    assert read_table(file).attributes == {"colour": ["red"]}
+
+
 def test_columns_of_other_names_and_images_elsewhere(tmp_path: Path) -> None:
     file = write(tmp_path / "tables", ".csv", [{"file": "1.jpg", "model": "Golf", "label": "x"}])
     source = read_table(file, tmp_path / "tables/in", Columns(path="file", label="model"))
