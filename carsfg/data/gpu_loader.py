@@ -32,15 +32,17 @@ def upload(caches: Sequence[CropCache], device: torch.device) -> Tensor:
     return images.permute(0, 3, 1, 2)
 
 
-def fits(caches: Sequence[CropCache], device: torch.device) -> bool:
-    """Return True if the crops take at most half of a GPU's free memory.
+def fits(caches: Sequence[CropCache], device: torch.device, resident_bytes: int = 0) -> bool:
+    """Return True if the crops take at most half of a GPU's free memory, with the images that are on it already.
 
     Args:
         caches: crop caches of all folders.
         device: GPU whose free memory is measured.
+        resident_bytes: size of the images that are on it already.
     """
     free, _ = torch.cuda.mem_get_info(device)
-    return sum(cache.images.nbytes for cache in caches) <= IMAGE_MEMORY_SHARE * free
+    wanted = sum(cache.images.nbytes for cache in caches) + resident_bytes
+    return wanted <= IMAGE_MEMORY_SHARE * (free + resident_bytes)
 
 
 def draws_on(device: torch.device, draws: Draws) -> tuple[Tensor, Tensor | None]:

@@ -71,7 +71,10 @@ class LoaderFactory:
             self._images, self._device = {}, device
         key = tuple(cache.path for cache in caches)
         if self._images.get(key) is None:
-            wanted = device.type == "cuda" and fits(caches, device) if self.on_device == "auto" else self.on_device
+            there = sum(images.nbytes for images in self._images.values() if images is not None)
+            wanted = self.on_device
+            if wanted == "auto":
+                wanted = device.type == "cuda" and fits(caches, device, there)
             self._images[key] = upload(caches, device) if wanted else None
         return self._images[key]
 

@@ -1,11 +1,13 @@
 """Images that live on the device give the batches that a loader would give."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from carsfg.data.gpu_loader import ResidentLoader
+from carsfg.data import loaders
+from carsfg.data.gpu_loader import ResidentLoader, fits
 from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
@@ -89,3 +91,19 @@ def test_images_that_are_there_stay(make_cars: MakeCars) -> None:
 
 def test_without_a_gpu_images_stay_in_the_cache(make_cars: MakeCars) -> None:
     assert not isinstance(ready(make_cars).train_dataloader(), ResidentLoader)
+
+
+def test_the_wide_images_share_the_half_of_the_memory(make_cars: MakeCars, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = ready(make_cars).caches
+    own, gpu = train.images.nbytes, torch.device("cuda")
+    for free, room in ((2 * own, False), (3 * own, True)):  # for as many bytes again
+        monkeypatch.setattr(torch.cuda, "mem_get_info", Mock(return_value=(free, 100 * own)))
+        assert fits([train], gpu)
+        assert fits([train], gpu, resident_bytes=own) == room
+    asked = Mock(return_value=True)
+    monkeypatch.setattr(loaders, "fits", asked)
+    monkeypatch.setattr(loaders, "upload", Mock(return_value=torch.from_numpy(train.images.copy())))
+    factory = loaders.LoaderFactory(8, 0, "auto")
+    for cache in (train, test, train):
+        factory._resident([cache], gpu)
+    assert [call.args[2] for call in asked.mock_calls] == [0, own]
