@@ -30,6 +30,9 @@ HAND_OVER = """([target, kind, data]) => {
   document.querySelector(target).dispatchEvent(event);
 }"""
 
+FADED = """() => Promise.all(document.getAnimations().filter((one) => one.effect.getComputedTiming().endTime < Infinity)
+  .map((one) => one.finished.catch(() => null)))"""
+
 
 class Visitor:
     """Looks at the page, and notes what goes wrong behind it."""
@@ -74,6 +77,7 @@ class Visitor:
         """Returns what keeps people from using it."""
         tracker = self.page.locator("#found [data-testid=status-tracker].hide")
         playwright.expect(tracker).to_have_count(1)  # what is out of date is pale
+        self.page.evaluate(FADED)
         found = axe.Axe().run(self.page).response["violations"]
         grave = [one for one in found if one["impact"] in ("serious", "critical")]
         return [f"{one['id']}: {[node['html'][:200] for node in one['nodes']]}" for one in grave]
