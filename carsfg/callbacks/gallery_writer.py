@@ -1,6 +1,5 @@
 """`carsfg predict` leaves a gallery to search in."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
 from carsfg.search.calibration import calibrate
 from carsfg.search.gallery import Gallery
+from carsfg.search.packed import path_in
 from carsfg.search.thumbnails import Thumbnails, encode
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
@@ -80,11 +80,12 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     callbacks = trainer.callbacks  # type: ignore[attr-defined]
     metric: Metric = next((one.metric for one in callbacks if isinstance(one, FaissRetrieval)), "cosine")
     record = next((one.record for one in callbacks if isinstance(one, RecordRun)), RunRecord())
+    folder = data.root if data.root.is_dir() else data.source.folder  # of a table
     embeddings = whole["embedding"][order].float()
     gallery = Gallery.build(
         embeddings,
         torch.from_numpy(data.labels[rows]),
-        [Path(os.path.relpath(data.paths[row], data.root)).as_posix() for row in rows],
+        [path_in(folder, data.paths[row]) for row in rows],
         data.all_class_names,
         metric,
         record=record,

@@ -133,13 +133,14 @@ def _build(
 ) -> "Gallery":
     from carsfg.search.attributes import Attributes
     from carsfg.search.gallery import Gallery
+    from carsfg.search.packed import path_in
     from carsfg.search.thumbnails import Thumbnails
     from carsfg.tasks.fingerprint import fingerprint
 
     gallery = Gallery.build(
         embedded.embeddings,
         photos.labels[embedded.places],
-        [photos.source.name(place) for place in embedded.places],
+        [path_in(photos.folder, photos.paths[place]) for place in embedded.places],
         photos.class_names,
         use.metric,
         factory,

@@ -55,6 +55,17 @@ class PackedBytes:
         return {f"{name}.npy": self.data, f"{name}_offsets.npy": self.offsets}
 
 
+def path_in(folder: str | Path, path: str | Path) -> str:
+    """Return the name of an image in a gallery: its path below a folder, or its whole path if it lies elsewhere.
+
+    Args:
+        folder: that the name begins at.
+        path: of the image, with or without `..` in it.
+    """
+    whole, above = (Path(os.path.abspath(one)) for one in (path, folder))  # noqa: PTH100 - links stay, `..` goes
+    return (whole.relative_to(above) if whole.is_relative_to(above) else whole).as_posix()
+
+
 class Paths(Sequence[str]):
     """Paths of a gallery's images, decoded one by one when they are asked for.
 

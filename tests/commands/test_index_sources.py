@@ -148,3 +148,15 @@ def test_a_table_calibrates(index: Index, garage: Path, tmp_path: Path) -> None:
     expected = embeddings(index(garage / "cars.csv", name="expected"))
     scores = (expected @ embeddings(gallery).T).amax(1).sort().values
     torch.testing.assert_close(torch.tensor(gallery.calibration), scores)
+
+
+def test_paths_that_lead_up_from_a_table(index: Index, garage: Path) -> None:
+    """A gallery never has `..` in a path; an image outside the table's folder has its whole path."""
+    (garage / "tables").mkdir()
+    table = garage / "tables/cars.csv"
+    table.write_text("path,label\n../car 0/0.png,a\nin/../../car 0/2.png,a\n")
+    (garage / "tables/in").mkdir()
+    assert list(index(table, "--box=none").paths) == [f"{garage}/car 0/0.png", f"{garage}/car 0/2.png"]
+    table.write_text("path,label\nx/../car 0/0.png,a\n")
+    (garage / "x").mkdir()
+    assert list(index(table, "--box=none", f"--data.images={garage}").paths) == ["car 0/0.png"]
