@@ -23,7 +23,7 @@ esac
 row() {
   local experiment=$1 name=$2 run=$LOGS/$1/$2
   shift 2
-  if compgen -G "$run/predictions.csv" > /dev/null; then
+  if [ -f "$run/predictions.csv" ]; then
     echo "== $experiment/$name: done"
   elif [ -f "$run/config.yaml" ]; then
     echo "== $experiment/$name: continues"

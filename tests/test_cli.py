@@ -76,7 +76,7 @@ def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "carsfg", "data", "check", "caf\udce9"]
     done = subprocess.run(words, capture_output=True, check=False, cwd=tmp_path, env={**os.environ, "PYTHONUTF8": "1"})
     assert done.returncode == 2
-    assert done.stderr.startswith(b"carsfg: error: there is no folder caf\xe9: ")
+    assert done.stderr.startswith(b"carsfg: error: the folder caf\xe9 does not exist: ")
 
 
 def test_the_process_ends_with_the_exit_code() -> None:

@@ -22,7 +22,7 @@ MAX_PREVIEW_SIDE_PX = 1280
 MAX_HEAT_MAP_SIDE_PX = 320
 ANY = "any"
 """Filter choice that selects all cars."""
-MAX_FILTER_VALUES = 60  # an attribute with more different values is no filter
+MAX_FILTER_VALUES = 60  # an attribute with more different values is not a filter
 
 
 class Answers:

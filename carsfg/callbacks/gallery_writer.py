@@ -95,7 +95,5 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
     gallery.thumbnails = Thumbnails.of(
         [encode(Image.fromarray(data.crops(rows[[position]])[0])) for position in range(len(rows))]
     )
-    gallery.attributes = Attributes.of(
-        {name: [texts[row] for row in rows.tolist()] for name, texts in data.source.attributes.items()}
-    )
+    gallery.attributes = Attributes.of(data.source.take(rows).attributes)
     return gallery

@@ -202,8 +202,7 @@ def _difference(task: LightningModule, own: RunRecord) -> str:
     start, given = task.hparams.get("init_from"), own.data.get("learned_from")
     if not start or not given or not Path(str(start)).is_file():
         return ""
-    line = difference_line(read_record(start), str(given), "the training images")
-    return line.partition(";")[0]  # the rest advises on options of `index`
+    return difference_line(read_record(start), str(given), "the training images", advice=False)
 
 
 def _weights(task: LightningModule) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carsfg.commands.options import Embedding, option, parse, positional, split_block
+from carsfg.commands.options import Embedding, check_counts, option, parse, positional, split_block
 from carsfg.commands.outputs import check_file
 from carsfg.errors import InputError
 
@@ -77,9 +77,7 @@ def main(args: Sequence[str]) -> int:
     """
     own, data_words = split_block(args, "data", [one.name for one in fields(DataOptions)])
     options = parse("evaluate", EvaluateOptions, own)
-    for name, value in (("knn", options.knn), ("batch_size", options.batch_size)):
-        if value < 1:
-            raise InputError(f"--{name} {value} must be 1 or more")
+    check_counts(options, "knn", "batch_size")
     if options.json:  # checked before it takes minutes
         check_file(options.json)
     return _evaluate(options, data_words)
@@ -125,9 +123,9 @@ def _say_difference(record: "RunRecord", described: Mapping[str, Any]) -> None:
     from carsfg.search.box_choice import difference_line
 
     if given := described.get("learned_from"):
-        line = difference_line(record, given, "the images")
+        line = difference_line(record, given, "the images", advice=False)
         if line:
-            print(line.partition(";")[0], file=sys.stderr)  # noqa: T201 (the rest advises on options of `index`)
+            print(line, file=sys.stderr)  # noqa: T201
 
 
 def _open(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carsfg.commands.index_options import IndexOptions, Settings, VerifyOptions
-from carsfg.commands.options import parse
+from carsfg.commands.options import check_counts, parse
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def main(args: Sequence[str]) -> int:
     if any(word.partition("=")[0] == "--verify" for word in args):
         return _verify(parse("index", VerifyOptions, args).verify)
     options = parse("index", IndexOptions, args)
-    if options.batch_size < 1:
-        raise InputError(f"--batch_size {options.batch_size} must be 1 or more")
+    check_counts(options, "batch_size")
     return _index(options)
 
 
@@ -81,7 +80,9 @@ def _index(options: IndexOptions) -> int:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
         found = None if others.crop else finder  # they are cut already
-        more = embed_photos(task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table)
+        more = embed_photos(
+            task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table, pictures=False
+        )
         known = set(shared)
         new = [row for row, place in enumerate(more.places) if others.source.name(place) not in known]
         if not new:
@@ -131,6 +132,8 @@ def _check_output(options: IndexOptions) -> None:
 def _build(
     photos: "CroppedImages", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
 ) -> "Gallery":
+    import numpy as np
+
     from carsfg.search.attributes import Attributes
     from carsfg.search.gallery import Gallery
     from carsfg.search.packed import path_in
@@ -148,10 +151,7 @@ def _build(
         fingerprint=fingerprint(task),
     )
     gallery.thumbnails = Thumbnails.of(embedded.jpegs)
-    columns = photos.source.attributes
-    gallery.attributes = Attributes.of(
-        {name: [texts[place] for place in embedded.places] for name, texts in columns.items()}
-    )
+    gallery.attributes = Attributes.of(photos.source.take(np.array(embedded.places)).attributes)
     return gallery
 
 

@@ -211,3 +211,18 @@ def split_block(args: Sequence[str], block: str, known: Iterable[str]) -> tuple[
         held.append(joined)
         own += [joined] if name in names else []
     return own, held
+
+
+def check_counts(options: Any, *names: str) -> None:
+    """Check that some options are positive.
+
+    Args:
+        options: parsed command line.
+        *names: options that count something, such as `batch_size`.
+
+    Raises:
+        InputError: one of them is below 1.
+    """
+    for name in names:
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)} must be 1 or more")

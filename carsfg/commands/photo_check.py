@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from carsfg.data.photo_check import PhotoCheck
 
 NAMED = 5  # pairs and classes that are listed
-MIN_IMAGES = 4  # the default of PhotoDataModule
 BAR_CELLS = 30
 BINS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # lower ends of class sizes
 
@@ -70,13 +69,15 @@ def few_lines(sizes: list[int]) -> list[str]:
     Args:
         sizes: number of images of each class.
     """
-    few = sum(size < MIN_IMAGES for size in sizes)
+    from carsfg.data.photo_splits import DEFAULT_MIN_IMAGES, count_of
+
+    few = sum(size < DEFAULT_MIN_IMAGES for size in sizes)
     if len(sizes) - few < 2:
-        return [f"`carsfg fit` needs two classes of {MIN_IMAGES} or more images (--data.min_images)"]
+        return [f"`carsfg fit` needs two classes of {DEFAULT_MIN_IMAGES} or more images (--data.min_images)"]
     if not few:
         return []
-    have = "1 class has" if few == 1 else f"{few:,} classes have"
-    return [f"{have} fewer than {MIN_IMAGES} images; `carsfg fit` leaves them out (--data.min_images)"]
+    have = count_of(few, "class has", "classes have")
+    return [f"{have} fewer than {DEFAULT_MIN_IMAGES} images; `carsfg fit` leaves them out (--data.min_images)"]
 
 
 def histogram(sizes: list[int]) -> list[str]:

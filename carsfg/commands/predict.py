@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carsfg.commands.options import parse
+from carsfg.commands.options import check_counts, parse
 from carsfg.commands.outputs import check_file
 from carsfg.commands.photo_list import list_photos
 from carsfg.commands.predict_options import PredictOptions
@@ -44,8 +44,7 @@ def main(args: Sequence[str]) -> int:
 
         return lightning_main(["predict", *args])
     options = parse("predict", PredictOptions, args)
-    if options.batch_size < 1:
-        raise InputError(f"--batch_size {options.batch_size} must be 1 or more")
+    check_counts(options, "batch_size")
     if check_file(options.output).exists() and not options.overwrite:
         raise InputError(f"{options.output} exists: add --overwrite to replace it, or name another file by --output")
     return _predict(options)
@@ -76,7 +75,9 @@ def _predict(options: PredictOptions) -> int:
     box, finder = choose_box(as_index, photos, record, task, bfloat16, use.crop)
     if gallery is not None:
         _say_gallery(gallery, box)
-    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
+    embedded = embed_photos(
+        task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table, pictures=False
+    )
     if finder is not None or table is not None:
         say_boxed(embedded, options.boxes)
     found = [photos.paths[place] for place in embedded.places]
@@ -121,7 +122,7 @@ def _find(words: Sequence[str]) -> "tuple[Path | None, CroppedImages, list[str]]
     """Return the folder if one folder is all that was named, the photos, and what cannot be read.
 
     Raises:
-        InputError: there is no photo.
+        InputError: no photo is given, or none can be read.
     """
     import torch
 
@@ -130,7 +131,7 @@ def _find(words: Sequence[str]) -> "tuple[Path | None, CroppedImages, list[str]]
     from carsfg.data.sources.source import ImageSource
 
     if not any(word == "-" or os.path.exists(word) for word in words):  # noqa: PTH110 - for overlong names, too
-        raise InputError(f"there is no file or folder {words[0]!r}")
+        raise InputError(f"the file or folder {words[0]!r} does not exist")
     found = list(list_photos(words))
     paths = [Path(one) for one in found if not isinstance(one, InputError)]
     complaints = [str(one) for one in found if isinstance(one, InputError)]

@@ -208,11 +208,10 @@ class CarsDataModule(SplitLoaders):
             check_boxes(self.cropped_images())  # before minutes of decoding
         self.open_images()
         if self.box_jitter and fitting:
-            self._open_wide()
+            self._open_wide(self.cropped_images(self.box_jitter))
 
-    def _open_wide(self) -> list[CropCache]:
-        wide, size = self.cropped_images(self.box_jitter), wide_size(self.stored_size, self.box_jitter)
-        return open_wide(wide, size, self.cache_dir)
+    def _open_wide(self, wide: list[CroppedImages]) -> list[CropCache]:
+        return open_wide(wide, wide_size(self.stored_size, self.box_jitter), self.cache_dir)
 
     def setup(self, stage: str) -> None:
         """Open the decoded images and compute the splits.
@@ -240,7 +239,7 @@ class CarsDataModule(SplitLoaders):
         if stage == "fit" and self.box_jitter and self._jitter is None:
             exact, wide = self.cropped_images(), self.cropped_images(self.box_jitter)
             self._jitter = BoxJitter.of(self.box_jitter, self.stored_size, exact, wide)
-            self.wide_caches = self._open_wide()
+            self.wide_caches = self._open_wide(wide)
 
     @property
     def class_attributes(self) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from carsfg.data.image_listing import list_images
 from carsfg.data.sources.annotations import Split, annotation_file, find_folder, read_annotations
 from carsfg.data.sources.any_source import read_photos
 from carsfg.data.sources.identity import known_names_only
-from carsfg.data.sources.source import NO_BOX, ImageSource, Part, pool
+from carsfg.data.sources.source import ImageSource, Part, boxes_or_none, pool
 from carsfg.data.sources.stanford_cars import read_stanford_cars
 from carsfg.data.sources.table import Columns
 from carsfg.errors import InputError
@@ -49,16 +49,15 @@ def find_photos(
         and drawn cars.
 
     Raises:
-        InputError: there is nothing at the path, it cannot be read, has no images or no such split, its annotations are
+        InputError: the path does not exist or cannot be read, has no images or no such split, its annotations are
             damaged, or a box leaves its image.
     """
     path = Path(path)
     if not (is_folder(path) or os.path.isfile(path)):  # noqa: PTH113 - pathlib's raises, see is_folder
-        raise InputError(f"there is no folder or table {path}")
+        raise InputError(f"the folder or table {path} does not exist")
     source = _read(path, split, images, columns, class_level)
-    if source.boxes is not None and bool((source.boxes == torch.tensor(NO_BOX)).all()):
-        source = replace(source, boxes=None)
-    return CroppedImages(source, crop=crop, margin=margin)
+    # one split of a table may have no boxes
+    return CroppedImages(replace(source, boxes=boxes_or_none(source.boxes)), crop=crop, margin=margin)
 
 
 def is_folder(path: str | Path) -> bool:

@@ -81,7 +81,7 @@ def check(root: str | Path, crop: bool = True, progress: bool = True) -> DataChe
     """
     if not Path(root).is_dir():
         raise InputError(
-            f"there is no folder {root}: get Stanford Cars with `carsfg data fetch`, or use drawn cars with "
+            f"the folder {root} does not exist: get Stanford Cars with `carsfg data fetch`, or use drawn cars with "
             "`--config demo.yaml`"
         )
     splits = [StanfordCars(root, "train", crop), StanfordCars(root, "test", crop)]

@@ -13,6 +13,7 @@ from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.image_listing import CACHE_FOLDER
 from carsfg.data.near_duplicates import near_duplicates
 from carsfg.data.photo_splits import (
+    DEFAULT_MIN_IMAGES,
     assign_test,
     check_leaks,
     describe_clusters,
@@ -65,7 +66,7 @@ class PhotoDataModule(CarsDataModule):
         class_level: int = 1,
         crop: bool = True,
         margin: float = 0.0,
-        min_images: int = 4,
+        min_images: int = DEFAULT_MIN_IMAGES,
         keep_small_classes: bool = False,
         skip_unreadable: bool = False,
         allow_leaks: bool = False,

@@ -13,6 +13,9 @@ TEST_SHARE = 0.2  # of the images of each class, if no test split is given
 Parts = npt.NDArray[np.str_]
 
 
+DEFAULT_MIN_IMAGES = 4  # of a class that is learned
+
+
 def leave_out_small_classes(source: ImageSource, min_images: int, keep: bool) -> tuple[ImageSource, int, str]:
     """Leave out the classes with few images, or number them after the others.
 

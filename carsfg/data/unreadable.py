@@ -25,24 +25,22 @@ def find_unreadable(source: ImageSource, progress: bool = True, rows: Sequence[i
         progress: show a progress bar.
         rows: positions of the images to decode; None: all.
     """
-    if rows is not None:
-        found = find_unreadable(source.take(np.array(rows, np.int64)), progress) if rows else {}
-        return {rows[index]: text for index, text in found.items()}
     images = CroppedImages(source, "photos", crop=False)
+    wanted = range(len(images)) if rows is None else rows
 
     def message(index: int) -> str:
         try:
-            images.load(index)
+            images.load(wanted[index])
         except InputError as error:
             return str(error)
         return ""
 
-    messages = in_threads(message, len(images), "looking for unreadable images", progress)
-    return {index: text for index, text in enumerate(messages) if text}
+    messages = in_threads(message, len(wanted), "looking for unreadable images", progress)
+    return {row: text for row, text in zip(wanted, messages, strict=True) if text}
 
 
 def unreadable_error(source: ImageSource, found: Mapping[int, str]) -> InputError:
-    """Return an error that counts and names unreadable images, and says how to go on.
+    """Return an error that counts and names unreadable images, and says how to continue.
 
     Args:
         source: all images.

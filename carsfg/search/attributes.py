@@ -53,7 +53,7 @@ class Attributes:
             wanted: a value by the name of each column that matters.
 
         Raises:
-            InputError: there is no such column, or no image has the values.
+            InputError: a column does not exist, or no image has the values.
         """
         chosen = torch.ones(self.codes.shape[1], dtype=torch.bool)
         for row, (name, texts) in enumerate(self.values.items()):

@@ -116,16 +116,17 @@ def check_mode(word: str) -> BoxMode:
     raise InputError(f"--box {word!r} must be one of {', '.join(MODES)}")
 
 
-def difference_line(record: RunRecord, given: str, what: str) -> str:
+def difference_line(record: RunRecord, given: str, what: str, advice: bool = True) -> str:
     """Return one line if a network gets other images than it learned from; otherwise an empty text.
 
     Args:
         record: of the run that trained it.
         given: `box crops` or `whole photos`.
         what: name of the images, such as `the photos`.
+        advice: name the options of `carsfg index` and `search` that give boxes to whole photos.
     """
     learned = learned_from(record)
     if learned is None or learned == given:
         return ""
-    advice = "; --box auto finds the car, --boxes TABLE gives boxes" if given == WHOLE_PHOTOS else ""
-    return f"{what} are {given}, but this network learned from {learned}: expect worse results{advice}"
+    options = "; --box auto finds the car, --boxes TABLE gives boxes" if advice and given == WHOLE_PHOTOS else ""
+    return f"{what} are {given}, but this network learned from {learned}: expect worse results{options}"

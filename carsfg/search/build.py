@@ -79,6 +79,7 @@ def embed_photos(
     progress: bool = True,
     finder: BoxSource | None = None,
     table: BoxTable | None = None,
+    pictures: bool = True,
 ) -> EmbeddedPhotos:
     """Embed all images of a folder; images that cannot be decoded are left out, and named.
 
@@ -91,13 +92,14 @@ def embed_photos(
         progress: show a progress bar.
         finder: finds the car in images that have no box in the table; None takes them whole.
         table: boxes of images by path.
+        pictures: also make small pictures, `jpegs` of the result, which are empty otherwise.
 
     Raises:
         InputError: none can be decoded.
     """
     result = EmbeddedPhotos(torch.empty(0))
     parts = []
-    for batch in _batches(_Decoding(photos, size, finder, table), result, batch_size, progress):
+    for batch in _batches(_Decoding(photos, size, finder, table, pictures), result, batch_size, progress):
         with torch.autocast(task.device.type, torch.bfloat16, enabled=bfloat16):
             parts.append(task.embed({"image": batch.to(task.device)}).float().cpu())
     if not parts:
@@ -114,6 +116,7 @@ class _Decoding:
     size: int
     finder: BoxSource | None
     table: BoxTable | None
+    pictures: bool
 
     def decode(self, index: int) -> "_Decoded | InputError":
         """Decode one image, in a thread; it is resized at once unless the car in it is still to be found."""
@@ -142,7 +145,7 @@ class _Decoding:
         return [done.get(one.place, one) for one in some]
 
     def _finished(self, place: int, image: Image.Image, box: Box | None) -> "_Decoded":
-        return _Decoded(place, to_square(image, self.size), encode(image), box)
+        return _Decoded(place, to_square(image, self.size), encode(image) if self.pictures else b"", box)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
 
 UNSET = (None, "average")  # not hashed: an argument left out, and the usual pooling, which most networks have anyway
-NEWER_ARGUMENTS = {"standardize": False}  # not hashed at these values, since older networks do not have them
+NEWER_DEFAULTS = (("standardize", False),)  # not hashed, since older networks do not have these arguments
 
 
 def fingerprint(
@@ -29,11 +29,7 @@ def fingerprint(
         facts: further values to hash.
     """
     arguments = {name: task.hparams.get(name) for name in task.network_arguments}
-    named = sorted(
-        (name, value)
-        for name, value in arguments.items()
-        if value not in UNSET and (name not in NEWER_ARGUMENTS or value != NEWER_ARGUMENTS[name])
-    )
+    named = sorted(one for one in arguments.items() if one[1] not in UNSET and one not in NEWER_DEFAULTS)
     digest = hashlib.blake2b(repr([named, *facts]).encode(), digest_size=8)
     for name, value in sorted(task.state_dict().items()):
         if name.startswith(tuple(parts)):

@@ -48,8 +48,8 @@ def test_crops_want_no_crop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["check"], ["there is no folder data: ", "carsfg data fetch", "--config demo.yaml"]),
-        (["check", "nowhere"], ["there is no folder nowhere: "]),
+        (["check"], ["the folder data does not exist: ", "carsfg data fetch", "--config demo.yaml"]),
+        (["check", "nowhere"], ["the folder nowhere does not exist: "]),
         ([], ["a verb is missing", "carsfg data --help"]),
         (["chek"], ["unknown verb 'chek' (did you mean 'check'?)"]),
         (["check", "a", "b"], ["unknown argument 'b'"]),

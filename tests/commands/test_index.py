@@ -310,7 +310,7 @@ def test_a_name_in_another_encoding(index: Index, tmp_path: Path) -> None:
     [
         (["nowhere.ckpt", "FOLDER", "--output=g"], "no checkpoint nowhere.ckpt"),
         (["broken.ckpt", "FOLDER", "--output=g"], "cannot read checkpoint broken.ckpt"),
-        (["CKPT", "nowhere", "--output=g"], "there is no folder or table nowhere"),
+        (["CKPT", "nowhere", "--output=g"], "the folder or table nowhere does not exist"),
         (["CKPT", "empty", "--output=g"], "no image in empty: looked for .jpg"),
         (["CKPT", "bad", "--output=g"], "none of the 1 images in bad can be decoded: bad/1.jpg is not an image"),
         (["CKPT", "FOLDER"], "the following arguments are required: output; see `carsfg index --help`"),

@@ -245,7 +245,7 @@ def test_mistakes_are_one_line(colours: str, tmp_path: Path, capsys: Capture) ->
     other = network(tmp_path / "other.ckpt", mean=(0.5, 0, 0))
     commands = {
         "the following arguments are required: photos": [colours],
-        "there is no file or folder 'nowhere'": [colours, "nowhere"],
+        "the file or folder 'nowhere' does not exist": [colours, "nowhere"],
         "none of the 1 images in bad can be decoded: bad/1.jpg is not an image": [colours, "bad"],
         "no checkpoint": ["nowhere.ckpt", "photos"],
         "there.csv exists: add --overwrite": [colours, "photos", "--output=there.csv"],
@@ -275,7 +275,7 @@ def test_lightnings_form_begins_with_an_option(monkeypatch: pytest.MonkeyPatch, 
     assert main(["predict", "--config", "tiny", "--ckpt_path=x"]) == 0
     assert given == [["predict", "--config", "tiny", "--ckpt_path=x"]]
     assert main(["predict", "--device=cpu", "x.ckpt", "nowhere"]) == 2
-    assert "there is no file or folder 'nowhere'" in one_line(capsys)
+    assert "the file or folder 'nowhere' does not exist" in one_line(capsys)
     assert main(["predict", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "`carsfg predict CHECKPOINT PHOTO ...`" in out

@@ -1,6 +1,7 @@
 """Boxes that move in training: windows by hand, exact pixels, and an evaluation that does not notice."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from carsfg.data.stanford_cars_datamodule import StanfordCarsDataModule
 from carsfg.errors import InputError
 from tests.conftest import MakeTask, MakeTrainer
 from tests.data.conftest import encode, gradient
+from tests.data.test_photo_datamodule import ready as ready_photos
 
 PHOTO = gradient(25, 25)  # 10 x and 10 y
 STILL = (0.5, 0.5, 0.5, 0.5)
+ready = partial(ready_photos, image_size=16)
 
 
 def images(folder: Path, boxes: list[tuple[int, ...]], margin: float = 0.0) -> CroppedImages:
@@ -117,13 +120,6 @@ def table(tmp_path: Path) -> Path:
         lines.append(f"{number}.png,{'Golf' if number % 2 else 'Astra'},{number % 5},5,30,25")
     (tmp_path / "cars.csv").write_text("\n".join(lines))
     return tmp_path / "cars.csv"
-
-
-def ready(root: Path, **arguments: Any) -> PhotoDataModule:
-    data = PhotoDataModule(root=str(root), **{"image_size": 16, "batch_size": 4, "num_workers": 0, **arguments})
-    data.prepare_data()
-    data.setup("fit")
-    return data
 
 
 def seen(loader: Any, epoch: int = 0) -> torch.Tensor:

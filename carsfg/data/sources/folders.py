@@ -37,7 +37,7 @@ def read_folders(root: str | Path, class_level: int = 1) -> ImageSource:
     if class_level < 1:
         raise InputError(f"data.class_level {class_level} must be 1 or more")
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}")
+        raise InputError(f"the folder {root} does not exist")
     found = list_images(root)
     if not found.paths:
         suffix = f"; {found.left_out}" if found.left_out else ""

@@ -91,6 +91,15 @@ class ImageSource:
         return self.relabelled(new, class_names)
 
 
+def boxes_or_none(boxes: Tensor | None) -> Tensor | None:
+    """Return boxes int64 (N, 4), or None if all of them are `NO_BOX`.
+
+    Args:
+        boxes: of images, as in `ImageSource`.
+    """
+    return None if boxes is None or bool((boxes == torch.tensor(NO_BOX)).all()) else boxes
+
+
 def same_classes(names: Sequence[str], others: Sequence[str]) -> bool:
     """Return whether two lists name the same classes, in any order; `/` equals `-`, since no folder's name has a `/`.
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from carsfg.data.sources.folders import PART_FOLDERS
-from carsfg.data.sources.source import NO_BOX, ImageSource, Part
+from carsfg.data.sources.source import NO_BOX, ImageSource, Part, boxes_or_none
 from carsfg.errors import InputError
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
@@ -181,7 +181,7 @@ def _boxes(table: Path, rows: list[Row], names: list[str], columns: Columns) -> 
         used = [all_names[field] for field in kind]
         if all(name in names for name in used):
             boxes = [_box(table, number, row, used, kind is SIZES) for number, row in enumerate(rows, 1)]
-            return torch.tensor(boxes, dtype=torch.int64) if set(boxes) != {NO_BOX} else None
+            return boxes_or_none(torch.tensor(boxes, dtype=torch.int64))
     return None
 
 

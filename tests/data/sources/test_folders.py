@@ -85,7 +85,7 @@ def test_folders_that_cannot_be_read(names: list[str], words: str, tmp_path: Pat
 
 
 def test_no_folder_and_no_level(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(InputError, match=r"the folder .*nowhere does not exist"):
         read_folders(tmp_path / "nowhere")
     with pytest.raises(InputError, match="class_level 0 must be 1 or more"):
         read_folders(tmp_path, class_level=0)
