@@ -23,6 +23,7 @@ VERBS = {
     "report": ("report", "show all tested runs on one page, beside the paper's numbers"),
     "export": ("export", "write a checkpoint as ONNX"),
     "data": ("data", "check the data, draw cars, or get Stanford Cars"),
+    "cache": ("cache", "list and delete decoded images and stored features"),
 }
 
 USAGE = f"""usage: carsfg VERB ...

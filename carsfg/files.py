@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 UNFINISHED = ".writing-"  # how names of files and folders begin while they are written
+REPLACED = ".old-"  # and those of a folder that is being replaced
 DIGEST_BYTES = 16  # of a BLAKE2b checksum: 32 hexadecimal digits
 
 
@@ -91,7 +92,7 @@ def remove_abandoned(folder: Path, seconds: float) -> None:
         folder: that holds what `replacing` was writing.
         seconds: age after which an unfinished file or folder is considered abandoned.
     """
-    for unfinished in folder.glob(f"{UNFINISHED}*"):
+    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"{REPLACED}*")]:
         with suppress(FileNotFoundError):  # it has just been finished
             if time.time() - unfinished.stat().st_mtime > seconds:
                 remove(unfinished)
@@ -121,6 +122,16 @@ def digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
 
 
+def show_bytes(count: float) -> str:
+    """Return a number of bytes in words, such as `1.2 GB` or `35 MB`; at least 1 MB.
+
+    Args:
+        count: number of bytes.
+    """
+    megabytes = count / 2**20
+    return f"{megabytes / 2**10:.1f} GB" if megabytes > 1000 else f"{max(1, round(megabytes))} MB"
+
+
 def _blake2b() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
@@ -143,7 +154,7 @@ def _fsync(path: Path) -> None:
 
 def _swap(path: Path, beside: Path) -> None:
     """Put a new folder in the place of an old one, which comes back if that fails."""
-    old = path.with_name(f".old-{uuid.uuid4().hex}")
+    old = path.with_name(f"{REPLACED}{uuid.uuid4().hex}")
     path.replace(old)
     try:
         beside.replace(path)

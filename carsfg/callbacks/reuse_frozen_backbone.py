@@ -10,6 +10,7 @@ from torch import Tensor
 
 from carsfg.callbacks.observer import Observer
 from carsfg.data.augmentation import recipe
+from carsfg.data.cache_folder import FEATURES, describe, note_use
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.files import replacing
 from carsfg.models.backbones import read_state_dict
@@ -63,13 +64,17 @@ class ReuseFrozenBackbone(Observer):
 
     def _find_or_compute(self, trainer: Trainer, task: LightningModule) -> Tensor:
         """Read the features from disk, or compute and store them; each process of a run does so for itself."""
-        file = Path(trainer.datamodule.cache_dir) / f"features-{self._key}.pt"  # type: ignore[attr-defined]
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        file = Path(data.cache_dir) / f"{FEATURES}{self._key}.pt"
         if file.is_file():
+            note_use(file)
             return read_state_dict(file)["features"]
         features = _compute(trainer, task)
         try:
             with replacing(file) as beside:
                 torch.save({"features": features}, beside)
+            network = task.hparams.get("backbone", type(task).__name__)
+            describe(file, f"features of {len(features):,} images by a frozen {network}", data.source.folder)
         except (OSError, RuntimeError) as error:
             rank_zero_warn(f"the backbone's output could not be stored in {file.parent} ({error}); the run goes on")
         return features

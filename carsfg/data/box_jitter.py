@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from carsfg.data.crop_cache import CropCache
+from carsfg.data.crop_cache import CropCache, open_caches
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.image_io import upright_size
 from carsfg.data.sources.source import NO_BOX
@@ -120,7 +120,7 @@ def open_wide(wide: Sequence[CroppedImages], size: int, folder: Path) -> list[Cr
     """
     for one in wide:
         one.name = f"wide_{one.name}"
-    return [CropCache.open(one, size, folder) for one in wide]
+    return open_caches(wide, size, folder)
 
 
 def check_boxes(datasets: Sequence[CroppedImages]) -> None:

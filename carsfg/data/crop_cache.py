@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from carsfg.data.cache_folder import CROPS_HEADER, describe, note_use
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.image_io import DECODER_VERSION
 from carsfg.data.near_duplicates import CELLS_SIDE, grey_cells
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
-from carsfg.files import digest, remove, remove_abandoned, replacing
+from carsfg.files import digest, remove, remove_abandoned, replacing, show_bytes
 
 FORMAT_VERSION = 3  # increase it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
 ABANDONED_SECONDS = 24 * 3600  # age after which an unfinished build is considered abandoned
 MAX_CROP_SIDE = 2048  # pixels; 13 MB per image
-HEADER = "cache.json"
 
 
 class CropCache:
@@ -40,7 +41,7 @@ class CropCache:
     were just copied or moved. Where a file system has no change times (Windows), such a change goes unnoticed.
 
     A cache is written beside its folder and renamed: an unfinished one is never read, and of two processes that build
-    at once the second one drops its copy. Old caches are not removed; a build names them.
+    at once the second one drops its copy. Old caches are not removed; a build names them, `carsfg cache` deletes them.
 
     Args:
         path: folder of a finished cache; see `open` for building one.
@@ -86,19 +87,34 @@ class CropCache:
         Raises:
             InputError: an image is damaged, the folder cannot be written, the disk is full, or the size is too large.
         """
-        if not 1 <= size <= MAX_CROP_SIDE:
-            raise InputError(f"image size {size} is out of range: use 1 to {MAX_CROP_SIDE} pixels")
-        path = Path(folder) / f"{dataset.name}-{size}-{cache_key(dataset, size)}"
+        path = _place(dataset, size, Path(folder))
         if not _is_current(path, dataset, progress):
             try:
-                _check_room(dataset, size, path.parent)
+                _check_room([dataset], size, path.parent)
                 _build(dataset, size, path, progress)
             except OSError as error:
-                raise InputError(
-                    f"the crop cache cannot be written to {folder} ({error.strerror or error}): set `data.cache_dir` "
-                    f"to a writable folder with {_room(dataset, size)} of free space"
-                ) from error
+                raise _not_written(Path(folder), error, [dataset], size) from error
+        note_use(path)
         return cls(path)
+
+
+def open_caches(datasets: Sequence[CroppedImages], size: int, folder: str | Path) -> list[CropCache]:
+    """Open the caches of several data sets; see `CropCache.open`.
+
+    Args:
+        datasets: the images of each cache.
+        size: side of the squares in pixels.
+        folder: folder of all caches.
+
+    Raises:
+        InputError: as `CropCache.open`, or the disk cannot hold all caches that are to be built: nothing is decoded.
+    """
+    missing = [dataset for dataset in datasets if not _place(dataset, size, Path(folder)).exists()]
+    try:
+        _check_room(missing, size, Path(folder))
+    except OSError as error:
+        raise _not_written(Path(folder), error, missing, size) from error
+    return [CropCache.open(dataset, size, folder) for dataset in datasets]
 
 
 def cache_key(dataset: CroppedImages, size: int) -> str:
@@ -152,7 +168,7 @@ def _header(dataset: CroppedImages) -> dict[str, Any]:
 def _is_current(path: Path, dataset: CroppedImages, progress: bool) -> bool:
     """Whether a cache exists and holds the crops of the files as they are now."""
     try:
-        found = json.loads((path / HEADER).read_text())
+        found = json.loads((path / CROPS_HEADER).read_text())
         digests = (path / "digests.txt").read_text().split()
     except (OSError, ValueError):
         return False
@@ -167,22 +183,38 @@ def _is_current(path: Path, dataset: CroppedImages, progress: bool) -> bool:
     if same:
         with (
             contextlib.suppress(OSError),
-            replacing(path / HEADER) as beside,
+            replacing(path / CROPS_HEADER) as beside,
         ):  # else compared again next time
             beside.write_text(json.dumps(now))
     return same
 
 
-def _room(dataset: CroppedImages, size: int) -> str:
-    needed = len(dataset) * size * size * 3 / 2**20
-    return f"{needed / 2**10:.1f} GB" if needed > 1000 else f"{max(1, round(needed))} MB"
+def _place(dataset: CroppedImages, size: int, folder: Path) -> Path:
+    """Return the folder of a cache, which may not exist yet."""
+    if not 1 <= size <= MAX_CROP_SIDE:
+        raise InputError(f"image size {size} is out of range: use 1 to {MAX_CROP_SIDE} pixels")
+    return folder / f"{dataset.name}-{size}-{cache_key(dataset, size)}"
 
 
-def _check_room(dataset: CroppedImages, size: int, folder: Path) -> None:
+def _bytes(datasets: Sequence[CroppedImages], size: int) -> int:
+    return sum(map(len, datasets)) * size * size * 3
+
+
+def _check_room(datasets: Sequence[CroppedImages], size: int, folder: Path) -> None:
     """Raise OSError if the disk is too full, before anything is decoded."""
+    if not datasets:
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    if shutil.disk_usage(folder).free < len(dataset) * size * size * 3:
-        raise OSError("not enough free space on the disk")
+    free = shutil.disk_usage(folder).free
+    if free < _bytes(datasets, size):
+        raise OSError(f"only {show_bytes(free)} are free on the disk")
+
+
+def _not_written(folder: Path, error: OSError, datasets: Sequence[CroppedImages], size: int) -> InputError:
+    return InputError(
+        f"the crop cache cannot be written to {folder} ({error.strerror or error}): set `data.cache_dir` to a writable "
+        f"folder with {show_bytes(_bytes(datasets, size))} of free space, or delete caches with `carsfg cache clear`"
+    )
 
 
 def _build(dataset: CroppedImages, size: int, path: Path, progress: bool) -> None:
@@ -193,7 +225,8 @@ def _build(dataset: CroppedImages, size: int, path: Path, progress: bool) -> Non
         beside.mkdir()
         header = _header(dataset)  # before decoding: a file that changes meanwhile is compared at the next start
         _write(dataset, size, beside, progress)
-        (beside / HEADER).write_text(json.dumps(header))
+        describe(beside, f"{len(dataset):,} {dataset.name} crops of {size} pixels", dataset.folder)
+        (beside / CROPS_HEADER).write_text(json.dumps(header))
     _name_others(path)
 
 
@@ -225,4 +258,4 @@ def _name_others(path: Path) -> None:
     others = sorted(other.name for other in path.parent.glob(f"{name}-*-*") if other != path and other.is_dir())
     if others:
         text = f"carsfg: {path.parent} also holds crops of other settings or older versions: {', '.join(others)}"
-        print(f"{text}; delete those that you do not need", file=sys.stderr)  # noqa: T201
+        print(f"{text}; `carsfg cache` lists and deletes them", file=sys.stderr)  # noqa: T201

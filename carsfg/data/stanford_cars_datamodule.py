@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from carsfg.data.box_jitter import wide_margin
-from carsfg.data.crop_cache import CropCache
+from carsfg.data.crop_cache import CropCache, open_caches
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.data.sources.annotations import find_folder, read_class_names
@@ -62,7 +62,7 @@ class StanfordCarsDataModule(CarsDataModule):
     def open_images(self) -> tuple[ImageSource, list[CropCache]]:
         """Open the train and test folders; see `CarsDataModule.open_images`."""
         datasets = self.cropped_images()
-        caches = [CropCache.open(dataset, self.stored_size, self.cache_dir) for dataset in datasets]
+        caches = open_caches(datasets, self.stored_size, self.cache_dir)
         source = pool([dataset.source for dataset in datasets])
         return known_names_only(source, self.root, [dataset.labels for dataset in datasets]), caches
 

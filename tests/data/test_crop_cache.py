@@ -141,7 +141,7 @@ def test_a_full_disk_is_said_before_anything_is_decoded(
     cars: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(InputError, match=r"not enough free space on the disk\): set .* with 1 MB of free space"):
+    with pytest.raises(InputError, match=r"only .* are free on the disk\): set .* with 1 MB of free space"):
         CropCache.open(UnreadCars(cars, "train"), 8, cache)
 
 
