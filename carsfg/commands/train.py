@@ -32,7 +32,7 @@ from carsfg.commands.resume import (
 )  # fmt: skip
 from carsfg.commands.run_callbacks import all_callbacks
 from carsfg.commands.run_folder import check_loggers, check_name, make_loggers, relative
-from carsfg.commands.trainer_mistakes import check_devices, memory_mistake, trainer_mistakes
+from carsfg.commands.trainer_mistakes import check_trainer, memory_mistake, trainer_mistakes
 from carsfg.configs import CONFIGS, OVERLAYS, dropped_callbacks, find_configs, names_data, shipped_configs
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import choose_precision
@@ -129,7 +129,7 @@ class CarsCLI(LightningCLI):
         config = self.config[self.subcommand]
         if self.subcommand == "test":
             config.verbose = False  # our own table follows; Lightning's would show the gallery as if it had been scored
-        check_devices(config.trainer)
+        check_trainer(config.trainer)
         if config.trainer.precision is None:
             config.trainer.precision = choose_precision(config.trainer.accelerator)
         config.ckpt_path = self.ckpt_path

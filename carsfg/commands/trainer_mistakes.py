@@ -29,15 +29,19 @@ def trainer_mistakes() -> Iterator[None]:
         raise InputError(f"the Trainer cannot be built: {first[:300]}{way}") from error
 
 
-def check_devices(config: Any) -> None:
-    """Refuse more processes on the CPU than make sense; Lightning itself counts the GPUs.
+def check_trainer(config: Any) -> None:
+    """Refuse values that Lightning takes and fails on later.
 
     Args:
         config: the `trainer` block.
 
     Raises:
-        InputError: `trainer.devices` is far above the number of cores.
+        InputError: `trainer.devices` is far above the number of cores of a CPU, since Lightning only counts GPUs, or
+            a number of batches or epochs is below 1.
     """
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch"):
+        if config[name] is not None and config[name] < 1:
+            raise InputError(f"trainer.{name} {config[name]} must be 1 or more")
     on_cpu = config.accelerator == "cpu" or (
         config.accelerator == "auto" and not (torch.cuda.is_available() or torch.backends.mps.is_available())
     )

@@ -32,6 +32,8 @@ from tests.commands.conftest import Fit, one_line, state
         (["--data.augment=nothing"], "unknown data.augment 'nothing'"),
         (["--data.batch_size=many"], "data.batch_size"),
         (["--data.num_workers=100000"], "data.num_workers 100000 is too many for the cores of this machine: use "),
+        (["--trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches 0 must be 1 or more"),
+        (["--trainer.check_val_every_n_epoch=0"], "trainer.check_val_every_n_epoch 0 must be 1 or more"),
         (["--trainer.devices=9999"], "trainer.devices 9999 is too many for the cores of this machine: use "),
         (
             ["--trainer.callbacks=Timer", "--trainer.callbacks.duration=soon"],
