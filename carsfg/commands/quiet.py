@@ -13,7 +13,7 @@ def drop_irrelevant_warnings() -> None:
     warnings.filterwarnings("ignore", ".*not supported by the model summary.*")
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # frozen modules are meant to be
     warnings.filterwarnings("ignore", "Experiment logs directory .* exists and is not empty")  # made before its loggers
-    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # nothing to validate on, by config
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")  # val: none
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "\N{ELECTRIC LIGHT BULB}" not in record.getMessage()  # advertisements
     )
