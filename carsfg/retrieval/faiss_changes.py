@@ -47,7 +47,9 @@ def without_vectors(index: Any, kept: Tensor) -> Any:
         made.remove_ids(np.flatnonzero(~kept.numpy()))
         return made
     kind = type(index).__name__
-    raise InputError(f"images cannot be removed from this kind of index ({kind}): use Flat, IVF or HNSW, or index again")
+    raise InputError(
+        f"images cannot be removed from this kind of index ({kind}): use Flat, IVF or HNSW, or index again"
+    )
 
 
 def _copy(index: Any) -> Any:

@@ -182,7 +182,9 @@ def test_a_folder_whose_name_is_not_utf_8(mmap: bool, tmp_path: Path) -> None:
 
 
 def test_one_line_says_what_it_is() -> None:
-    assert repr(gallery()) == "Gallery(5 images of 3 classes, IndexFlat, 2-d, cosine)"
+    assert repr(gallery()) == "Gallery(5 images, 3 classes, 2-D, cosine, Flat)"
+    many = Gallery.build(torch.eye(1280).repeat(7, 1)[:8144], torch.arange(8144) % 196)
+    assert repr(many) == "Gallery(8,144 images, 196 classes, 1280-D, cosine, Flat)"
 
 
 def test_with_mmap_everything_large_stays_on_disk(tmp_path: Path) -> None:
