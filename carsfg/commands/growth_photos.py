@@ -27,7 +27,7 @@ class NewPhotos:
     Attributes:
         options: parsed command line.
         gallery: that says how photos are prepared, and which ones are known.
-        photos: all photos.
+        photos: all photos of the folder or table.
         table: boxes of photos by path.
         contents: checksums and boxes of all photos.
         places: of the new photos among all photos.
@@ -52,7 +52,7 @@ class NewPhotos:
 
         Args:
             options: parsed command line.
-            gallery: to compare with.
+            gallery: whose images are compared with the photos.
             path: folder or table.
 
         Raises:
@@ -80,7 +80,7 @@ class NewPhotos:
     def counted(self) -> str:
         """Number of photos that are not new, in words."""
         other = f" ({self.relabelled:,} under another class)" if self.relabelled else ""
-        return f"{self.known:,} were already there{other}"
+        return already_there(self.known) + other
 
     def embed(self, pictures: bool = True) -> "Gallery | None":
         """Embed the new photos by the network in the gallery; return them as a gallery, or None if there are none.
@@ -161,6 +161,15 @@ class NewPhotos:
         if line:
             print(line, file=sys.stderr)  # noqa: T201
         return finder
+
+
+def already_there(count: int) -> str:
+    """Return how many images are not new, in words.
+
+    Args:
+        count: number of images that the gallery has already.
+    """
+    return f"{count:,} {'was' if count == 1 else 'were'} already there"
 
 
 def _names(class_names: Sequence[str], labels: "torch.Tensor") -> list[str]:

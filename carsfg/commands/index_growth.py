@@ -111,12 +111,12 @@ def _added(options: ChangeOptions, gallery: "Gallery") -> "Gallery | None":
         return None
     made = gallery.merge(others)
     photos.say_left_out()
-    extra = f", {photos.counted}" if photos.known else ""
-    print(f"{len(made) - len(gallery):,} images added{extra}{_new_classes(gallery, made)}")  # noqa: T201
+    _say_added(gallery, made, photos.counted if photos.known else "")
     return made
 
 
 def _merged(options: ChangeOptions, gallery: "Gallery") -> "Gallery | None":
+    from carsfg.commands.growth_photos import already_there
     from carsfg.search.gallery import Gallery
 
     others = Gallery.load(str(options.merge))
@@ -126,8 +126,7 @@ def _merged(options: ChangeOptions, gallery: "Gallery") -> "Gallery | None":
         _say(f"nothing to add: all {known:,} images of {options.merge} are already there")
         return None
     _say(_difference(gallery, others, str(options.merge)))
-    extra = f", {known:,} were already there" if known else ""
-    print(f"{len(made) - len(gallery):,} images added{extra}{_new_classes(gallery, made)}")  # noqa: T201
+    _say_added(gallery, made, already_there(known) if known else "")
     return made
 
 
@@ -137,10 +136,10 @@ def _removed(pattern: str, gallery: "Gallery") -> "Gallery":
     places = matching(gallery, pattern)
     made = gallery.remove(places)
     left = {*made.labels.tolist()}
-    empty = [label for label in gallery.labels[places].unique().tolist() if label not in left]
+    empty = sorted({*gallery.labels[places].tolist()} - left)
     names = [repr(gallery.class_names[label]) for label in empty] if gallery.class_names else []
     extra = f"; no image is left of {_some(names)}, whose labels stay" if names else ""
-    print(f"{len(places):,} images removed{extra}")  # noqa: T201
+    print(f"{_images(len(places))} removed{extra}")  # noqa: T201
     return made
 
 
@@ -220,6 +219,15 @@ def _difference(gallery: "Gallery", others: "Gallery", name: str) -> str:
     names = [key for key in ("crop", "margin", "image_size", "box", "precision") if own.get(key) != theirs.get(key)]
     parts = [f"{key} {theirs.get(key)} instead of {own.get(key)}" for key in names]
     return f"the images of {name} were prepared with {', '.join(parts)}" if parts else ""
+
+
+def _say_added(gallery: "Gallery", made: "Gallery", known: str) -> None:
+    counted = ", ".join(part for part in (f"{_images(len(made) - len(gallery))} added", known) if part)
+    print(counted + _new_classes(gallery, made))  # noqa: T201
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def _new_classes(gallery: "Gallery", made: "Gallery") -> str:

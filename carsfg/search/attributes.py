@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,13 +53,13 @@ class Attributes:
             return self
         values, codes = {}, []
         for (name, texts), row in zip(self.values.items(), self.codes, strict=True):
-            used, places = row[rows].unique(return_inverse=True)
+            used, places = np.unique(row[rows].numpy(), return_inverse=True)
             values[name] = [texts[code] for code in used.tolist()]
-            codes.append(places.int())
+            codes.append(torch.from_numpy(places).int())
         return Attributes(values, torch.stack(codes))
 
     def join(self, others: "Attributes", counts: tuple[int, int]) -> "Attributes":
-        """Return the attributes of all images, followed by those of others; a column that one side lacks is empty there.
+        """Return the attributes of all images, followed by those of others; a missing column has empty texts.
 
         Args:
             others: attributes of the images that follow.

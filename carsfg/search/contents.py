@@ -97,7 +97,7 @@ def read_contents(paths: Sequence[Path], box_of: Callable[[int], Box | None], pr
     """Compute the checksums of files; those that cannot be read equal no other.
 
     Args:
-        paths: of the images.
+        paths: files of the images.
         box_of: gives the box of an image by its place in `paths`; None for none.
         progress: show a progress bar.
     """
@@ -137,6 +137,6 @@ def _box(row: Tensor) -> Box:
 
 def _candidates(own: Tensor, others: Tensor) -> list[int]:
     """Return the places whose first 8 bytes occur among others: few of many are looked at one by one."""
-    first = [np.ascontiguousarray(sums[:, :8].numpy()).view(np.uint64)[:, 0] for sums in (own, others)]
-    places: list[int] = np.flatnonzero(np.isin(*first)).tolist()
+    first, wanted = (np.ascontiguousarray(sums[:, :8].numpy()).view(np.uint64)[:, 0] for sums in (own, others))
+    places: list[int] = np.flatnonzero(np.isin(first, wanted)).tolist()
     return places

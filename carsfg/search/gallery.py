@@ -103,14 +103,16 @@ class Gallery(Growing):
             raise InputError(f"{fault}: the network that made it has diverged")
         origin = find_origin(vectors) if metric == "euclidean" else None
         index = make_index(vectors if origin is None else vectors - origin, factory, metric)
-        made, own = record or RunRecord(), {"factory": factory, "trained_on": len(labels)}
-        return cls(index, labels.cpu().long(), list(paths), list(class_names), metric, made, fingerprint, origin, **own)
+        made = record or RunRecord()
+        gallery = cls(index, labels.cpu().long(), list(paths), list(class_names), metric, made, fingerprint, origin)
+        gallery.factory, gallery.trained_on = factory, len(labels)
+        return gallery
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        classes = len(self.class_names) or len(self.labels.unique())
+        classes = len(self.class_names) or len({*self.labels.tolist()})
         return f"Gallery({len(self):,} images, {classes} classes, {self.width}-D, {self.metric}, {self.factory})"
 
     @property

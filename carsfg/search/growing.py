@@ -52,7 +52,7 @@ class Growing:
         from carsfg.search.gallery import Gallery
         from carsfg.search.growth import append, check_same_kind
 
-        own = cast(Gallery, self)
+        own = cast("Gallery", self)
         if class_names and not own.class_names:
             raise InputError("the gallery has labels but no class names: add images with labels alone")
         names = list(class_names) or own.class_names

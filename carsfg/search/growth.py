@@ -89,7 +89,7 @@ def check_same_kind(gallery: "Gallery", others: "Gallery") -> None:
     """Check that embeddings of two galleries can be compared.
 
     Args:
-        gallery: that is to grow.
+        gallery: whose network, width, metric and class names count.
         others: gallery of images to append.
 
     Raises:
@@ -252,7 +252,7 @@ def join_labels(names: Sequence[str], others: Sequence[str], labels: Tensor) -> 
         All names, and the labels of the further images in them, int64 (M,).
     """
     known, joined, new = {class_key(name): label for label, name in enumerate(names)}, [*names], labels.clone()
-    for label in labels.unique().tolist() if others else []:
+    for label in sorted({*labels.tolist()}) if others else []:
         key = class_key(others[label])
         if key not in known:
             known[key] = len(joined)

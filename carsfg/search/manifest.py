@@ -159,12 +159,10 @@ def rebuild_command(folder: Path, facts: Any) -> str:
     """
     network = folder / "network.ckpt"
     words = ["carsfg", "index", str(network) if network.is_file() else "CHECKPOINT", "FOLDER", f"--output={folder}"]
-    known = facts if isinstance(facts, dict) else {}
-    record = known.get("record") if isinstance(known.get("record"), dict) else {}
-    data = record.get("data") if isinstance(record.get("data"), dict) else {}
+    known = _block(facts)
     if known.get("metric") in tuple(METRICS):
         words.append(f"--metric={known['metric']}")
-    if data.get("box") == "detector":
+    if _block(_block(known.get("record")).get("data")).get("box") == "detector":
         words.append("--box=detector")
     return shlex.join([*words, "--overwrite"])
 
@@ -178,6 +176,10 @@ def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) ->
     """
     for name, array in arrays.items():
         np.save(folder / name, array, allow_pickle=False)
+
+
+def _block(facts: Any) -> dict[str, Any]:
+    return facts if isinstance(facts, dict) else {}
 
 
 def _is_sound(facts: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,9 +60,9 @@ class Roots:
         Args:
             rows: int64 (M,), places of the images.
         """
-        used, places = self.codes[rows].unique(return_inverse=True)
+        used, places = np.unique(self.codes[rows].numpy(), return_inverse=True)
         known = [self.folders[code] for code in used.tolist() if code >= 0]
-        return Roots(known, places.int() - (len(used) - len(known)))
+        return Roots(known, torch.from_numpy(places).int() - (len(used) - len(known)))
 
     def join(self, others: "Roots") -> "Roots":
         """Return the folders of all images, followed by those of others.

@@ -114,7 +114,7 @@ def class_key(name: str) -> str:
     """Return a class name as it is compared: with `-` in place of `/`, which no folder's name has.
 
     Args:
-        name: of the class.
+        name: class name of any source.
     """
     return name.replace("/", "-")
 
