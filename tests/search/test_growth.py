@@ -168,7 +168,7 @@ def test_a_new_class_is_appended_and_old_labels_stay() -> None:
     assert made.class_names == ["a", "x/y", "c"]
     assert grown.paths[4:] == ["4.jpg", "", ""]
     again = grown.remove([5]).add(torch.tensor([[9.0, 9]]), torch.tensor([0]), class_names=["d"])
-    assert (again.class_names[3], again.labels[-1]) == ("d", 3)
+    assert (again.class_names[3], int(again.labels[-1])) == ("d", 3)
 
 
 def test_attributes_are_merged() -> None:
