@@ -98,17 +98,20 @@ def find_replaced(path: Path) -> Path | None:
         path: folder that was replaced, and does not exist now.
     """
     found = sorted(path.parent.glob(f"{REPLACED}*")) if not path.exists() and path.parent.is_dir() else []
-    return next((one for one in found if one.name.partition("-")[2].partition("-")[2] == path.name), None)
+    return next((one for one in found if _replaced_name(one) == path.name), None)
 
 
 def remove_abandoned(folder: Path, seconds: float) -> None:
     """Delete what killed processes have left behind while they wrote to a folder.
 
+    An old folder whose place is empty is kept: it is the only one, see `find_replaced`.
+
     Args:
         folder: that holds what `replacing` was writing.
         seconds: age after which an unfinished file or folder is considered abandoned.
     """
-    for unfinished in folder.glob(f"{UNFINISHED}*"):
+    replaced = [old for old in folder.glob(f"{REPLACED}*") if (folder / _replaced_name(old)).exists()]
+    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *replaced]:
         with suppress(FileNotFoundError):  # it has just been finished
             if time.time() - unfinished.stat().st_mtime > seconds:
                 remove(unfinished)
@@ -170,6 +173,11 @@ def _swap(path: Path, beside: Path) -> None:
         old.replace(path)
         raise
     remove(old)
+
+
+def _replaced_name(old: Path) -> str:
+    """Return the name of the folder that was replaced: `cars` of `.old-0123-cars`."""
+    return old.name.removeprefix(REPLACED).partition("-")[2]
 
 
 def _exchange(one: Path, other: Path) -> bool:

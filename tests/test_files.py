@@ -86,6 +86,16 @@ def test_a_failed_swap_brings_the_old_folder_back(tmp_path: Path, monkeypatch: p
     assert names(tmp_path) == ["cars"]
 
 
+def test_an_old_folder_is_removed_unless_it_is_the_only_one(tmp_path: Path) -> None:
+    for name in (".old-01-cars", ".old-02-my-cars", "my-cars", ".writing-03"):
+        write_folder(tmp_path / name, file="1")
+        os.utime(tmp_path / name, (0, 0))
+    files.remove_abandoned(tmp_path, 60)
+    assert names(tmp_path) == [".old-01-cars", "my-cars"]
+    assert files.find_replaced(tmp_path / "cars") == tmp_path / ".old-01-cars"
+    assert files.find_replaced(tmp_path / "my-cars") is None
+
+
 def test_without_an_exchange_the_folder_is_replaced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on Windows, and on some network file systems."""
     write_folder(tmp_path / "cars", old="1")
