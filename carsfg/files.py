@@ -1,8 +1,10 @@
 """Writing files and folders beside their place before they are renamed, and checksums."""
 
+import ctypes
 import hashlib
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -11,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 UNFINISHED = ".writing-"  # how names of files and folders begin while they are written
-REPLACED = ".old-"  # and those of a folder that is being replaced
+REPLACED = ".old-"  # how names of folders begin while they are replaced where two folders cannot change places
 DIGEST_BYTES = 16  # of a BLAKE2b checksum: 32 hexadecimal digits
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
+RENAME_SWAP = 2  # of macOS's renamex_np
 
 
 @contextmanager
@@ -21,8 +25,10 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
 
     The block writes either a file or a folder. Everything is flushed to the disk (fsync) before the rename, so that
     after a power cut `path` is either as it was or complete. An error, Ctrl-C included, removes what was written and
-    leaves `path` as it was. A folder that is a mount point, or that lies in a folder without write permission, cannot
-    be renamed: its entries are replaced one by one, in the order in which they were written.
+    leaves `path` as it was. Two folders change places in one step (Linux and macOS, on most file systems); elsewhere
+    a process that is killed between two renames leaves the old folder beside, see `find_replaced`. A folder that is a
+    mount point, or that lies in a folder without write permission, cannot be renamed: its entries are replaced one by
+    one, in the order in which they were written.
 
     Args:
         path: file or folder to create or replace; links are followed, parent folders are created.
@@ -85,14 +91,27 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
+def find_replaced(path: Path) -> Path | None:
+    """Return the old folder that a killed process left beside while it replaced a folder; None if there is none.
+
+    Args:
+        path: folder that was replaced, and does not exist now.
+    """
+    found = sorted(path.parent.glob(f"{REPLACED}*")) if not path.exists() and path.parent.is_dir() else []
+    return next((one for one in found if _replaced_name(one) == path.name), None)
+
+
 def remove_abandoned(folder: Path, seconds: float) -> None:
     """Delete what killed processes have left behind while they wrote to a folder.
+
+    An old folder whose place is empty is kept: it is the only one, see `find_replaced`.
 
     Args:
         folder: that holds what `replacing` was writing.
         seconds: age after which an unfinished file or folder is considered abandoned.
     """
-    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *folder.glob(f"{REPLACED}*")]:
+    replaced = [old for old in folder.glob(f"{REPLACED}*") if (folder / _replaced_name(old)).exists()]
+    for unfinished in [*folder.glob(f"{UNFINISHED}*"), *replaced]:
         with suppress(FileNotFoundError):  # it has just been finished
             if time.time() - unfinished.stat().st_mtime > seconds:
                 remove(unfinished)
@@ -154,7 +173,9 @@ def _fsync(path: Path) -> None:
 
 def _swap(path: Path, beside: Path) -> None:
     """Put a new folder in the place of an old one, which comes back if that fails."""
-    old = path.with_name(f"{REPLACED}{uuid.uuid4().hex}")
+    if _exchange(path, beside):
+        return  # the old one is now where the new one was written, and is removed with it
+    old = path.with_name(f"{REPLACED}{uuid.uuid4().hex}-{path.name}")
     path.replace(old)
     try:
         beside.replace(path)
@@ -162,6 +183,23 @@ def _swap(path: Path, beside: Path) -> None:
         old.replace(path)
         raise
     remove(old)
+
+
+def _replaced_name(old: Path) -> str:
+    """Return the name of the folder that was replaced: `cars` of `.old-0123-cars`."""
+    return old.name.removeprefix(REPLACED).partition("-")[2]
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False if the system or the file system cannot."""
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return bool(library.renamex_np(os.fsencode(one), os.fsencode(other), RENAME_SWAP) == 0)
+        here = AT_FDCWD
+        return bool(library.renameat2(here, os.fsencode(one), here, os.fsencode(other), RENAME_EXCHANGE) == 0)
+    except (AttributeError, OSError, TypeError):  # a C library without the function; Windows has no such library
+        return False
 
 
 def _fill(path: Path, beside: Path) -> None:

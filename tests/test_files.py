@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,7 @@ def test_after_an_error_the_old_folder_is_there(tmp_path: Path) -> None:
 
 def test_a_failed_swap_brings_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folder(tmp_path / "cars", old="1")
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
     replace, calls = Path.replace, []
 
     def second_fails(self: Path, target: Path) -> Path:
@@ -81,6 +84,80 @@ def test_a_failed_swap_brings_the_old_folder_back(tmp_path: Path, monkeypatch: p
         write_folder(beside, new="2")
     assert names(tmp_path / "cars") == ["old"]
     assert names(tmp_path) == ["cars"]
+
+
+def test_an_old_folder_is_removed_unless_it_is_the_only_one(tmp_path: Path) -> None:
+    for name in (".old-01-cars", ".old-02-my-cars", "my-cars", ".writing-03"):
+        write_folder(tmp_path / name, file="1")
+        os.utime(tmp_path / name, (0, 0))
+    files.remove_abandoned(tmp_path, 60)
+    assert names(tmp_path) == [".old-01-cars", "my-cars"]
+    assert files.find_replaced(tmp_path / "cars") == tmp_path / ".old-01-cars"
+    assert files.find_replaced(tmp_path / "my-cars") is None
+
+
+def test_without_an_exchange_the_folder_is_replaced_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, and on some network file systems."""
+    write_folder(tmp_path / "cars", old="1")
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    with replacing(tmp_path / "cars") as beside:
+        write_folder(beside, new="2")
+    assert names(tmp_path / "cars") == ["new"]
+    assert names(tmp_path) == ["cars"]
+
+
+# a child is killed at its Nth call of the operating system that Python reports, until it ends by itself
+KILLED_AT_EVERY_CALL = """
+import os, shutil, signal, sys
+from pathlib import Path
+from carsfg import files
+
+cars = Path(sys.argv[1]) / "cars"
+files._exchange = files._exchange if sys.argv[2] == "exchange" else lambda *_: False
+left = None  # calls until the end, in a child
+
+def kill(event, arguments):
+    global left
+    if left is not None and event.split(".")[0] in ("os", "shutil", "open", "pathlib"):
+        left = left - 1 if left else None
+        if left is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill)
+for moment in range(1000):
+    for entry in cars.parent.iterdir():
+        shutil.rmtree(entry)
+    cars.mkdir()
+    for name in "ab":
+        (cars / name).write_text("old")
+    child = os.fork()
+    if not child:
+        left = moment
+        with files.replacing(cars) as beside:
+            beside.mkdir()
+            for name in "ab":
+                (beside / name).write_text("new")
+        os._exit(0)
+    ended = os.waitpid(child, 0)[1] == 0
+    found = cars if cars.exists() else files.find_replaced(cars)
+    print(*((found / name).read_text() if found else "" for name in "ab"), cars.exists())
+    if ended:
+        break
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="children are made by os.fork")
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_killed_at_every_call_the_folder_is_whole(way: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED_AT_EVERY_CALL, str(tmp_path), way]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) > 10
+    assert {line.rpartition(" ")[0] for line in lines} == {"old old", "new new"}
+    assert lines[-1] == "new new True"
+    there = {line.rpartition(" ")[2] for line in lines}
+    assert there == ({"True"} if way == "exchange" else {"True", "False"})
 
 
 @pytest.mark.parametrize("keep", [False, True])

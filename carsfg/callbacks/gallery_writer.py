@@ -13,14 +13,18 @@ from torch import Tensor
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
 from carsfg.callbacks.observer import Observer
 from carsfg.callbacks.record_run import RecordRun
+from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.errors import InputError
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
 from carsfg.search.calibration import calibrate
+from carsfg.search.contents import photo_contents
 from carsfg.search.gallery import Gallery
+from carsfg.search.growth import OWN_IMAGES
 from carsfg.search.packed import path_in
+from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails, encode
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.fingerprint import fingerprint
@@ -91,7 +95,10 @@ def _gallery(trainer: Trainer, task: CarsTask, whole: dict[str, Tensor]) -> Gall
         record=record,
         fingerprint=fingerprint(task),
     )
-    gallery.calibration = calibrate(gallery, embeddings, itself=True)
+    gallery.calibration, gallery.calibrated_on = calibrate(gallery, embeddings, itself=True), OWN_IMAGES
+    crops = CroppedImages(data.source.take(rows), crop=bool(getattr(data, "crop", False)))
+    gallery.contents = photo_contents(crops, range(len(crops)))
+    gallery.roots = Roots.of(folder, len(rows))
     gallery.thumbnails = Thumbnails.of(
         [encode(Image.fromarray(data.crops(rows[[position]])[0])) for position in range(len(rows))]
     )

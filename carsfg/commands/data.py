@@ -1,5 +1,6 @@
 """`carsfg data`: check a data folder, draw cars, or get Stanford Cars."""
 
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,7 +214,7 @@ def _fetch(args: Sequence[str]) -> int:
     from carsfg.data.download import SOURCES, fetch
 
     if not options.url:
-        print(SOURCES.format(root=options.root))  # noqa: T201
+        print(SOURCES.format(root=options.root, quoted=shlex.quote(options.root)))  # noqa: T201
         return 0
     for part, count in fetch(options.root, options.url, options.sha256).items():
         print(f"{options.root}/stanford_cars/{part}: {count:,} files")  # noqa: T201

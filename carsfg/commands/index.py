@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from carsfg.commands.change_options import CHANGES
+from carsfg.commands.index_growth import change_gallery, refuse_existing
 from carsfg.commands.index_options import IndexOptions, Settings, VerifyOptions
 from carsfg.commands.options import check_counts, parse
 from carsfg.errors import InputError
@@ -31,8 +33,11 @@ def main(args: Sequence[str]) -> int:
     Raises:
         InputError: the arguments are wrong, or checkpoint, images or output cannot be used.
     """
-    if any(word.partition("=")[0] == "--verify" for word in args):
+    given = {word.partition("=")[0] for word in args}
+    if "--verify" in given:
         return _verify(parse("index", VerifyOptions, args).verify)
+    if given & CHANGES:
+        return change_gallery(args)
     options = parse("index", IndexOptions, args)
     check_counts(options, "batch_size")
     return _index(options)
@@ -55,11 +60,15 @@ def _index(options: IndexOptions) -> int:
     from carsfg.search.box_choice import TABLE
     from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
     from carsfg.search.calibration import calibrate
+    from carsfg.search.contents import photo_contents
+    from carsfg.search.growth import OTHER_PHOTOS, OWN_IMAGES
+    from carsfg.search.storage import check_target
     from carsfg.tasks.checkpoints import load_with_record
 
-    _check_output(options)  # before it takes minutes
+    check_target(options.output)  # before it takes minutes
     device = find_device(options.device)
     task, record = load_with_record(options.checkpoint, device)
+    refuse_existing(options.output, task, options.overwrite)
     use = Settings.choose(options, record, task, device)
     photos, others = _find(options, use)
     shared = [] if others is None else shared_images(photos, others)
@@ -75,6 +84,8 @@ def _index(options: IndexOptions) -> int:
         say_boxed(embedded, options.boxes)
     factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
     gallery = _build(photos, embedded, use, factory, task, use.record(record, TABLE if table and not finder else box))
+    gallery.contents = photo_contents(photos, embedded.places, table)
+    gallery.calibrated_on = OWN_IMAGES if others is None else OTHER_PHOTOS
     recall = 1.0 if factory == "Flat" else tune(gallery, embedded.embeddings)
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
@@ -113,22 +124,6 @@ def _find(options: IndexOptions, use: Settings) -> "tuple[CroppedImages, Cropped
     return find(options.folder, options.split), find(options.calibrate, None) if options.calibrate else None
 
 
-def _check_output(options: IndexOptions) -> None:
-    """Refuse an output that would be lost, before any work.
-
-    Raises:
-        InputError: a gallery exists there and `--overwrite` was not given, or something else does.
-    """
-    from carsfg.search.manifest import MANIFEST
-    from carsfg.search.storage import check_target
-
-    folder = check_target(options.output)
-    if (folder / MANIFEST).is_file() and not options.overwrite:
-        raise InputError(
-            f"{options.output} is a gallery already: add --overwrite to replace it, or name another folder"
-        )
-
-
 def _build(
     photos: "CroppedImages", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
 ) -> "Gallery":
@@ -137,6 +132,7 @@ def _build(
     from carsfg.search.attributes import Attributes
     from carsfg.search.gallery import Gallery
     from carsfg.search.packed import path_in
+    from carsfg.search.roots import Roots
     from carsfg.search.thumbnails import Thumbnails
     from carsfg.tasks.fingerprint import fingerprint
 
@@ -150,7 +146,7 @@ def _build(
         record=run,
         fingerprint=fingerprint(task),
     )
-    gallery.thumbnails = Thumbnails.of(embedded.jpegs)
+    gallery.thumbnails, gallery.roots = Thumbnails.of(embedded.jpegs), Roots.of(photos.folder, len(embedded.places))
     gallery.attributes = Attributes.of(photos.source.take(np.array(embedded.places)).attributes)
     return gallery
 

@@ -59,7 +59,7 @@ def choose_box(
             )
         _say(difference_line(record, BOX_CROPS, "the images"))
         return ANNOTATED, None
-    squares = are_squares(_sizes(photos))
+    squares = are_squares(some_sizes(photos))
     asked = options.box or ("none" if has_boxes and options.data.crop is False else None)
     mode, reason = choose_for_index(asked, record, squares)
     finder = make_finder(mode, task, bfloat16, options.detector_weights, options.box is not None)
@@ -89,8 +89,12 @@ def say_boxed(embedded: "EmbeddedPhotos", table: str | None) -> None:
         _say(f"{embedded.boxed:,} images were cut to a box, {count - embedded.boxed:,} were used whole")
 
 
-def _sizes(photos: "CroppedImages") -> list[tuple[int, int]]:
-    """Return the sizes of some images; files that are no images are left out."""
+def some_sizes(photos: "CroppedImages") -> list[tuple[int, int]]:
+    """Return width and height in pixels of some images; files that are not images are left out.
+
+    Args:
+        photos: images of a folder or table.
+    """
     from carsfg.data.image_io import DECODE_ERRORS, upright_size
 
     sizes = []

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from carsfg.commands.boxing import Boxing
+from carsfg.commands.change_options import Changes
 from carsfg.commands.options import Embedding, option, positional
 from carsfg.commands.photo_options import PhotoForm
 
@@ -32,7 +33,7 @@ class ImageOptions(PhotoForm):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions(Boxing, Embedding):
+class IndexOptions(Changes, Boxing, Embedding):
     """Embed all images of a folder or table, to search in.
 
     Stanford Cars is recognised by its annotations. All else is read as for training: class folders, with or without

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from carsfg.errors import InputError
-from carsfg.files import REPLACED, UNFINISHED, remove, replacing
+from carsfg.files import UNFINISHED, remove, replacing
 
 ABOUT = "about.json"  # in the folder of a crop cache
 FEATURES = "features-"  # how the names of files begin that hold the output of a frozen backbone
@@ -124,9 +124,9 @@ def _dated(cache: Path) -> Path:
 
 def _read(path: Path) -> Cache | None:
     """Return the cache at a path; None if it is something else."""
-    if not path.name.startswith((UNFINISHED, REPLACED, FEATURES)) and not (path / CROPS_HEADER).is_file():
+    if not path.name.startswith((UNFINISHED, FEATURES)) and not (path / CROPS_HEADER).is_file():
         return None
-    unfinished = path.name.startswith((UNFINISHED, REPLACED))
+    unfinished = path.name.startswith(UNFINISHED)
     is_crops = path.is_dir() and not path.is_symlink() and (path / CROPS_HEADER).is_file()
     is_features = path.name.startswith(FEATURES) and path.suffix == ".pt" and path.is_file()
     if not (unfinished or is_crops or is_features):

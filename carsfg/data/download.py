@@ -28,7 +28,7 @@ Stanford's server no longer offers Stanford Cars, so carsfg has no default addre
   test labels   cars_test_annos_withlabels.mat, linked in the same issue
 
 Give addresses or downloaded files (zip, tar, tgz or mat) to bring them into the layout that is read, and to check them:
-  carsfg data fetch {root} --url archive.zip --url car_devkit.tgz --url cars_test_annos_withlabels.mat
+  carsfg data fetch {quoted} --url archive.zip --url car_devkit.tgz --url cars_test_annos_withlabels.mat
 
 The layout, to make it by hand:
   {root}/stanford_cars/cars_train/*.jpg                      8,144 images

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,37 @@ class Attributes:
         places = {name: {text: place for place, text in enumerate(texts)} for name, texts in values.items()}
         rows = [[places[name][text] for text in texts] for name, texts in columns.items()]
         return cls(values, torch.tensor(rows, dtype=torch.int32))
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return all columns of N texts by name, as `of` takes them."""
+        pairs = zip(self.values.items(), self.codes.tolist(), strict=True)
+        return {name: [texts[code] for code in codes] for (name, texts), codes in pairs}
+
+    def take(self, rows: Tensor) -> "Attributes":
+        """Return the attributes of some images; texts that none of them has are forgotten.
+
+        Args:
+            rows: int64 (M,), places of the images.
+        """
+        if not self.values:
+            return self
+        values, codes = {}, []
+        for (name, texts), row in zip(self.values.items(), self.codes, strict=True):
+            used, places = np.unique(row[rows].numpy(), return_inverse=True)
+            values[name] = [texts[code] for code in used.tolist()]
+            codes.append(torch.from_numpy(places).int())
+        return Attributes(values, torch.stack(codes))
+
+    def join(self, others: "Attributes", counts: tuple[int, int]) -> "Attributes":
+        """Return the attributes of all images, followed by those of others; a missing column has empty texts.
+
+        Args:
+            others: attributes of the images that follow.
+            counts: numbers of images, N and that of the others.
+        """
+        names = dict.fromkeys([*self.values, *others.values])
+        sides = ((self.columns(), counts[0]), (others.columns(), counts[1]))
+        return Attributes.of({n: [text for own, count in sides for text in own.get(n, [""] * count)] for n in names})
 
     def at(self, place: int) -> dict[str, str]:
         """Return what is known of an image, by the names of the columns.

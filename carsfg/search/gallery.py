@@ -14,6 +14,9 @@ from carsfg.retrieval.faiss_index import METRICS, make_index, reconstruct, searc
 from carsfg.retrieval.similarity import Metric, find_fault, find_origin, prepare
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
+from carsfg.search.contents import Contents
+from carsfg.search.growing import Growing
+from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(repr=False, eq=False)
-class Gallery:
+class Gallery(Growing):
     """Images to search in, by their embeddings.
 
     Attributes:
@@ -37,6 +40,11 @@ class Gallery:
             `carsfg.search.calibration`.
         thumbnails: of the N images.
         attributes: what is known of the N images besides their classes.
+        contents: checksums and boxes of the N images, by which duplicates are found; None: not known.
+        roots: folders that the N paths begin at, see `photo`.
+        factory: FAISS's description of the index, such as `Flat`.
+        trained_on: number of images that index and origin were learned from.
+        calibrated_on: images that gave the calibration: `own images`, `other photos`; empty if unknown.
     """
 
     index: Any
@@ -50,6 +58,11 @@ class Gallery:
     calibration: list[float] = field(default_factory=list)
     thumbnails: Thumbnails | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    contents: Contents | None = None
+    roots: Roots = field(default_factory=Roots)
+    factory: str = "Flat"
+    trained_on: int = 0
+    calibrated_on: str = ""
 
     @classmethod
     def build(
@@ -91,16 +104,16 @@ class Gallery:
         origin = find_origin(vectors) if metric == "euclidean" else None
         index = make_index(vectors if origin is None else vectors - origin, factory, metric)
         made = record or RunRecord()
-        return cls(index, labels.cpu().long(), list(paths), list(class_names), metric, made, fingerprint, origin)
+        gallery = cls(index, labels.cpu().long(), list(paths), list(class_names), metric, made, fingerprint, origin)
+        gallery.factory, gallery.trained_on = factory, len(labels)
+        return gallery
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        kind = type(self.index).__name__
-        return (
-            f"Gallery({len(self):,} images of {len(self.class_names)} classes, {kind}, {self.width}-d, {self.metric})"
-        )
+        classes = len(self.class_names) or len({*self.labels.tolist()})
+        return f"Gallery({len(self):,} images, {classes} classes, {self.width}-D, {self.metric}, {self.factory})"
 
     @property
     def width(self) -> int:
@@ -165,6 +178,15 @@ class Gallery:
         """
         vector = reconstruct(self.index, place)
         return vector if vector is None or self.origin is None else vector + self.origin
+
+    def photo(self, place: int) -> Path | None:
+        """Return the file of an image, which may have been moved since; None if the gallery does not know it.
+
+        Args:
+            place: of the image, 0..N-1.
+        """
+        root, path = self.roots.at(place), self.paths[place] if len(self.paths) else ""
+        return root / path if root is not None and path else None
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.

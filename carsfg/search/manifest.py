@@ -1,6 +1,7 @@
 """The manifest of a gallery's folder, a small JSON file, and the arrays beside it; none of them is trusted."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from carsfg.errors import InputError
-from carsfg.files import checksum
+from carsfg.files import checksum, find_replaced
 from carsfg.retrieval.faiss_index import METRICS
 from carsfg.run_record import RunRecord
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "gallery.json"
 MAX_IMAGE_SIDE = 4096  # of the images that a network takes, in pixels
 
@@ -30,6 +31,10 @@ class Manifest:
         class_names: in label order.
         record: run record of the embeddings, `RunRecord.to_dict()`.
         fingerprint: of the network, see `carsfg.tasks.fingerprint`; empty if unknown.
+        factory: FAISS's description of the index.
+        trained_on: number of images that index and origin were learned from.
+        calibrated_on: images that gave the calibration, see `Gallery`.
+        roots: folders that the paths begin at, relative to the gallery's folder, or absolute.
         files: size in bytes and checksum of each file beside the manifest.
         format: version of the layout of the folder.
     """
@@ -40,6 +45,10 @@ class Manifest:
     class_names: list[str]
     record: dict[str, Any]
     fingerprint: str
+    factory: str = "Flat"
+    trained_on: int = 0
+    calibrated_on: str = ""
+    roots: list[str] = field(default_factory=list)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     format: int = FORMAT
 
@@ -68,6 +77,12 @@ class Manifest:
         try:
             facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
+            old = find_replaced(folder.absolute())
+            if old is not None:
+                raise InputError(
+                    f"no gallery in {folder}: it was being replaced when the process was killed; bring it back with "
+                    f"`mv {shlex.quote(str(old))} {shlex.quote(str(folder))}`"
+                ) from None
             raise InputError(f"no gallery in {folder}: `carsfg index` and `carsfg predict` write them") from None
         except OSError as error:
             raise unreadable(folder, error) from error
@@ -76,7 +91,8 @@ class Manifest:
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             found = facts.get("format") if isinstance(facts, dict) else None
             raise InputError(
-                f"the gallery in {folder} has format {found!r}, this version of carsfg reads {FORMAT}: index again"
+                f"the gallery in {folder} has format {found!r}, this version of carsfg reads {FORMAT}: make it again "
+                f"with `{rebuild_command(folder, facts)}`"
             )
         if not _is_sound(facts):
             raise InputError(f"the gallery in {folder} is damaged: {MANIFEST} is inconsistent, index again")
@@ -134,6 +150,23 @@ def unreadable(folder: Path, error: OSError) -> InputError:
     return InputError(f"cannot read the gallery in {folder}: {name}: {error.strerror or error}")
 
 
+def rebuild_command(folder: Path, facts: Any) -> str:
+    """Return the command that makes a gallery of an earlier format again, with what its manifest tells.
+
+    Args:
+        folder: directory of the gallery; the network in it holds the settings of the gallery.
+        facts: content of its manifest, of any kind.
+    """
+    network = folder / "network.ckpt"
+    words = ["carsfg", "index", str(network) if network.is_file() else "CHECKPOINT", "FOLDER", f"--output={folder}"]
+    known = _block(facts)
+    if known.get("metric") in tuple(METRICS):
+        words.append(f"--metric={known['metric']}")
+    if _block(_block(known.get("record")).get("data")).get("box") == "detector":
+        words.append("--box=detector")
+    return shlex.join([*words, "--overwrite"])
+
+
 def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Write arrays to `.npy` files.
 
@@ -145,13 +178,20 @@ def write_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) ->
         np.save(folder / name, array, allow_pickle=False)
 
 
+def _block(facts: Any) -> dict[str, Any]:
+    return facts if isinstance(facts, dict) else {}
+
+
 def _is_sound(facts: dict[str, Any]) -> bool:
     """Whether all values of a manifest are of the right types and in range."""
     names, files, record = (facts.get(name) for name in ("class_names", "files", "record"))
     if not (isinstance(names, list) and isinstance(files, dict) and isinstance(record, dict)):
         return False
     numbers = all(type(facts.get(name)) is int and facts[name] > 0 for name in ("count", "width"))
-    words = all(isinstance(word, str) for word in [*names, facts.get("fingerprint"), facts.get("metric")])
+    roots, named = facts.get("roots"), ("fingerprint", "metric", "factory", "calibrated_on")
+    if not isinstance(roots, list) or type(facts.get("trained_on")) is not int:
+        return False
+    words = all(isinstance(word, str) for word in [*names, *roots, *(facts.get(name) for name in named)])
     sums = all(Path(name).name == name and _is_file(one) for name, one in files.items())
     return numbers and words and sums and facts["metric"] in METRICS and _sizes_are_sound(record)
 

@@ -46,6 +46,23 @@ class PackedBytes:
         """Return one of them, by its place, 0..N-1."""
         return self.data[self.offsets[place] : self.offsets[place + 1]].tobytes()
 
+    def take(self, rows: npt.NDArray[np.int64]) -> "PackedBytes":
+        """Return some of the byte strings.
+
+        Args:
+            rows: int64 (M,), places of them, 0..N-1.
+        """
+        return PackedBytes.pack(self[row] for row in rows.tolist())
+
+    def join(self, others: "PackedBytes") -> "PackedBytes":
+        """Return all byte strings, followed by others.
+
+        Args:
+            others: byte strings to append.
+        """
+        offsets = np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]])
+        return PackedBytes(np.concatenate([self.data, others.data]), offsets)
+
     def arrays(self, name: str) -> dict[str, npt.NDArray[np.generic]]:
         """Return both arrays by the names of their files.
 
@@ -84,6 +101,16 @@ class Paths(Sequence[str]):
             paths: in the gallery's order.
         """
         return cls(PackedBytes.pack(os.fsencode(path) for path in paths))
+
+    @classmethod
+    def of(cls, paths: Sequence[str], count: int = 0) -> "Paths":
+        """Return paths packed; empty ones where there are none.
+
+        Args:
+            paths: packed already, or not; may be empty.
+            count: number of images, for which there are no paths.
+        """
+        return paths if isinstance(paths, Paths) else cls.pack(paths or [""] * count)
 
     def __len__(self) -> int:
         return len(self.packed)

@@ -1,6 +1,6 @@
 """A gallery's folder: writing and reading it.
 
-gallery.json            the manifest: metric, class names, run record, sizes and checksums of the files below
+gallery.json            the manifest: metric, class names, run record, roots, sizes and checksums of the files below
 index.faiss             the embeddings, less the origin
 labels.npy              int64 (N,)
 origin.npy              float32 (D,), where there is one
@@ -11,10 +11,14 @@ thumbnails.npy          uint8, all JPEG files one after the other
 thumbnails_offsets.npy  int64 (N + 1,)
 attributes.json         the names of the A attributes, each with its different values; absent without attributes
 attributes.npy          int32 (A * N,), for each attribute in turn the place of each image's value in that list
+checksums.npy           uint8 (16 * N,), of the images' files, by which duplicates are found
+boxes.npy               int32 (4 * N,), boxes of the images that were given, -1 for none
+roots.npy               int32 (N,), for each image the place of its folder among the manifest's roots
 network.ckpt            the network that embedded the images
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,14 +27,16 @@ import numpy.typing as npt
 import torch
 
 from carsfg.errors import InputError
-from carsfg.files import replacing
+from carsfg.files import DIGEST_BYTES, replacing
 from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, write_index
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
+from carsfg.search.contents import Contents
 from carsfg.search.gallery import Gallery
 from carsfg.search.manifest import MANIFEST, Manifest, unreadable, write_arrays
 from carsfg.search.packed import PackedBytes, Paths
+from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails
 from carsfg.tasks.checkpoints import save_network
 
@@ -40,7 +46,8 @@ if TYPE_CHECKING:
 INDEX, NETWORK = "index.faiss", "network.ckpt"
 PACKED = ("paths.npy", "paths_offsets.npy", "thumbnails.npy", "thumbnails_offsets.npy")
 ATTRIBUTES = "attributes.json"
-FILES = {INDEX, NETWORK, MANIFEST, ATTRIBUTES, "attributes.npy", "labels.npy", "origin.npy", "calibration.npy", *PACKED}
+ARRAYS = ("labels.npy", "origin.npy", "calibration.npy", "attributes.npy", "checksums.npy", "boxes.npy", "roots.npy")
+FILES = {INDEX, NETWORK, MANIFEST, ATTRIBUTES, *ARRAYS, *PACKED}
 OLD_FILES = {"thumbnails.bin"}  # of format 2
 
 
@@ -62,13 +69,13 @@ def check_target(folder: str | Path) -> Path:
     return folder
 
 
-def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | None" = None) -> None:
+def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Path | None" = None) -> None:
     """Write a gallery, see `Gallery.save`.
 
     Args:
         gallery: index, labels, paths and thumbnails that are saved.
         folder: to create or replace.
-        network: that embedded the images, to write as well.
+        network: that embedded the images, to write as well; or the file that holds it, to copy.
 
     Raises:
         InputError: the folder holds something else, or it cannot be written.
@@ -78,7 +85,9 @@ def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Non
         with replacing(folder) as beside:
             beside.mkdir()
             write_index(gallery.index, beside / INDEX)
-            if network is not None:
+            if isinstance(network, Path):
+                shutil.copyfile(network, beside / NETWORK)
+            elif network is not None:
                 save_network(network, beside / NETWORK, gallery.record)
             write_arrays(beside, _arrays(gallery))
             if gallery.attributes.values:
@@ -90,6 +99,10 @@ def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Non
                 gallery.class_names,
                 gallery.record.to_dict(),
                 gallery.fingerprint,
+                gallery.factory,
+                gallery.trained_on or len(gallery),
+                gallery.calibrated_on,
+                gallery.roots.relative_to(folder),
             ).write(beside)
     except (OSError, RuntimeError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or faiss_message(error)
@@ -126,6 +139,9 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
         metric=cast(Metric, manifest.metric),
         record=RunRecord.from_dict(manifest.record, folder / MANIFEST),
         fingerprint=manifest.fingerprint,
+        factory=manifest.factory,
+        trained_on=manifest.trained_on,
+        calibrated_on=manifest.calibrated_on,
         **parts,
     )
 
@@ -143,6 +159,11 @@ def _arrays(gallery: Gallery) -> dict[str, npt.NDArray[np.generic]]:
         arrays |= paths.packed.arrays("paths")
     if gallery.attributes.values:
         arrays["attributes.npy"] = gallery.attributes.codes.flatten().numpy()
+    if gallery.contents is not None:
+        arrays["checksums.npy"] = gallery.contents.checksums.flatten().numpy()
+        arrays["boxes.npy"] = gallery.contents.boxes.flatten().numpy()
+    if gallery.roots.folders:
+        arrays["roots.npy"] = gallery.roots.codes.numpy()
     if gallery.thumbnails is not None:
         arrays |= gallery.thumbnails.packed.arrays("thumbnails")
     return arrays
@@ -169,6 +190,15 @@ def _read_arrays(manifest: Manifest, folder: Path, mmap: bool) -> dict[str, Any]
             offsets = manifest.read_array(folder, f"{name}_offsets.npy", np.int64, count + 1, mmap)
             data = manifest.read_array(folder, f"{name}.npy", np.uint8, None, mmap or name == "thumbnails")
             parts[name] = kind(PackedBytes(data, offsets))
+    if "checksums.npy" in manifest.files:
+        sums = manifest.read_array(folder, "checksums.npy", np.uint8, DIGEST_BYTES * count, mmap)
+        boxes = manifest.read_array(folder, "boxes.npy", np.int32, 4 * count, mmap)
+        parts["contents"] = Contents(torch.from_numpy(sums).view(count, -1), torch.from_numpy(boxes).view(count, 4))
+    if manifest.roots:
+        codes = manifest.read_array(folder, "roots.npy", np.int32, count, mmap)
+        if codes.min() < -1 or codes.max() >= len(manifest.roots):
+            raise InputError(f"{damaged}: roots.npy does not fit {MANIFEST}, index again")
+        parts["roots"] = Roots.read(manifest.roots, torch.from_numpy(codes), folder.resolve())
     if ATTRIBUTES in manifest.files:
         parts["attributes"] = _read_attributes(manifest, folder, mmap)
     return parts

@@ -11,6 +11,7 @@ from carsfg.search.packed import PackedBytes
 
 SIDE_PIXELS = 224  # of the longer side
 JPEG_QUALITY = 80  # about 11 KB per picture
+MISSING_GREY = (192, 192, 192)  # of the pictures that stand for images without one
 
 
 class Thumbnails:
@@ -31,6 +32,15 @@ class Thumbnails:
             jpegs: as `encode` makes them, one per image, in the gallery's order.
         """
         return cls(PackedBytes.pack(jpegs))
+
+    @classmethod
+    def missing(cls, count: int) -> "Thumbnails":
+        """Return grey squares, for images without pictures in a gallery that has pictures.
+
+        Args:
+            count: number of images.
+        """
+        return cls.of([encode(Image.new("RGB", (SIDE_PIXELS, SIDE_PIXELS), MISSING_GREY))] * count)
 
     def __len__(self) -> int:
         return len(self.packed)

@@ -6,8 +6,10 @@ import pytest
 from lightning import LightningDataModule
 
 from carsfg.callbacks.gallery_writer import GalleryWriter
+from carsfg.cli import main
 from carsfg.data.photo_datamodule import PhotoDataModule
 from carsfg.errors import InputError
+from carsfg.files import checksum
 from carsfg.search.gallery import Gallery
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 from tests.data.test_photo_datamodule import noise
@@ -42,3 +44,9 @@ def test_the_gallery_of_a_table_has_its_paths_and_attributes(
     gallery = Gallery.load(tmp_path / "run/gallery")
     assert list(gallery.paths) == ["8.png", "9.png", "10.png", "11.png"]
     assert [gallery.attributes.at(place) for place in range(4)] == [{"price": str(price)} for price in range(8, 12)]
+    assert gallery.photo(3) == tmp_path / "11.png"
+    assert gallery.contents is not None
+    assert gallery.contents.checksums[3].numpy().tobytes().hex() == checksum(tmp_path / "11.png")
+    assert gallery.calibrated_on == "own images"
+    assert main(["index", str(tmp_path / "run/gallery"), f"--add={tmp_path / 'cars.csv'}", "--device=cpu"]) == 0
+    assert list(Gallery.load(tmp_path / "run/gallery").paths)[4:] == names[:8]

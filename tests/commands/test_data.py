@@ -77,6 +77,8 @@ def test_mistakes_are_one_line(
 
 
 def test_fetch_without_address_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fetch", "my data"]) == 0
+    assert "  carsfg data fetch 'my data' --url archive.zip" in capsys.readouterr().out
     assert main(["fetch", "there"]) == 0
     err = capsys.readouterr().out
     assert "jessicali9530/stanford-cars-dataset" in err

@@ -125,7 +125,7 @@ def test_a_gallery_is_replaced_only_when_asked_for(
     words = [network, str(garage), f"--output={tmp_path / 'gallery'}", "--metric=euclidean", "--device=cpu"]
     capsys.readouterr()
     assert main(["index", *words]) == 2
-    assert "gallery is a gallery already: add --overwrite to replace it, or name another folder" in (
+    assert "gallery is a gallery of the same network already: add photos with `carsfg index " in (
         capsys.readouterr().err
     )
     assert files(tmp_path / "gallery") == kept

@@ -11,8 +11,10 @@ from PIL import Image
 
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
+from carsfg.search.contents import Contents
 from carsfg.search.gallery import Gallery
 from carsfg.search.packed import Paths
+from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails, encode
 from carsfg.tasks.checkpoints import load, read_checkpoint
 from carsfg.tasks.cnn import CarCNN
@@ -23,7 +25,7 @@ POINTS = torch.tensor([[0.0, 3], [4, 0], [0, -2], [1, 0], [5, 5]])
 
 LABELS = torch.tensor([2, 0, 2, 0, 1])
 FILES = {"index.faiss", "gallery.json", "labels.npy", "calibration.npy", "paths.npy", "paths_offsets.npy"}
-PICTURES = {"thumbnails.npy", "thumbnails_offsets.npy"}
+PICTURES = {"thumbnails.npy", "thumbnails_offsets.npy", "checksums.npy", "boxes.npy", "roots.npy"}
 
 
 def gallery(**kwargs: Any) -> Gallery:
@@ -107,6 +109,7 @@ def pictured(shades: range = range(5)) -> Gallery:
     """The gallery with known scores and a grey picture of each image."""
     made = gallery()
     made.calibration = [-0.5, 0.25, 0.25, 1]
+    made.contents, made.roots = Contents.of([bytes([n + 1] * 16) for n in range(5)]), Roots.of("photos", 5)
     made.thumbnails = Thumbnails.of([encode(Image.new("RGB", (20, 10), 3 * (40 * shade,))) for shade in shades])
     return made
 
@@ -182,7 +185,9 @@ def test_a_folder_whose_name_is_not_utf_8(mmap: bool, tmp_path: Path) -> None:
 
 
 def test_one_line_says_what_it_is() -> None:
-    assert repr(gallery()) == "Gallery(5 images of 3 classes, IndexFlat, 2-d, cosine)"
+    assert repr(gallery()) == "Gallery(5 images, 3 classes, 2-D, cosine, Flat)"
+    many = Gallery.build(torch.eye(1280).repeat(7, 1)[:8144], torch.arange(8144) % 196)
+    assert repr(many) == "Gallery(8,144 images, 196 classes, 1280-D, cosine, Flat)"
 
 
 def test_with_mmap_everything_large_stays_on_disk(tmp_path: Path) -> None:

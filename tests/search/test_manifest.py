@@ -16,7 +16,7 @@ from tests.search.test_gallery import gallery, network, pictured
 
 NAMES = [
     "gallery.json", "index.faiss", "labels.npy", "calibration.npy", "paths.npy", "paths_offsets.npy", "thumbnails.npy",
-    "thumbnails_offsets.npy", "network.ckpt",
+    "thumbnails_offsets.npy", "checksums.npy", "boxes.npy", "roots.npy", "network.ckpt",
 ]  # fmt: skip
 
 
@@ -99,7 +99,7 @@ INCONSISTENT = "gallery.json is inconsistent, index again"
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "has format 2, this version of carsfg reads 3: index again"),
+        ({"format": 2}, "has format 2, this version of carsfg reads 4: make it again with `carsfg index "),
         ({"format": "3"}, "has format '3', this version"),
         ({"width": 3}, "index.faiss does not fit gallery.json"),
         ({"count": 4}, "labels.npy does not fit gallery.json"),
@@ -116,6 +116,11 @@ INCONSISTENT = "gallery.json is inconsistent, index again"
         ({"record": {"task": 3}}, INCONSISTENT),
         ({"record": {"callbacks": {"a": 3}}}, INCONSISTENT),
         ({"fingerprint": None}, INCONSISTENT),
+        ({"factory": 3}, INCONSISTENT),
+        ({"trained_on": "5"}, INCONSISTENT),
+        ({"calibrated_on": None}, INCONSISTENT),
+        ({"roots": "../photos"}, INCONSISTENT),
+        ({"roots": [3]}, INCONSISTENT),
         ({"files": None}, INCONSISTENT),
         ({"files": {"labels.npy": 3}}, INCONSISTENT),
         ({"files": {"../labels.npy": {"bytes": 3, "checksum": ""}}}, INCONSISTENT),
@@ -148,6 +153,11 @@ def test_facts_that_do_not_fit(change: dict[str, Any], words: str, tmp_path: Pat
         ("thumbnails_offsets.npy", [0, 1, 2, 3, 4, 5], "offsets do not fit"),
         ("thumbnails_offsets.npy", [0, 2**62, 3, 4, 5, 6], "offsets do not fit"),
         ("thumbnails.npy", [0.5, 1.0], "does not fit gallery.json"),
+        ("checksums.npy", np.zeros(5 * 15, np.uint8), "does not fit gallery.json"),
+        ("boxes.npy", np.zeros(19, np.int32), "does not fit gallery.json"),
+        ("boxes.npy", np.zeros(20, np.int64), "does not fit gallery.json"),
+        ("roots.npy", np.array([0, 0, 0, 0, 1], np.int32), "roots.npy does not fit gallery.json"),
+        ("roots.npy", np.array([0, 0, 0, 0, -2], np.int32), "roots.npy does not fit gallery.json"),
     ],
 )
 def test_arrays_that_do_not_fit(name: str, array: Any, words: str, mmap: bool, tmp_path: Path) -> None:
@@ -176,6 +186,32 @@ def test_paths_that_leave_the_folder(tmp_path: Path) -> None:
     assert loaded.paths[0] == "a"
     with pytest.raises(InputError, match="leaves its folder"):
         loaded.paths[4]
+
+
+def test_the_command_that_makes_an_old_gallery_again(tmp_path: Path) -> None:
+    """It says what the old manifest tells, whatever that is."""
+    record = RunRecord(data={"box": "detector"})
+    gallery(metric="euclidean", record=record).save(tmp_path / "my cars", network())
+    change_manifest(tmp_path / "my cars", format=3)
+    with pytest.raises(InputError, match="has format 3, this version of carsfg reads 4") as error:
+        Gallery.load(tmp_path / "my cars")
+    folder = f"'{tmp_path}/my cars"
+    assert str(error.value).endswith(
+        f"`carsfg index {folder}/network.ckpt' FOLDER '--output={tmp_path}/my cars' --metric=euclidean --box=detector "
+        "--overwrite`"
+    )
+    for damaged in ("[]", '{"record": {"data": 3}, "metric": ["cosine"]}', "3"):
+        (tmp_path / "my cars/gallery.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"has format None, .* FOLDER '--output=.*' --overwrite`"):
+            Gallery.load(tmp_path / "my cars")
+
+
+def test_a_gallery_that_was_being_replaced_is_found(tmp_path: Path) -> None:
+    """Where two folders cannot change places, a kill between two renames leaves the old one under another name."""
+    gallery().save(tmp_path / "cars")
+    (tmp_path / "cars").rename(tmp_path / ".old-0123-cars")
+    with pytest.raises(InputError, match=r"killed; bring it back with `mv .*/.old-0123-cars .*/cars`"):
+        Gallery.load(tmp_path / "cars")
 
 
 def test_the_record_comes_back_whole(tmp_path: Path) -> None:

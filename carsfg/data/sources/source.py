@@ -86,8 +86,8 @@ class ImageSource:
         Args:
             class_names: names of the same classes, as `same_classes` compares them, in the new label order.
         """
-        place = {_key(name): label for label, name in enumerate(class_names)}
-        new = np.array([place.get(_key(name), -1) for name in self.class_names], np.int64)
+        place = {class_key(name): label for label, name in enumerate(class_names)}
+        new = np.array([place.get(class_key(name), -1) for name in self.class_names], np.int64)
         return self.relabelled(new, class_names)
 
 
@@ -107,10 +107,15 @@ def same_classes(names: Sequence[str], others: Sequence[str]) -> bool:
         names: one list, without repetitions.
         others: names to compare with, without repetitions.
     """
-    return len(names) == len(others) and set(map(_key, names)) == set(map(_key, others))
+    return len(names) == len(others) and set(map(class_key, names)) == set(map(class_key, others))
 
 
-def _key(name: str) -> str:
+def class_key(name: str) -> str:
+    """Return a class name as it is compared: with `-` in place of `/`, which no folder's name has.
+
+    Args:
+        name: class name of any source.
+    """
     return name.replace("/", "-")
 
 
