@@ -86,7 +86,7 @@ def write_sheet(images: "CroppedImages", file: str | None) -> None:
     """Write a contact sheet of images, if a file is named.
 
     Args:
-        images: some of them are drawn.
+        images: data set that a sample is taken from.
         file: picture to write, if any.
 
     Raises:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from carsfg.data.sources.source import ImageSource
+if TYPE_CHECKING:
+    from carsfg.data.sources.source import ImageSource
 
 SourceName = Literal["kaggle", "huggingface", "url", "folder"]
 KAGGLE_ANNOTATIONS = "abdelrahmant11/standford-cars-dataset-meta"  # spelled so
@@ -83,7 +84,7 @@ def describe_counts(train: int, test: int, classes: int) -> str:
     Args:
         train: number of training images.
         test: number of test images.
-        classes: number of classes.
+        classes: number of class names.
     """
     if (train, test, classes) == (TRAIN_IMAGES, TEST_IMAGES, CLASSES):
         return ""
@@ -93,7 +94,7 @@ def describe_counts(train: int, test: int, classes: int) -> str:
     )
 
 
-def describe_lacks(root: Path, source: ImageSource) -> str:
+def describe_lacks(root: Path, source: "ImageSource") -> str:
     """Return one line about what class folders lack and which source has it; empty if they have boxes.
 
     Args:

@@ -101,9 +101,7 @@ def _describe_status(error: BaseException, hub: str, repository: str) -> str:
     if status == 404 or type(error).__name__ == "RepositoryNotFoundError":
         return f"{TITLES[hub]} has no public data set {repository!r}: check its name; if it is private, {TOKENS[hub]}"
     if status in (401, 403):
-        return (
-            f"{TITLES[hub]} refuses {repository!r} ({status}): accept its terms on its page, and {TOKENS[hub]}"
-        )
+        return f"{TITLES[hub]} refuses {repository!r} ({status}): accept its terms on its page, and {TOKENS[hub]}"
     if status and status >= 400:
         return f"{TITLES[hub]} answered with status {status} for {repository!r}: run the command again later"
     return ""

@@ -42,7 +42,9 @@ def test_kaggle(mirror: Server, tmp_path: Path) -> None:
 
 def test_kaggle_continues_a_cut_archive(mirror: Server, tmp_path: Path) -> None:
     mirror.fail("/kaggle/", "cut")
-    with pytest.raises(InputError, match=r"from Kaggle broke off \(IncompleteRead.*\): run the command again to continue"):
+    with pytest.raises(
+        InputError, match=r"from Kaggle broke off \(IncompleteRead.*\): run the command again to continue"
+    ):
         download_from_hub("kaggle", "owner/cars", tmp_path, timeout=20)
     found = download_from_hub("kaggle", "owner/cars", tmp_path, timeout=20)
     assert (found / "cars_train/1.jpg").read_bytes() == NOISE
@@ -136,14 +138,14 @@ def test_a_data_set_without_tables(hugging_face: Server, tmp_path: Path) -> None
 
 def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, hugging_face: Server, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"from Hugging Face broke off \(.*refused\): run the command again to continue"):
+    with pytest.raises(
+        InputError, match=r"from Hugging Face broke off \(.*refused\): run the command again to continue"
+    ):
         download_from_hub("huggingface", "owner/cars", tmp_path, timeout=60)
 
 
 @pytest.mark.parametrize(("hub", "library"), [("kaggle", "kagglehub"), ("huggingface", "huggingface_hub")])
-def test_a_missing_library_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub: str, library: str
-) -> None:
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, hub: str, library: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=rf"--source {hub} needs {library}: python -m pip install -e '\.\[fetch\]'"):
         download_from_hub(hub, "owner/cars", tmp_path, timeout=20)
