@@ -1,7 +1,6 @@
 """All sources, from the download to the layout."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +61,7 @@ def test_images_and_annotations_apart(server: Server, source: Path, tmp_path: Pa
         server.serve("cars_test_annos_withlabels.mat", files[MATS[2]]),
     ]
     server.fail("withlabels", "500")
-    with pytest.raises(InputError, match="withlabels.mat cannot be downloaded: 500"):
+    with pytest.raises(InputError, match=r"withlabels\.mat cannot be downloaded: 500"):
         fetch(tmp_path / "data", "url", urls)
     server.asked.clear()
     fetch(tmp_path / "data", "url", urls)
@@ -152,7 +151,7 @@ def test_downloaded_images_take_no_second_place(server: Server, source: Path, tm
     for _ in range(2):
         fetch(root, "url", [url])  # the second time over the first
         check_laid_out(root)
-    assert os.stat(root / "stanford_cars/cars_train/00001.jpg").st_nlink == 1
+    assert (root / "stanford_cars/cars_train/00001.jpg").stat().st_nlink == 1
 
 
 def test_a_folder_without_cars(tmp_path: Path) -> None:

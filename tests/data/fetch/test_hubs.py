@@ -51,7 +51,7 @@ def test_kaggle_continues_a_cut_archive(mirror: Server, tmp_path: Path) -> None:
     assert body_starts(mirror, "/kaggle/") == [0, 0, 1 << 20]  # kagglehub asks whole first, then for the rest
 
 
-@pytest.mark.parametrize("fault", ["stall", "stall half"])
+@pytest.mark.parametrize("fault", [pytest.param("stall", marks=pytest.mark.slow), "stall half"])
 def test_kaggle_that_stalls_is_ended(mirror: Server, tmp_path: Path, fault: str) -> None:
     mirror.fail("/kaggle/", fault)
     start = time.monotonic()
@@ -61,8 +61,9 @@ def test_kaggle_that_stalls_is_ended(mirror: Server, tmp_path: Path, fault: str)
     assert (download_from_hub("kaggle", "owner/cars", tmp_path, timeout=20) / "cars_train/1.jpg").is_file()
 
 
+@pytest.mark.slow
 def test_a_description_that_stalls_is_ended(mirror: Server, tmp_path: Path) -> None:
-    mirror.fail("GetDataset", "stall")  # kagglehub itself waits without a limit here
+    mirror.fail("/GetDataset", "stall")  # kagglehub itself waits without a limit here
     with pytest.raises(InputError, match="Kaggle sent nothing for 3 s"):
         download_from_hub("kaggle", "owner/cars", tmp_path, timeout=3)
 
@@ -89,17 +90,18 @@ def test_kaggle_says_no(mirror: Server, tmp_path: Path, repository: str, fault: 
         download_from_hub("kaggle", repository, tmp_path, timeout=20)
 
 
-def test_hugging_face_takes_two_splits_and_the_card(tables: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("tables")
+def test_hugging_face_takes_two_splits_and_the_card(tmp_path: Path) -> None:
     found = download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
     names = [path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()]
     assert sorted(name for name in names if not name.startswith(".")) == ["README.md", TEST, TRAIN]
     assert (found / TRAIN).read_bytes() == TRAIN.encode() * 1000
 
 
-@pytest.mark.parametrize("fault", ["stall", "stall half"])
+@pytest.mark.parametrize("fault", [pytest.param("stall", marks=pytest.mark.slow), "stall half"])
 def test_hugging_face_that_stalls_is_ended_and_keeps_complete_files(tables: Server, tmp_path: Path, fault: str) -> None:
     tables.fail("test-0", fault)
-    with pytest.raises(InputError, match="^Hugging Face sent nothing for 4 s: run the command again to continue$"):
+    with pytest.raises(InputError, match=r"^Hugging Face sent nothing for 4 s: run the command again to continue$"):
         download_from_hub("huggingface", "owner/cars", tmp_path, timeout=4)
     found = download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
     assert (found / TEST).read_bytes() == TEST.encode() * 1000
@@ -107,6 +109,7 @@ def test_hugging_face_that_stalls_is_ended_and_keeps_complete_files(tables: Serv
     assert not list(tmp_path.rglob("*.incomplete"))
 
 
+@pytest.mark.slow
 def test_hugging_face_continues_a_cut_file_at_once(tables: Server, tmp_path: Path) -> None:
     tables.fail("train-0", "cut")
     found = download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
@@ -136,7 +139,8 @@ def test_a_data_set_without_tables(hugging_face: Server, tmp_path: Path) -> None
         download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
 
 
-def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, hugging_face: Server, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hugging_face")
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(
         InputError, match=r"from Hugging Face broke off \(.*refused\): run the command again to continue"
@@ -154,8 +158,9 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "part"),
     [
-        ("data/train-00000-of-00002.parquet", "train"), ("test.parquet", "test"), ("default/train/0000.parquet", "train"),
-        ("data/contrast-00000-of-00001.parquet", None), ("data/train.zip", None), ("latest/0.parquet", None),
+        ("data/train-00000-of-00002.parquet", "train"), ("test.parquet", "test"), ("data/train.zip", None),
+        ("default/train/0000.parquet", "train"), ("data/contrast-00000-of-00001.parquet", None),
+        ("latest/0.parquet", None),
     ],
 )  # fmt: skip
 def test_names_of_parquet_files(name: str, part: str | None) -> None:
