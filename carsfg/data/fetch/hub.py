@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import tarfile
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -124,6 +125,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it has ended, which closes the standard input."""
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def main(words: Sequence[str]) -> int:
     """Download one data set, and print the outcome as the last line: JSON with `path` or `error`.
 
@@ -132,6 +139,7 @@ def main(words: Sequence[str]) -> int:
     """
     hub, repository, place = words
     folder = Path(place)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         outcome = {"path": str(DOWNLOADERS[hub](repository, folder))}
     except Exception as error:  # every kind that two libraries raise becomes one sentence

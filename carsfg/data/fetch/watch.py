@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from carsfg.errors import InputError
 from carsfg.progress import stderr_console
 
 LIBRARIES = {"kaggle": "kagglehub", "huggingface": "huggingface_hub"}
+OWN_PART = re.compile(r"\.[0-9a-f]{8}\.incomplete$")  # named at random by huggingface_hub, and never continued
 POLL_SECONDS = 0.5
 
 
@@ -51,13 +53,14 @@ def download_from_hub(hub: str, repository: str, folder: Path, timeout: float, p
     """
     check_library(hub)
     folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in folder.rglob("*.incomplete"):  # of a killed process: huggingface_hub never continues them
-        unfinished.unlink()
+    for part in folder.rglob("*.incomplete"):
+        if OWN_PART.search(part.name):
+            part.unlink()
     shown = progress and stderr_console().is_terminal
     words = [sys.executable, "-m", "carsfg.data.fetch.hub", hub, repository, str(folder)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(  # noqa: S603  (no shell, and the words are checked)
-            words, stdout=out, stderr=None if shown else err, env=_environment(shown)
+            words, stdin=subprocess.PIPE, stdout=out, stderr=None if shown else err, env=_environment(shown)
         )
         try:
             _wait(process, folder, timeout, TITLES[hub])

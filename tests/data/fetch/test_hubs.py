@@ -1,7 +1,10 @@
 """Downloads by kagglehub and huggingface_hub from a server that plays theirs."""
 
 import importlib.util
+import subprocess
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,19 @@ def test_kaggle_that_stalls_is_ended(mirror: Server, tmp_path: Path, fault: str)
     assert (download_from_hub("kaggle", "owner/cars", tmp_path, timeout=20) / "cars_train/1.jpg").is_file()
 
 
+@pytest.mark.usefixtures("mirror")
+def test_a_download_ends_with_the_process_that_started_it(kaggle: Server, tmp_path: Path) -> None:
+    kaggle.fail("/kaggle/", "stall")
+    words = [sys.executable, "-m", "carsfg.data.fetch.hub", "kaggle", "owner/cars", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        while not body_starts(kaggle, "/kaggle/"):
+            time.sleep(0.05)
+        assert process.poll() is None
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=10) == 1
+
+
 @pytest.mark.slow
 def test_a_description_that_stalls_is_ended(mirror: Server, tmp_path: Path) -> None:
     mirror.fail("/GetDataset", "stall")  # kagglehub itself waits without a limit here
@@ -110,8 +126,10 @@ def test_hugging_face_that_stalls_is_ended_and_keeps_complete_files(tables: Serv
 
 
 @pytest.mark.slow
-def test_hugging_face_continues_a_cut_file_at_once(tables: Server, tmp_path: Path) -> None:
+def test_hugging_face_continues_a_cut_file(tables: Server, tmp_path: Path) -> None:
     tables.fail("train-0", "cut")
+    with suppress(InputError):  # of releases before 1.0; later ones continue at once
+        download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
     found = download_from_hub("huggingface", "owner/cars", tmp_path, timeout=20)
     assert (found / TRAIN).read_bytes() == TRAIN.encode() * 1000
 
