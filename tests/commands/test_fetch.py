@@ -98,17 +98,21 @@ def test_unreadable_images_are_named(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "cars_train/00002.jpg cannot be decoded" in line
 
 
-def test_class_folders_say_that_they_lack_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("leaks", [False, True])
+def test_class_folders_say_that_they_lack_boxes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], leaks: bool
+) -> None:
     for place, name in enumerate(("train/A/1.png", "train/B/2.png", "test/A/3.png")):
         path = tmp_path / "cars" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(noise(place))
+        path.write_bytes(noise(0 if leaks else place))
     root = tmp_path / "data"
     assert main([str(root), "--source", "folder", str(tmp_path / "cars")]) == 2
     out, err = capsys.readouterr()
     assert "the source lacks boxes, so networks see whole photos: " in out
     assert f"`carsfg data fetch {root} --source kaggle` has boxes" in out
-    assert f"--data=PhotoDataModule --data.root={root}/stanford_cars_by_class" in out
+    option = " --data.allow_leaks=true" if leaks else ""
+    assert f"--data=PhotoDataModule --data.root={root}/stanford_cars_by_class{option}\n" in out
     assert err == (
         "carsfg: the source is incomplete: 2 training and 1 test images of 2 classes, but Stanford Cars has 8,144 and "
         "8,041 of 196; try another source\n"

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import signal
 import sys
 import tarfile
 import threading
@@ -139,6 +140,7 @@ def main(words: Sequence[str]) -> int:
     """
     hub, repository, place = words
     folder = Path(place)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         outcome = {"path": str(DOWNLOADERS[hub](repository, folder))}

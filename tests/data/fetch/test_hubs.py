@@ -1,6 +1,7 @@
 """Downloads by kagglehub and huggingface_hub from a server that plays theirs."""
 
 import importlib.util
+import signal
 import subprocess
 import sys
 import time
@@ -71,6 +72,8 @@ def test_a_download_ends_with_the_process_that_started_it(kaggle: Server, tmp_pa
     with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         while not body_starts(kaggle, "/kaggle/"):
             time.sleep(0.05)
+        process.send_signal(signal.SIGINT)  # Ctrl-C goes to both, and the other one answers it
+        time.sleep(0.3)
         assert process.poll() is None
         assert process.stdin is not None
         process.stdin.close()
