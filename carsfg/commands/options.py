@@ -35,7 +35,9 @@ def positional(text: str, default: Any = MISSING, **arguments: Any) -> Any:
     return field(default=default, metadata={"help": text, "positional": True, **optional, **arguments})
 
 
-def option(text: str, default: Any = MISSING, *, short: str | None = None, alone: str | None = None) -> Any:
+def option(
+    text: str, default: Any = MISSING, *, short: str | None = None, alone: str | None = None, **arguments: Any
+) -> Any:
     """Declare a field of an options class that is given as `--NAME`.
 
     Args:
@@ -43,8 +45,9 @@ def option(text: str, default: Any = MISSING, *, short: str | None = None, alone
         default: value if the option is absent; an option without default is required.
         short: the flag that is used in place of `--NAME`, such as `-k`.
         alone: the value that `--NAME` without a value means.
+        **arguments: further ones of `add_argument`, such as `nargs` and `metavar`.
     """
-    return field(default=default, metadata={"help": text, "short": short, "alone": alone})
+    return field(default=default, metadata={"help": text, "short": short, "alone": alone, **arguments})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from carsfg.data.sources.source import ImageSource, Part
 from carsfg.errors import InputError
 
 PARTS: tuple[Part, Part] = ("train", "test")
+MIRROR_FILES = ("names.csv", "anno_train.csv", "anno_test.csv")
 
 
 def is_kaggle_cars(root: Path) -> bool:
@@ -19,7 +20,7 @@ def is_kaggle_cars(root: Path) -> bool:
     Args:
         root: the folder that holds `car_data`, `names.csv`, `anno_train.csv` and `anno_test.csv`.
     """
-    return all((root / name).is_file() for name in ("names.csv", "anno_train.csv", "anno_test.csv"))
+    return all((root / name).is_file() for name in MIRROR_FILES)
 
 
 def read_kaggle_cars(root: Path) -> ImageSource:

@@ -1,4 +1,4 @@
-"""Unpack archives of Stanford Cars, and move their files to the layout that is read."""
+"""Unpack archives, with no member outside the folder."""
 
 import shutil
 import tarfile
@@ -13,14 +13,6 @@ from carsfg.errors import InputError
 
 # errors of the standard library for damaged, cut-off or encrypted archives
 ARCHIVE_ERRORS = (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError, RuntimeError)
-ANNOTATION_FOLDERS = {  # folder of each annotation file
-    "cars_meta.mat": "devkit",
-    "cars_train_annos.mat": "devkit",
-    "cars_test_annos.mat": "devkit",
-    "cars_test_annos_withlabels.mat": ".",
-}
-IMAGE_FOLDERS = ("cars_train", "cars_test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg")
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -68,35 +60,3 @@ def _check_names(file: Path, names: Sequence[str]) -> None:
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             raise InputError(f"{file} is unsafe and was not unpacked ({name!r} is outside the folder)")
-
-
-def lay_out(unpacked: Path, folder: Path) -> dict[str, int]:
-    """Move the files of the data set to their places; all other files stay.
-
-    Images are recognised by their folder, `cars_train` or `cars_test`, at any depth, and annotation files by their
-    names.
-
-    Args:
-        unpacked: folder with the contents of an archive, on the same file system as `folder`.
-        folder: the `stanford_cars` folder; existing files are replaced.
-
-    Returns:
-        Number of files moved to each folder.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    laid: dict[str, int] = {}
-    for file in sorted(path for path in unpacked.rglob("*") if path.is_file() and not path.is_symlink()):
-        if place := _place(file):
-            (folder / place).mkdir(exist_ok=True)
-            file.replace(folder / place / file.name)
-            laid[place] = laid.get(place, 0) + 1
-    return laid
-
-
-def _place(file: Path) -> str | None:
-    """Return the folder that a file belongs to, if any."""
-    if file.suffix.lower() in IMAGE_SUFFIXES and file.parent.name in IMAGE_FOLDERS:
-        return file.parent.name
-    return ANNOTATION_FOLDERS.get(file.name)
