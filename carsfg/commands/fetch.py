@@ -1,5 +1,6 @@
 """`carsfg data fetch`: list the sources of Stanford Cars, or get it from one of them and check it."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -54,12 +55,13 @@ def fetch_verb(args: Sequence[str]) -> int:
         InputError: the arguments are wrong, a source fails, or parts of the data are still missing.
     """
     options = parse("data fetch", FetchOptions, args)
-    from carsfg.data.fetch.catalogue import SOURCES
+    from carsfg.data.fetch.catalogue import CLASSES_FOLDER, SOURCES
 
     if not options.source:
         if options.sha256:
             raise InputError("--sha256 needs --source url or folder")
-        print(SOURCES.format(root=options.root))  # noqa: T201
+        by_class = shlex.quote(str(Path(options.root) / CLASSES_FOLDER))
+        print(SOURCES.format(root=options.root, by_class=by_class))  # noqa: T201
         return 0
     word, *names = options.source
     source = next((name for name in SOURCE_NAMES if name == word), None)
@@ -100,7 +102,7 @@ def _check_classes(root: Path, folder: Path, crop: bool) -> int:
     leaks = " --data.allow_leaks=true" if found.across else ""
     for line in (
         describe_lacks(root, source),
-        f"to use these class folders: --data=PhotoDataModule --data.root={folder}{leaks}",
+        f"to use these class folders: --data=PhotoDataModule --data.root={shlex.quote(str(folder))}{leaks}",
     ):
         if line:
             print(line)  # noqa: T201

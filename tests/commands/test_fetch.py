@@ -41,6 +41,8 @@ def test_without_options_all_sources_are_listed(capsys: pytest.CaptureFixture[st
     ):  # fmt: skip
         assert words in out, words
     assert max(map(len, out.splitlines())) <= 120
+    assert main(["my data"]) == 0
+    assert " --data.root='my data/stanford_cars_by_class'" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("three_cars")

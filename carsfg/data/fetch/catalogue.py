@@ -46,7 +46,7 @@ The first two need the extra `fetch`: python -m pip install -e '.[fetch]'. Image
   {root}/stanford_cars/{{cars_train,cars_test}}/*.jpg
   {root}/stanford_cars/{{cars_test_annos_withlabels.mat,devkit/cars_meta.mat,devkit/cars_train_annos.mat}}
 and class folders to
-  {root}/stanford_cars_by_class, which is read with --data=PhotoDataModule --data.root={root}/stanford_cars_by_class
+  {root}/stanford_cars_by_class, which is read with --data=PhotoDataModule --data.root={by_class}
 
 All images are counted and decoded. An interrupted command continues when it is run again.
 Without the data, `--config demo.yaml` runs any experiment on drawn cars."""
