@@ -154,7 +154,8 @@ def _continue(trainer: Trainer, task: LightningModule, state: dict[str, Any]) ->
         f"epoch {trainer.current_epoch + 1} continues after batch {done} of {batches}; its train/loss and train/top1 "
         "are means over the batches that follow"
     )
-    own = {key: states[trainer.global_rank].cpu() for key, states in state["random"].items()}
+    # a copy, since torch reads the storage of a state from its start
+    own = {key: states[trainer.global_rank].clone() for key, states in state["random"].items()}
     torch.set_rng_state(own["cpu"])
     if "cuda" in own and task.device.type == "cuda":
         torch.cuda.set_rng_state(own["cuda"], task.device)

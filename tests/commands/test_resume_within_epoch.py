@@ -61,6 +61,7 @@ def classifier(**arguments: Any) -> dict[str, Any]:
 CASES: dict[str, dict[str, Any]] = {
     "all_at_once": ALL_AT_ONCE,
     "resident": {**ALL_AT_ONCE, "data": {"on_device": True}},
+    "workers": {**ALL_AT_ONCE, "data": {"num_workers": 2}},
     "stages": {"model": classifier(), "callbacks": [STAGES], "data": {"val": "none"}},
     "features": {"model": classifier(freeze="backbone"), "data": {"augment": "none"}},
     "accumulated": {"model": classifier(), "trainer": {"accumulate_grad_batches": 2}},
@@ -156,13 +157,50 @@ def test_stopped_within_an_epoch_and_resumed(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 2])
-def test_killed_within_an_epoch_and_resumed(workers: int, folder: Path) -> None:
-    words = configure(folder, {**ALL_AT_ONCE, "data": {"num_workers": workers}})
-    assert main([*words, "--name=whole"]) == 0
-    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "KILL_BEFORE": "1.3", "KILL_ALL": "1"}
-    command = [sys.executable, "-m", "carsfg", *words, "--name=killed"]
-    assert subprocess.run(command, env=variables, check=False).returncode == -signal.SIGKILL
+@pytest.mark.parametrize("processes", [1, 2])
+def test_killed_within_an_epoch_and_resumed(processes: int, folder: Path) -> None:
+    def run(*more: str, **variables: str) -> int:
+        known = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **variables}
+        return subprocess.run([sys.executable, "-m", "carsfg", *more], env=known, check=False).returncode
+
+    devices = {"devices": processes, "strategy": "auto" if processes == 1 else "ddp"}
+    words = configure(folder, {**ALL_AT_ONCE, "data": {"batch_size": 4 // processes}, "trainer": devices})
+    assert run(*words, "--name=whole") == 0
+    assert run(*words, "--name=killed", KILL_BEFORE="1.3", KILL_ALL="1") == -signal.SIGKILL
     assert within_epochs("killed") == ["within-epoch=1-step=8.ckpt", "within-epoch=1-step=9.ckpt"]
-    assert main(["fit", "--resume=lightning_logs/all/killed"]) == 0
+    assert run("fit", "--resume=lightning_logs/all/killed") == 0
     assert differing("whole", "killed") == []
+
+
+def test_another_batch_size_does_not_continue_an_epoch(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = configure(folder, CASES["features"])
+    monkeypatch.setenv("KILL_BEFORE", "0.3")
+    assert main([*words, "--name=stopped"]) == 1
+    monkeypatch.delenv("KILL_BEFORE")
+    assert main(["fit", "--resume=lightning_logs/all/stopped", "--data.batch_size=8"]) == 2
+    said = "saved after 3 of 6 batches of an epoch on 1 processes, the epoch now has 3 batches on 1: use the data, the"
+    assert said in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = configure(folder, CASES["features"])
+    assert main([*words, "--name=whole"]) == 0
+    monkeypatch.setenv("KILL_BEFORE", "1.4")
+    assert main([*words, "--name=stopped"]) == 1
+    monkeypatch.delenv("KILL_BEFORE")
+    saved = Path("lightning_logs/all/stopped/checkpoints")
+    path = saved / "within-epoch=1-step=10.ckpt"
+    path.write_bytes(path.read_bytes()[:-1000])
+    os.utime(path)
+    (saved / ".writing-1.ckpt").write_text("what a killed process leaves")
+    assert main(["fit", "--resume=lightning_logs/all/stopped"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = (one for one in lines if "damaged" in one)
+    assert line.startswith(f"cannot read checkpoint {path}: it is damaged")
+    assert line.endswith(f"; using the one before, {saved}/within-epoch=1-step=9.ckpt")
+    assert differing("whole", "stopped") == []
+    assert [one.name for one in saved.iterdir()] == ["epoch=2-step=18.ckpt"]
