@@ -37,7 +37,7 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
     return network, width, tuple(_head_keys(network, head) for head in ([heads] if isinstance(heads, str) else heads))
 
 
-def _fetch(timm: Any, name: str) -> nn.Module:
+def _fetch(timm: Any, name: str) -> Any:
     """Build a pretrained network; a file that came damaged is deleted, so that the next try fetches it again."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry
     timm.models.set_pretrained_check_hash(True)  # of files that are not on the hub
@@ -57,19 +57,18 @@ def _fetch(timm: Any, name: str) -> nn.Module:
     )
 
 
-def _create(timm: Any, name: str, pretrained: bool) -> nn.Module:
+def _create(timm: Any, name: str, pretrained: bool) -> Any:
     options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
     try:
         try:
-            network: nn.Module = timm.create_model(name, dynamic_img_size=True, **options)
+            return timm.create_model(name, dynamic_img_size=True, **options)
         except TypeError:  # not a transformer: it takes any image size already
-            network = timm.create_model(name, **options)
+            return timm.create_model(name, **options)
     except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
         said = " ".join(str(error).split())[:200]
         raise InputError(
             f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, {WITHOUT_NETWORK}"
         ) from error
-    return network
 
 
 def _head_keys(network: nn.Module, head: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from carsfg.callbacks import predictions
 from carsfg.cli import main
 from carsfg.commands.resume import ResumedRun, trained_steps
 from carsfg.run_record import RunRecord
@@ -106,6 +107,22 @@ def test_a_trained_run_is_resumed_for_its_test(words: Words) -> None:
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 0
     assert metrics_of("untested") == metrics_of("whole")  # with the averaged weights, too
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 2
+
+
+def test_a_run_that_was_stopped_before_its_predictions_were_written(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "write_table", stop)
+        assert main(words("--name=stopped", "--trainer.max_epochs=1")) == 1
+    table = Path("lightning_logs/all/stopped/predictions.csv")
+    assert not table.exists()
+    assert main(["fit", "--resume=lightning_logs/all/stopped"]) == 0
+    assert len(table.read_text().splitlines()) == 1 + 12
+    assert metrics_of("stopped")
 
 
 def test_a_run_is_resumed_from_its_last_epoch_not_from_its_best(words: Words) -> None:
