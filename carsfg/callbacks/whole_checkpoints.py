@@ -23,7 +23,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         Args:
             checkpoint: tensors and plain values.
             path: file to write; addresses of other file systems, such as `s3://`, are left to Lightning.
-            storage_options: for Lightning.
+            storage_options: what other file systems need, such as credentials; unused for local files.
 
         Raises:
             TrainingError: the file cannot be written, for example because the disk is full.

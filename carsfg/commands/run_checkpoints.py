@@ -18,7 +18,7 @@ def last_checkpoint(folder: Path) -> str | None:
     returned.
 
     Args:
-        folder: of the run.
+        folder: that holds the `checkpoints` folder of the run.
 
     Raises:
         InputError: the run has checkpoints, but all are damaged.
@@ -35,7 +35,7 @@ def best_checkpoint(folder: Path) -> str | None:
     """Return the checkpoint with the best monitored metric; None if the run has saved none.
 
     Args:
-        folder: of the run.
+        folder: that holds the `checkpoints` folder of the run.
 
     Raises:
         InputError: no metric was monitored, the file is gone, or all checkpoints are damaged.

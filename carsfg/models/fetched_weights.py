@@ -8,7 +8,7 @@ from pathlib import Path
 
 from carsfg.files import checksum
 
-SILENT_SECONDS = 60.0  # after which a server that sends nothing is given up; PyTorch itself would wait for ever
+SILENT_SECONDS = 60.0  # after which a server that sends nothing is given up; PyTorch itself would wait forever
 
 
 @contextmanager
