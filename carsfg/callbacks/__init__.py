@@ -11,6 +11,7 @@ from carsfg.callbacks.predictions import WritePredictions
 from carsfg.callbacks.progressive_resolution import ProgressiveResolution, Size
 from carsfg.callbacks.record_run import RecordRun
 from carsfg.callbacks.reuse_frozen_backbone import ReuseFrozenBackbone
+from carsfg.callbacks.save_within_epochs import SaveWithinEpochs
 from carsfg.callbacks.scalar_layout import ScalarLayout
 from carsfg.callbacks.staged_unfreezing import Stage, StagedUnfreezing
 
@@ -37,6 +38,7 @@ __all__ = [
     "ProgressiveResolution",
     "RecordRun",
     "ReuseFrozenBackbone",
+    "SaveWithinEpochs",
     "ScalarLayout",
     "Size",
     "Stage",

@@ -10,6 +10,7 @@ from torch import Tensor
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval, gather
 from carsfg.callbacks.observer import Observer
 from carsfg.data.datamodule import CarsDataModule
+from carsfg.errors import InputError
 from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult
 from carsfg.retrieval.similarity import Metric
 from carsfg.search.calibration import calibrate
@@ -38,6 +39,12 @@ class WritePredictions(Observer):
     def __init__(self) -> None:
         self._parts: list[EmbeddedImages] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a FaissRetrieval that comes later: its neighbours would not be known when the table is written."""
+        kinds = [type(one) for one in trainer.callbacks]  # type: ignore[attr-defined]
+        if FaissRetrieval in kinds and kinds.index(FaissRetrieval) > kinds.index(type(self)):
+            raise InputError("FaissRetrieval comes after WritePredictions, which needs it: put it first in callbacks")
+
     def on_test_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Forget earlier predictions."""
         self._parts = []
@@ -56,8 +63,8 @@ class WritePredictions(Observer):
             logits = outputs["logits"].detach().float().cpu()
             self._parts.append(EmbeddedImages(logits, batch["label"].cpu(), batch["index"].cpu()))
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the table."""
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the table, before the metrics are logged: a resumed run is tested unless its metrics are there."""
         folder = trainer.log_dir  # a collective call: all processes need it
         if not self._parts or not folder or not trainer.loggers:
             return

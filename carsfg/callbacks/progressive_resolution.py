@@ -67,10 +67,15 @@ class ProgressiveResolution(Callback):
             )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Set the size of the epoch, and log it."""
+        """Set the size of the epoch."""
         self._set(trainer, pl_module)
+
+    on_train_start = on_train_epoch_start  # a run resumed within an epoch does not start that epoch again
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the size of the epoch."""
         assert isinstance(pl_module, CarsTask)  # noqa: S101
-        pl_module.log("image_size", float(pl_module.preprocess.image_size), on_epoch=True, on_step=False)
+        pl_module.log("image_size", float(pl_module.preprocess.image_size))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the task's size: validation runs inside the training epoch."""

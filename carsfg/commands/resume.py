@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from carsfg.callbacks.record_run import plain
+from carsfg.commands.run_checkpoints import best_checkpoint, last_checkpoint
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
-from carsfg.tasks.checkpoints import read_checkpoint
 
 
 class ResumedRun:
@@ -18,11 +18,11 @@ class ResumedRun:
 
     Args:
         folder: of the run, with its `config.yaml`.
-        wanted: checkpoint to resume from: `last` for the newest one, `best` for the one with the best monitored metric,
-            or a file. A run that was stopped before its first checkpoint starts again.
+        wanted: checkpoint to resume from: `last` for the newest whole one, `best` for the one with the best monitored
+            metric, or a file. A run that was stopped before its first checkpoint starts again.
 
     Raises:
-        InputError: the folder is not that of a run, or has no such checkpoint.
+        InputError: the folder is not that of a run, has no such checkpoint, or only damaged ones.
     """
 
     def __init__(self, folder: str, wanted: str = "last") -> None:
@@ -33,20 +33,10 @@ class ResumedRun:
         self.experiment = RunRecord.read(self.folder).experiment
         # `root/experiment/run` is how the loggers name folders
         self.root, self.parent, self.name = str(self.folder.parent.parent), self.folder.parent.name, self.folder.name
-        self.checkpoint = self._find(wanted)
-
-    def _find(self, wanted: str) -> str | None:
-        if wanted not in ("last", "best"):
-            return wanted
-        saved = sorted(self.folder.glob("checkpoints/*.ckpt"), key=lambda path: path.stat().st_mtime)
-        if wanted == "last" or not saved:
-            return str(saved[-1]) if saved else None
-        for state in read_checkpoint(saved[-1]).get("callbacks", {}).values():
-            if isinstance(state, dict) and state.get("monitor") and state.get("best_model_path"):
-                best = self.folder / "checkpoints" / Path(state["best_model_path"]).name
-                if best.is_file():
-                    return str(best)
-        raise InputError(f"{self.folder} has no best checkpoint: no ModelCheckpoint of it had a monitor")
+        if wanted == "last":
+            self.checkpoint = last_checkpoint(self.folder)
+        else:
+            self.checkpoint = best_checkpoint(self.folder) if wanted == "best" else wanted
 
     def is_tested(self) -> bool:
         """Return True if the latest metrics of the CSV logger hold a test; earlier ones are of a shorter training."""

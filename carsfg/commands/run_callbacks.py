@@ -6,7 +6,7 @@ from typing import Any
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor, ModelCheckpoint, ProgressBar, RichProgressBar
 
-from carsfg.callbacks import DEFAULT_CALLBACKS, CheckMemory, CheckMonitors, RecordRun
+from carsfg.callbacks import DEFAULT_CALLBACKS, CheckMemory, CheckMonitors, RecordRun, SaveWithinEpochs
 
 
 def all_callbacks(config: Any, record: RecordRun, logs: bool) -> list[Callback]:
@@ -21,17 +21,32 @@ def all_callbacks(config: Any, record: RecordRun, logs: bool) -> list[Callback]:
     callbacks: list[Callback] = [CheckMonitors(), CheckMemory(), *(given if isinstance(given, list) else [given])]
     kept = [one for one in callbacks if isinstance(one, Checkpoint)]
     saving = [one for one in kept if isinstance(one, ModelCheckpoint)]
-    if kept and not saving and config.enable_checkpointing is not False:
-        callbacks.append(ModelCheckpoint())  # Lightning adds one only if the config has no Checkpoint
     for one in saving:
         name_without_folders(one)
-        if one.monitor and one.save_last is None:
-            one.save_last = True  # a run is resumed from its last epoch, not from its best one
+    if config.enable_checkpointing is not False:
+        # Lightning adds a ModelCheckpoint only if there is no Checkpoint at all
+        callbacks += [] if saving else [ModelCheckpoint()]
+        callbacks += _last_epoch(saving)
+        callbacks += [] if any(isinstance(one, SaveWithinEpochs) for one in kept) else [SaveWithinEpochs()]
     if logs:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     if config.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in callbacks):
         callbacks.append(RichProgressBar(refresh_rate=10))  # each refresh waits for the GPU
     return [*callbacks, record, *(one() for one in DEFAULT_CALLBACKS)]
+
+
+def _last_epoch(saving: list[ModelCheckpoint]) -> list[ModelCheckpoint]:
+    """Return what saves `last.ckpt` after every epoch of a run that keeps its best one, unless it saves all epochs.
+
+    Lightning's `save_last` saves nothing after an epoch that was not one of the best, so that a run would be resumed
+    from its best epoch.
+    """
+    last = ModelCheckpoint(filename="last", enable_version_counter=False)
+    choosing = [one for one in saving if one.monitor and one.save_last is not False]
+    for one in choosing:
+        one.save_last = False
+    known = [one.state_key for one in saving]  # no two callbacks may have the same
+    return [last] if choosing and last.state_key not in known else []
 
 
 def name_without_folders(checkpoint: ModelCheckpoint) -> None:

@@ -86,7 +86,8 @@ class ResidentLoader:
         places = torch.from_numpy(order).to(self.images.device)
         augmented, size = self.dataset.is_augmented, self.dataset.size
         everything = draws_on(self.images.device, self.dataset.draws(epoch, order)) if augmented else None
-        for start in range(0, len(self) * self.batch_size, self.batch_size):
+        count = len(order) // self.batch_size * self.batch_size if self.drop_last else len(order)
+        for start in range(0, count, self.batch_size):
             part = slice(start, start + self.batch_size)
             indices = places[part]
             images = self.images[self._rows[indices]]

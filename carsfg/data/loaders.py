@@ -1,6 +1,6 @@
 """Loaders of batches: from memory-mapped crops by worker processes, or from images in the memory of a device."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,17 @@ from carsfg.data.sampler import EpochSampler
 
 Loader = DataLoader[Batch] | ResidentLoader
 MAX_DEFAULT_WORKERS = 8
+
+
+class LateLoader(DataLoader[Batch]):
+    """A DataLoader that asks its sampler when the first batch is fetched, and not when the iterator is made.
+
+    Lightning makes the iterator before it knows the epoch and the batch that a run is resumed at, and the workers of a
+    DataLoader would prefetch at once.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()
 
 
 class LoaderFactory:
@@ -53,7 +64,7 @@ class LoaderFactory:
             if images is not None:
                 return ResidentLoader(images, samples, self.batch_size, sampler, drop_last)
         workers = self._workers(device) if isinstance(samples, CropSamples) else 0
-        return DataLoader(
+        return LateLoader(
             samples,
             batch_size=self.batch_size,  # by name: Lightning rebuilds loaders for predict
             sampler=sampler,

@@ -1,6 +1,6 @@
 """The order of the images: equal for any number of workers, and after a resume."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class EpochSampler(DistributedSampler[Any]):
             each of its classes, as metric-learning losses need it; see `balanced_order`. Only if `shuffle` is set.
         class_balanced: labels (N,), to draw every class about equally often, so that an epoch of N images repeats those
             of rare classes and leaves some of common ones out; see `class_balanced_order`. Only if `shuffle` is set.
+        count_done: gives the number of images that this process has had of the epoch before a resume; they are left
+            out. None: none. The length stays that of the whole epoch.
 
     Raises:
         InputError: both `balanced` and `class_balanced` are given.
@@ -42,6 +44,7 @@ class EpochSampler(DistributedSampler[Any]):
         world_size: int = 1,
         balanced: tuple[Rows, int, int] | None = None,
         class_balanced: Rows | None = None,
+        count_done: Callable[[], int] | None = None,
     ) -> None:
         if balanced is not None and class_balanced is not None:
             raise InputError(
@@ -50,6 +53,7 @@ class EpochSampler(DistributedSampler[Any]):
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=shuffle, seed=seed, drop_last=shuffle)
         self.count = len(dataset)  # type: ignore[arg-type]
         self.balanced, self.class_balanced = (balanced, class_balanced) if shuffle else (None, None)
+        self.count_done = count_done
 
     @property
     def _block_size(self) -> int:
@@ -67,7 +71,8 @@ class EpochSampler(DistributedSampler[Any]):
             order = np.arange(self.count)
         batch = self._block_size
         own = order[: len(order) // batch * batch].reshape(-1, batch)[self.rank :: self.num_replicas].flatten()
-        for index in own[: len(self)].tolist():
+        done = self.count_done() if self.count_done else 0
+        for index in own[done : len(self)].tolist():
             yield self.epoch, index
 
     def __len__(self) -> int:

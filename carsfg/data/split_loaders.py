@@ -145,9 +145,17 @@ class SplitLoaders(LightningDataModule):
         if train and self.images_per_class is not None:
             balanced = (samples.labels, self.images_per_class, self.batch_size)
         class_balanced = samples.labels if self.sampling == "balanced" else None
-        sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced, class_balanced)
+        done = self._count_done if train else None
+        sampler = EpochSampler(samples, train, global_seed(), rank, world, balanced, class_balanced, done)
         sampler.set_epoch(shuffled_for or 0)  # here, because workers prefetch before Lightning sets it
         return self._load(samples, sampler, train and len(sampler) % self.batch_size == 1)
+
+    def _count_done(self) -> int:
+        """Return the number of images of this process that were trained on before its epoch was interrupted."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training or not trainer.fit_loop.is_resuming:
+            return 0
+        return (trainer.fit_loop.batch_idx + 1) * self.batch_size
 
     def _load(self, samples: CropSamples | FeatureSamples, sampler: EpochSampler, drop_last: bool = False) -> Loader:
         """Load batches; an incomplete last one of a single image, which BatchNorm cannot learn from, may be dropped."""

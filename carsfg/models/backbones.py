@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from carsfg.errors import InputError, suggestion
 from carsfg.models.cnn import CustomCNN
+from carsfg.models.fetched_weights import time_limit
 from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
 
@@ -190,7 +191,8 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
             f"{name} has no weights {weights!r}; give one of {known}, the path of a state_dict (.pt), or null"
         ) from None
     try:
-        return dict(entry.get_state_dict(progress=True, check_hash=True, weights_only=True))
+        with time_limit():
+            return dict(entry.get_state_dict(progress=True, check_hash=True, weights_only=True))
     except (OSError, HTTPException, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         fetched = Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name)
         if fetched.exists():

@@ -7,8 +7,10 @@ from typing import Any
 from torch import nn
 
 from carsfg.errors import InputError, suggestion
+from carsfg.models.fetched_weights import delete_damaged, time_limit
 
 PREFIX = "timm:"
+WITHOUT_NETWORK = "give --model.weights the path of a state_dict, or null for random ones"
 
 
 def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tuple[str, ...]]:
@@ -29,22 +31,44 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
     if not timm.is_model(name):
         meant = suggestion(name.partition(".")[0], timm.list_models())
         raise InputError(f"timm has no network {name!r}{meant}; timm.list_models() says which it has")
-    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry
-    try:
-        try:
-            network = timm.create_model(name, dynamic_img_size=True, **options)
-        except TypeError:  # not a transformer: it takes any image size already
-            network = timm.create_model(name, **options)
-    except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
-        said = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, give --model.weights the path "
-            "of a state_dict, or null for random ones"
-        ) from error
+    network = _fetch(timm, name) if pretrained else _create(timm, name, False)
     width = getattr(network, "head_hidden_size", network.num_features)  # some widen after pooling
     heads = network.pretrained_cfg.get("classifier") or ()
     return network, width, tuple(_head_keys(network, head) for head in ([heads] if isinstance(heads, str) else heads))
+
+
+def _fetch(timm: Any, name: str) -> Any:
+    """Build a pretrained network; a file that came damaged is deleted, so that the next try fetches it again."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it logs each retry
+    timm.models.set_pretrained_check_hash(True)  # of files that are not on the hub
+    repository = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    try:
+        with time_limit():
+            network = _create(timm, name, True)
+    except InputError:
+        if not repository or not delete_damaged(repository):
+            raise
+    else:
+        if not repository or not delete_damaged(repository):
+            return network
+    raise InputError(
+        f"the weights of {name!r} that were fetched from {repository} are damaged (their SHA-256 differs) and were "
+        f"deleted: try again, or {WITHOUT_NETWORK}"
+    )
+
+
+def _create(timm: Any, name: str, pretrained: bool) -> Any:
+    options: dict[str, Any] = {"pretrained": pretrained, "num_classes": 0}
+    try:
+        try:
+            return timm.create_model(name, dynamic_img_size=True, **options)
+        except TypeError:  # not a transformer: it takes any image size already
+            return timm.create_model(name, **options)
+    except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
+        said = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, {WITHOUT_NETWORK}"
+        ) from error
 
 
 def _head_keys(network: nn.Module, head: str) -> str:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning import Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from carsfg.callbacks import WritePredictions
 from carsfg.callbacks.faiss_retrieval import FaissRetrieval
+from carsfg.errors import InputError
 from tests.conftest import MakeCars, MakeTask, MakeTrainer
 
 
@@ -22,7 +23,7 @@ def test_a_row_per_test_image(
     make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     retrieval, data, task = FaissRetrieval(k=[1], knn=[3]), make_cars(retrieval="closed_train_gallery"), make_task()
-    trainer = make_trainer(callbacks=[WritePredictions(), retrieval], logger=CSVLogger(tmp_path))
+    trainer = make_trainer(callbacks=[retrieval, WritePredictions()], logger=CSVLogger(tmp_path))
     trainer.test(task, data, verbose=False)
     rows = read(trainer)
     assert [row["path"] for row in rows] == [f"cars_test/{number:05}.jpg" for number in range(1, 21)]
@@ -51,7 +52,7 @@ def test_without_retrieval_and_without_a_scored_head(
     trainer.test(make_task(), make_cars(), verbose=False)
     assert "nearest" not in read(trainer)[0]
     data = make_cars(protocol="zero_shot", val="none")
-    trainer = make_trainer(callbacks=[WritePredictions(), FaissRetrieval()], logger=CSVLogger(tmp_path))
+    trainer = make_trainer(callbacks=[FaissRetrieval(), WritePredictions()], logger=CSVLogger(tmp_path))
     trainer.test(make_task(class_names=data.class_names), data, verbose=False)
     row = read(trainer)[0]
     assert "top1" not in row
@@ -65,3 +66,26 @@ def test_without_a_logger_nothing_is_written(
     trainer = make_trainer(callbacks=[WritePredictions()], default_root_dir=tmp_path)
     trainer.test(make_task(), make_cars(), verbose=False)
     assert list(tmp_path.iterdir()) == []
+
+
+class Stop(Callback):
+    """Ends the process, so to speak, when the metrics of the test have been logged."""
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        raise KeyboardInterrupt
+
+
+def test_the_table_is_there_before_the_metrics(
+    make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    """Otherwise a run that is stopped between them would count as tested when it is resumed."""
+    trainer = make_trainer(callbacks=[WritePredictions(), Stop()], logger=CSVLogger(tmp_path))
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trainer.test(make_task(), make_cars(), verbose=False)
+    assert len(read(trainer)) == 20
+
+
+def test_retrieval_comes_first(make_task: MakeTask, make_cars: MakeCars, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer(callbacks=[WritePredictions(), FaissRetrieval()])
+    with pytest.raises(InputError, match="FaissRetrieval comes after WritePredictions"):
+        trainer.test(make_task(), make_cars(), verbose=False)

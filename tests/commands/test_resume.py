@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from carsfg.callbacks import predictions
 from carsfg.cli import main
-from carsfg.commands.resume import ResumedRun
+from carsfg.commands.resume import ResumedRun, trained_steps
 from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
@@ -108,15 +109,30 @@ def test_a_trained_run_is_resumed_for_its_test(words: Words) -> None:
     assert main(["fit", "--resume=lightning_logs/all/untested", "--test_after_fit=true"]) == 2
 
 
+def test_a_run_that_was_stopped_before_its_predictions_were_written(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "write_table", stop)
+        assert main(words("--name=stopped", "--trainer.max_epochs=1")) == 1
+    table = Path("lightning_logs/all/stopped/predictions.csv")
+    assert not table.exists()
+    assert main(["fit", "--resume=lightning_logs/all/stopped"]) == 0
+    assert len(table.read_text().splitlines()) == 1 + 12
+    assert metrics_of("stopped")
+
+
 def test_a_run_is_resumed_from_its_last_epoch_not_from_its_best(words: Words) -> None:
     keep = "{class_path: lightning.pytorch.callbacks.ModelCheckpoint, init_args: {monitor: val/loss, mode: max}}"
     settings = [f"--trainer.callbacks=[{keep}]", "--trainer.max_epochs=3", "--model.lr=0.01"]
     assert main(words("--name=whole", *settings)) == 0
     assert main(words("--name=untested", *settings, "--test_after_fit=false")) == 0
-    files = {path.name for path in Path("lightning_logs/all/untested/checkpoints").iterdir()}
-    assert len(files) == 2
-    assert "last.ckpt" in files
-    assert "epoch=0-step=3.ckpt" in files  # the loss was highest at the start
+    folder = Path("lightning_logs/all/untested/checkpoints")
+    steps = {path.name: trained_steps(path) for path in folder.iterdir()}
+    assert steps == {"epoch=0-step=3.ckpt": 3, "last.ckpt": 9}  # the loss was highest at the start
     for run in ("untested", "moved"):
         if run == "moved":
             Path("lightning_logs/all/untested").rename("lightning_logs/all/moved")

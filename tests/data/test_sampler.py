@@ -41,6 +41,16 @@ def test_shuffling_changes_with_epoch_and_seed_and_repeats() -> None:
     assert first != indices(shuffle=True, seed=1)
 
 
+@pytest.mark.parametrize("arguments", [{}, {"world_size": 2, "rank": 1}])
+def test_an_interrupted_epoch_goes_on_with_what_is_left_of_its_order(arguments: dict[str, Any]) -> None:
+    whole, done = indices(2, shuffle=True, **arguments), 0
+    sampler = EpochSampler(Numbers(), shuffle=True, count_done=lambda: done, **arguments)
+    sampler.set_epoch(2)
+    drawn, done = iter(sampler), 3  # as late as the first image is asked for
+    assert list(drawn) == [(2, index) for index in whole[3:]]
+    assert len(sampler) == len(whole)
+
+
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_evaluation_gives_each_image_to_exactly_one_process(world: int) -> None:
     shares = [indices(shuffle=False, rank=rank, world_size=world) for rank in range(world)]

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +14,7 @@ import torchvision
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
+from carsfg.models import fetched_weights
 from carsfg.models.backbones import (
     build_backbone,
     check_backbone,
@@ -216,6 +218,29 @@ def test_weights_that_cannot_be_fetched(served: tuple[Path, ThreadingHTTPServer]
     with pytest.raises(InputError, match=r"refused.*; give --model\.weights the path") as caught:
         build_backbone(SMALL, "DEFAULT")
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    monkeypatch.setattr(fetched_weights, "SILENT_SECONDS", 0.3)
+    weights = torchvision.models.get_model_weights(SMALL)["IMAGENET1K_V1"].value
+    url = weights.url
+    with socket.create_server(("127.0.0.1", 0)) as server:  # accepts, and never answers
+        object.__setattr__(weights, "url", f"http://127.0.0.1:{server.getsockname()[1]}/w-0123abcd.pth")
+        try:
+            with pytest.raises(InputError, match=r"cannot fetch weights .*timed out\); give --model\.weights the path"):
+                build_backbone(SMALL, "DEFAULT")
+        finally:
+            object.__setattr__(weights, "url", url)
+    assert list((tmp_path / "hub").rglob("*.*")) == []
+    assert socket.getdefaulttimeout() is None
+
+
+def test_weights_that_are_not_there(served: tuple[Path, ThreadingHTTPServer], tmp_path: Path) -> None:
+    served[0].unlink()
+    with pytest.raises(InputError, match=r"HTTP Error 404.*\); give --model\.weights the path of a state_dict"):
+        build_backbone(SMALL, "DEFAULT")
+    assert list((tmp_path / "hub").rglob("*.*")) == []
 
 
 def test_hostile_weights_are_not_run(served: tuple[Path, ThreadingHTTPServer], tmp_path: Path) -> None:
