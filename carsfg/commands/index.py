@@ -59,7 +59,7 @@ def _index(options: IndexOptions) -> int:
 
     _check_output(options)  # before it takes minutes
     device = find_device(options.device)
-    task, record = load_with_record(options.checkpoint, device)
+    task, record = load_with_record(options.checkpoint, device, options.weights)
     use = Settings.choose(options, record, task, device)
     photos, others = _find(options, use)
     shared = [] if others is None else shared_images(photos, others)
