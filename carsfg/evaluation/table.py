@@ -115,8 +115,9 @@ def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     if trained.get("split_hash", here) != here:
         notes["other files"] = f"images or splits (hash {here}) differ from those of training ({trained['split_hash']})"
     made = "weights {weights}, chosen on {chosen_on}, seed {seed}, {length}, {precision}"
+    known = defaultdict(lambda: "unknown", {"length": "unknown epochs"} | dict(trained))
     without = "not on this data: the network is as it was published" if facts["pretrained"] else "no run record"
-    notes["trained"] = made.format_map(defaultdict(lambda: "unknown", trained)) if trained else without
+    notes["trained"] = made.format_map(known) if trained else without
     size = f"{facts['image_size']} pixels, {facts['precision']}, {facts['device']}"
     return notes | {"scored": f"{size}, {facts['checkpoint']}"}
 
