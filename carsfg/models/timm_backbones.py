@@ -73,9 +73,7 @@ def describe_timm(name: str) -> dict[str, Any] | None:
     known = _configuration(name)
     if known is None:
         return None
-    from timm.data import resolve_data_config
-
-    found = resolve_data_config(pretrained_cfg=known.to_dict())
+    found = _import_timm().data.resolve_data_config(pretrained_cfg=known.to_dict())
     return {
         "size": tuple(found["input_size"][1:]),
         "interpolation": str(found["interpolation"]),
