@@ -10,6 +10,18 @@ class InputError(Exception):
     """
 
 
+class UnreachableWeightsError(InputError):
+    """Pretrained weights cannot be fetched.
+
+    Args:
+        reason: what cannot be fetched, and why, without what to do: that depends on the command.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; give --model.weights the path of a state_dict, or null for random weights")
+        self.reason = reason
+
+
 class TrainingError(Exception):
     """Training cannot continue, or was stopped; the message is one sentence that says why and what to do.
 

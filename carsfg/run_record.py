@@ -30,6 +30,7 @@ TRAINING_DATA = (
     "train_images",
     "learned_from",
 )
+NOT_TRAINED = "not trained"  # `chosen_on` of a pretrained network as it was published
 FROZEN = {"backbone": " frozen", "batch_norm_statistics": ", BatchNorm fixed"}  # after the name of the network
 SCORING_TRAINER = ("precision", "limit_test_batches", "limit_val_batches")
 
@@ -47,7 +48,8 @@ class RunRecord:
         trainer: arguments that change the result, such as `max_epochs`, and the `precision` that was used.
         weights: name of the pretrained weights or of the checkpoint that the training started from; `random` for none.
         weights_sha256: first 16 digits of the checksum of that file; empty for weights that were named.
-        chosen_on: split and metric that selected the checkpoint, such as `holdout: val/top1`, or `last epoch`.
+        chosen_on: split and metric that selected the checkpoint, such as `holdout: val/top1`, or `last epoch`; or
+            `not trained` for a pretrained network as it was published.
         seed: number that all random generators were initialised with.
         hardware: devices and threads.
         versions: of carsfg, torch and torchvision.
@@ -80,6 +82,18 @@ class RunRecord:
             del recipe[key]
         recipe["data"].pop("name", None)
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether carsfg trained the network or its head; not if it is a pretrained network as it was published."""
+        return self.chosen_on != NOT_TRAINED
+
+    @property
+    def training_length(self) -> str:
+        """Length of the training, such as `10 epochs`; `linear probe` if a head was fitted to fixed embeddings."""
+        if "linear_probe_of" in self.trainer:
+            return f"linear probe of {self.trainer['linear_probe_of']}"
+        return f"{self.trainer.get('max_epochs', 'unknown')} epochs"
 
     @property
     def network(self) -> str:

@@ -24,7 +24,8 @@ LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.r
 SMALL = ["--model.image_size=32", "--data.crop=true", "--trainer.max_epochs=1"]
 ARTEFACTS = {
     "data check": "sheet.png", "data draw": "drawn/stanford_cars/devkit/cars_meta.mat", "report": "report/index.html",
-    "index": "cars/network.ckpt", "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
+    "index CHECKPOINT": "cars/network.ckpt", "index timm:vit_base_patch16_siglip_224": "first/network.ckpt",
+    "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
 }  # fmt: skip
 
 
@@ -60,6 +61,9 @@ def adapt(line: str, folder: Path) -> list[str]:
         given = any("weights" in word for word in words) or words[1] == "test"
         weights = [] if given else ["--model.weights=resnet50.pt"]
         words = [*words, *weights, *SMALL]
+    if "timm:vit_base_patch16_siglip_224" in words:  # its hub cannot be reached
+        words = [word.replace("timm:vit_base_patch16_siglip_224", "torchvision:resnet50") for word in words]
+        words.append("--weights=resnet50.pt")
     swaps = {
         "/data/cars": "data",
         "120,80,900,610": "12,8,90,61",

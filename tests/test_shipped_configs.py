@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from carsfg.cli import main
 from carsfg.configs import CONFIGS
+from carsfg.tasks.image_input import unset_input
 
 OVERLAYS = {"demo", "gpu", "head_first"}
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in OVERLAYS)
@@ -35,3 +37,16 @@ def test_a_config_is_short_and_begins_with_its_command(path: Path) -> None:
     assert len(lines) <= 40
     assert lines[0].startswith("# carsfg fit --config ")
     assert f"{path.stem}.yaml" in lines[0]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_its_weights_take_images_as_imagenets_do(experiment: str) -> None:
+    """The descriptions of the weights change nothing in the shipped experiments and their runs."""
+    arguments = yaml.safe_load((CONFIGS / f"{experiment}.yaml").read_text())["model"]["init_args"]
+    imagenet = {
+        "image_size": 224,
+        "interpolation": "bilinear",
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+    }
+    assert unset_input(arguments) == {name: value for name, value in imagenet.items() if name not in arguments}

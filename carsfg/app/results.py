@@ -28,7 +28,7 @@ def answer_html(
     """Return the HTML of an answer.
 
     Args:
-        answer: matches, vote, class probabilities and known-car score of a photo.
+        answer: matches, vote, class probabilities (if the network has a head) and known-car score of a photo.
         thumbnails: thumbnails of the gallery; None shows blank images.
         heat: photo with the heat map of its similarity to the nearest image; None leaves the section out.
         metric: how the embeddings of the gallery are compared.
@@ -37,11 +37,12 @@ def answer_html(
     if answer.known is not None:
         kind, words = ("yes", "Known car") if answer.is_known else ("no", "Probably not in the gallery")
         verdict = f'<p class="verdict {kind}"><strong>{words}</strong>: {escape(known_sentence(answer))}.</p>'
+    classes = f"<section><h2>{CLASSIFIER}</h2>{_bars(answer.classes)}</section>" if answer.classes else ""
     cards = "".join(_card(match, thumbnails) for match in answer.matches)
     return (
         f'{verdict}<h2>Most similar</h2><ol class="matches">{cards}</ol><div class="columns">'
         f"<section><h2>Vote of the {len(answer.matches)} nearest images</h2>{_bars(answer.vote[:5])}</section>"
-        f"<section><h2>{CLASSIFIER}</h2>{_bars(answer.classes)}</section>{_heat(answer, heat)}</div>"
+        f"{classes}{_heat(answer, heat)}</div>"
         f'<p class="hint">Numbers on the images: {NUMBERS[metric]}. Time: {_times(answer)}.</p>'
     )
 

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-import torchvision
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import (
     Checkpoint,
@@ -20,15 +18,14 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 
-import carsfg
 from carsfg.callbacks.observer import Observer
 from carsfg.class_paths import class_path
-from carsfg.files import checksum
 from carsfg.hardware import device_name
 from carsfg.run_record import RunRecord
 from carsfg.search.box_choice import difference_line
 from carsfg.seeding import global_seed
 from carsfg.tasks.checkpoints import read_record
+from carsfg.tasks.weights_source import library_versions, weights_of
 
 # what TensorBoard compares runs by: its table takes its columns from one run, so all of them have the same
 COMPARED = (
@@ -137,7 +134,7 @@ class RecordRun(Observer):
         choosing = [c.monitor for c in callbacks if isinstance(c, ModelCheckpoint) and c.monitor]
         arguments = {name: getattr(trainer, name) for name in TRAINER if hasattr(trainer, name)}
         arguments |= {"precision": str(trainer.precision), "processes": trainer.world_size}
-        name, digest = _weights(task)
+        name, digest = weights_of(task.hparams)
         return RunRecord(
             experiment=self.experiment,
             task=_described(task) or {"class_path": class_path(type(task))},
@@ -149,7 +146,7 @@ class RecordRun(Observer):
             chosen_on=f"{val}: {choosing[0]}" if choosing else "last epoch",
             seed=global_seed(),
             hardware=f"{trainer.world_size} x {device_name(trainer.strategy.root_device)}",
-            versions=f"carsfg {carsfg.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}",
+            versions=library_versions(),
         )
 
     def _describe(self, callback: Callback) -> dict[str, Any] | None:
@@ -203,13 +200,3 @@ def _difference(task: LightningModule, own: RunRecord) -> str:
     if not start or not given or not Path(str(start)).is_file():
         return ""
     return difference_line(read_record(start), str(given), "the training images", advice=False)
-
-
-def _weights(task: LightningModule) -> tuple[str, str]:
-    """Return the source of the weights and its checksum; file name only, directories are omitted for privacy."""
-    start = task.hparams.get("init_from") or task.hparams.get("weights")
-    if not start:
-        return "random", ""
-    file = Path(str(start))
-    digest = checksum(file, "sha256")[:16] if file.is_file() else ""
-    return str(start).replace("\\", "/").rpartition("/")[2], digest

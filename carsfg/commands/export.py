@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carsfg.commands.options import option, parse, positional
+from carsfg.commands.options import NETWORK, PretrainedWeights, option, parse, positional
 from carsfg.commands.outputs import check_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(PretrainedWeights):
     """Write the network of a checkpoint as an ONNX file, with its preprocessing.
 
     Attributes:
-        checkpoint: file that `carsfg fit` wrote.
+        checkpoint: file that `carsfg fit` wrote, or the name of a pretrained network.
         output: the file to write.
     """
 
-    checkpoint: str = positional("file that `carsfg fit` wrote")
+    checkpoint: str = positional(NETWORK)
     output: str | None = option("file to write; by default CHECKPOINT's name with .onnx, in the working folder", None)
 
 
@@ -34,12 +34,14 @@ def main(args: Sequence[str]) -> int:
         InputError: the arguments are wrong, the checkpoint cannot be read, or the file cannot be written.
     """
     options = parse("export", ExportOptions, args)
-    output = check_file(options.output or f"{Path(options.checkpoint).stem}.onnx")
+    name = Path(options.checkpoint.rpartition(":")[2]).stem  # of a pretrained network without timm: or torchvision:
+    output = check_file(options.output or f"{name}.onnx")
     from carsfg.tasks.checkpoints import load
-    from carsfg.tasks.onnx_export import export_onnx
+    from carsfg.tasks.onnx_export import export_onnx, outputs
 
-    difference = export_onnx(load(options.checkpoint), output)
+    task = load(options.checkpoint, weights=options.weights)
+    difference = export_onnx(task, output)
     size = output.stat().st_size / 2**20
-    print(f"{output}: {size:.1f} MB; image (uint8 RGB, B x 3 x H x W) in, logits and embedding out")  # noqa: T201
+    print(f"{output}: {size:.1f} MB; image (uint8 RGB, B x 3 x H x W) in, {' and '.join(outputs(task))} out")  # noqa: T201
     print(f"differs from the checkpoint by at most {difference:.1e} (onnxruntime, random images of three sizes)")  # noqa: T201
     return 0

@@ -67,7 +67,7 @@ def _index(options: IndexOptions) -> int:
 
     check_target(options.output)  # before it takes minutes
     device = find_device(options.device)
-    task, record = load_with_record(options.checkpoint, device)
+    task, record = load_with_record(options.checkpoint, device, options.weights)
     refuse_existing(options.output, task, options.overwrite)
     use = Settings.choose(options, record, task, device)
     photos, others = _find(options, use)

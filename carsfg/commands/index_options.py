@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from carsfg.commands.boxing import Boxing
 from carsfg.commands.change_options import Changes
-from carsfg.commands.options import Embedding, option, positional
+from carsfg.commands.options import NETWORK, Embedding, PretrainedWeights, option, positional
 from carsfg.commands.photo_options import PhotoForm
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ class ImageOptions(PhotoForm):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions(Changes, Boxing, Embedding):
+class IndexOptions(Changes, Boxing, PretrainedWeights, Embedding):
     """Embed all images of a folder or table, to search in.
 
     Stanford Cars is recognised by its annotations. All else is read as for training: class folders, with or without
     splits, or a table (.csv, .parquet, .jsonl) with the columns path and label. A folder of images without sub-folders
     is one class. Box crop, image size, metric and precision are those of the run that made the checkpoint; options
-    replace them.
+    replace them. A pretrained network needs no training: it takes images as its weights were trained.
 
     Attributes:
-        checkpoint: file that `carsfg fit` wrote.
+        checkpoint: file that `carsfg fit` wrote, or the name of a pretrained network.
         folder: directory with images, or a table.
         output: folder of the gallery.
         overwrite: replace a gallery.
@@ -53,7 +53,7 @@ class IndexOptions(Changes, Boxing, Embedding):
         verify: see `VerifyOptions`.
     """
 
-    checkpoint: str = positional("file that `carsfg fit` wrote")
+    checkpoint: str = positional(NETWORK)
     folder: str = positional("folder that contains stanford_cars/, class folders or images, or a table")
     output: str = option("folder of the gallery, to create")
     overwrite: bool = option("replace the gallery that exists at --output", False)

@@ -76,6 +76,24 @@ class Inference(DeviceOptions):
     batch_size: int = option("images at a time", 64)
 
 
+NETWORK = "file that `carsfg fit` wrote; or timm:NAME or torchvision:NAME, a pretrained network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedWeights:
+    """Options of the verbs that take a pretrained network in place of a checkpoint.
+
+    Attributes:
+        weights: see `carsfg.tasks.pretrained.load_pretrained`.
+    """
+
+    weights: str | None = option(
+        "of a pretrained network: a state_dict file (.pt), or a name of torchvision's weights; by default the "
+        "network's own, downloaded once",
+        None,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Embedding(Inference):
     """Options of the verbs that also compare the embeddings of these images.

@@ -63,7 +63,7 @@ def _predict(options: PredictOptions) -> int:
 
     folder, photos, complaints = _find(options.photos)
     device = find_device(options.device)
-    task, record = load_with_record(options.checkpoint, device)
+    task, record = load_with_record(options.checkpoint, device, options.weights)
     gallery = _gallery(options, task)
     as_index = options.as_index(photos.folder)
     # photos are compared with a gallery as its own images were embedded
@@ -82,7 +82,7 @@ def _predict(options: PredictOptions) -> int:
         say_boxed(embedded, options.boxes)
     found = [photos.paths[place] for place in embedded.places]
     columns: Columns = {"path": [(path if folder is None else path.relative_to(folder)).as_posix() for path in found]}
-    if _has_head(task):
+    if task.has_head:
         columns |= head_columns(task, embedded.embeddings, bfloat16, options.batch_size)
     if gallery is not None:
         columns |= gallery_columns(gallery, embedded.embeddings, _voters(gallery.record))
@@ -103,7 +103,7 @@ def _gallery(options: PredictOptions, task: "CarsTask") -> "Gallery | None":
     from carsfg.tasks.fingerprint import fingerprint
 
     if options.gallery is None:
-        if not _has_head(task):
+        if not task.has_head:
             raise InputError(
                 f"the network in {options.checkpoint} has no classification head: add --gallery to classify "
                 "by a vote of the nearest images"
@@ -112,10 +112,6 @@ def _gallery(options: PredictOptions, task: "CarsTask") -> "Gallery | None":
     gallery = Gallery.load(options.gallery)
     gallery.check_network(fingerprint(task))
     return gallery
-
-
-def _has_head(task: "CarsTask") -> bool:
-    return getattr(task, "head", None) is not None
 
 
 def _find(words: Sequence[str]) -> "tuple[Path | None, CroppedImages, list[str]]":

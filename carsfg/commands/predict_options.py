@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carsfg.commands.boxing import Boxing
-from carsfg.commands.options import Inference, option, positional
+from carsfg.commands.options import NETWORK, Inference, PretrainedWeights, option, positional
 
 if TYPE_CHECKING:
     from carsfg.commands.index_options import IndexOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictOptions(Boxing, Inference):
+class PredictOptions(Boxing, PretrainedWeights, Inference):
     """Classify photos without labels, and write a CSV file with a row per photo.
 
     `carsfg predict CHECKPOINT PHOTO ...` writes the path of each photo and its five most probable classes; with
@@ -24,14 +24,14 @@ class PredictOptions(Boxing, Inference):
     its options.
 
     Attributes:
-        checkpoint: file that `carsfg fit` wrote.
+        checkpoint: file that `carsfg fit` wrote, or the name of a pretrained network.
         photos: files, folders or `-`.
         gallery: folder of a gallery that the same network made.
         output: file to write.
         overwrite: replace a file.
     """
 
-    checkpoint: str = positional("file that `carsfg fit` wrote")
+    checkpoint: str = positional(NETWORK)
     photos: tuple[str, ...] = positional(
         "files, or folders with images at any depth; - reads paths from standard input", nargs="+", metavar="PHOTO"
     )

@@ -10,7 +10,9 @@ import torch
 from carsfg.callbacks.record_run import plain
 from carsfg.commands.run_checkpoints import best_checkpoint, last_checkpoint
 from carsfg.errors import InputError
+from carsfg.models.image_input import INPUT_ARGUMENTS
 from carsfg.run_record import RunRecord
+from carsfg.tasks.image_input import input_lines, unset_input
 
 
 class ResumedRun:
@@ -145,6 +147,39 @@ def _progress(checkpoint: Mapping[str, Any]) -> tuple[int, int]:
     return epochs, checkpoint.get("global_step", 0)
 
 
+def check_same_task(checkpoint: Mapping[str, Any], path: str, configured: str) -> None:
+    """Check that a checkpoint holds the task that the config asks for.
+
+    Args:
+        checkpoint: as `read_checkpoint` returns it.
+        path: of its file, for the message.
+        configured: class path of the model.
+
+    Raises:
+        InputError: it holds another task, or a pretrained network without a head.
+    """
+    if not checkpoint["hyper_parameters"].get("class_names"):
+        raise InputError(f"{path} is a pretrained network without a head: `carsfg evaluate` scores it")
+    held, wanted = checkpoint["carsfg"].get("task"), configured.rpartition(".")[2]
+    if held != wanted:
+        raise InputError(f"{path} holds a {held}, the config asks for a {wanted}")
+
+
+def take_input(arguments: Any) -> list[str]:
+    """Take image size, interpolation and normalisation of the weights into the configured arguments of the model.
+
+    Args:
+        arguments: of the model; those that are None are changed.
+
+    Returns:
+        Lines to print, see `carsfg.tasks.image_input.input_lines`.
+    """
+    taken = {name: value for name, value in unset_input(arguments).items() if name in arguments}
+    for name, value in taken.items():
+        arguments[name] = value
+    return input_lines(arguments, taken)
+
+
 def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
     """Take the hyper-parameters of a checkpoint into the configured arguments of the model.
 
@@ -160,7 +195,8 @@ def take_hyper_parameters(found: Mapping[str, Any], asked: Any) -> list[str]:
         if key == "class_names":
             continue
         wanted = asked.get(key)
-        if key not in ("weights", "init_from", "compile") and plain(wanted) != plain(value):
+        unset = key in INPUT_ARGUMENTS and wanted is None
+        if key not in ("weights", "init_from", "compile") and not unset and plain(wanted) != plain(value):
             lines.append(f"model.{key} {value!r} (the config has {wanted!r})")
         asked[key] = value
     return lines

@@ -20,6 +20,7 @@ DEFAULT_CLASS = "carsfg.StanfordCarsDataModule"
 OWN_PHOTOS = "carsfg.PhotoDataModule"
 # `retrieval` may contradict another protocol, and the verbs score all galleries; the batch size is the verb's own
 NOT_TAKEN = ("retrieval", "batch_size")
+NORMALISED = ("interpolation", "mean", "std")  # what the weights decide, besides the image size
 SHOWN = ("drawn", "crop", "margin", "image_size", "protocol")
 
 
@@ -119,7 +120,23 @@ def say_settings(record: RunRecord, data: Mapping[str, Any], **further: Any) -> 
     used = {name: data[name] for name in names if data.get(name) is not None} | further
     recorded = record.data | {"metric": record.metric, "precision": record.trained_precision}
     known = {name: value for name, value in recorded.items() if value is not None}
-    print(settings_line(known, used), file=sys.stderr)  # noqa: T201
+    line = settings_line(known, used) if record.is_trained else pretrained_line(record, used)
+    print(line, file=sys.stderr)  # noqa: T201
+
+
+def pretrained_line(record: RunRecord, used: Mapping[str, Any]) -> str:
+    """Return one line that says how a pretrained network is used, and how it takes images.
+
+    Args:
+        record: of the network, as `carsfg.tasks.pretrained.load_pretrained` returns it, or of its gallery.
+        used: settings in use, by name.
+    """
+    task = record.task
+    images = [
+        f"{task[name]}" if name == "interpolation" else f"{name} {task[name]}" for name in NORMALISED if name in task
+    ]
+    settings = [_setting(name, value) for name, value in used.items()]
+    return f"pretrained network {record.network}, weights {record.weights}: {', '.join([*settings, *images])}"
 
 
 def _setting(name: str, value: Any) -> str:

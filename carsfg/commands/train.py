@@ -24,9 +24,11 @@ from carsfg.commands.quiet import drop_irrelevant_warnings
 from carsfg.commands.resume import (
     ResumedRun,
     check_resumable,
+    check_same_task,
     resume_words,
     take_data_settings,
     take_hyper_parameters,
+    take_input,
     trained_steps,
     was_completed,
 )  # fmt: skip
@@ -138,6 +140,8 @@ class CarsCLI(LightningCLI):
             check_name(config.trainer.default_root_dir, self.experiment, self.run_name)
         self.save_config_kwargs = {"overwrite": self.resumed is not None or config.trainer.logger is False}
         self._take_hyper_parameters(config)
+        for line in [] if self.known_classes else take_input(config.model.init_args):
+            print(line, file=sys.stderr)  # noqa: T201
 
     def _take_hyper_parameters(self, config: Any) -> None:
         """Take the hyper-parameters of the network from a checkpoint to resume or score, if it holds the same task."""
@@ -151,9 +155,7 @@ class CarsCLI(LightningCLI):
         self.only_test &= was_completed(checkpoint, config.trainer.max_epochs, config.trainer.max_steps)
         if self.subcommand == "fit" and not self.only_test:
             check_resumable(checkpoint, config.ckpt_path, config.trainer.max_epochs, config.trainer.max_steps)
-        held, configured = checkpoint["carsfg"].get("task"), config.model.class_path.rpartition(".")[2]
-        if held != configured:
-            raise InputError(f"{config.ckpt_path} holds a {held}, the config asks for a {configured}")
+        check_same_task(checkpoint, config.ckpt_path, config.model.class_path)
         taken = take_hyper_parameters(checkpoint["hyper_parameters"], config.model.init_args)
         kept = take_data_settings(RunRecord.from_dict(checkpoint["carsfg"].get("record", {})), config.data)
         for source, lines in (("checkpoint", taken), ("config", kept)):

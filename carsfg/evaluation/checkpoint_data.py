@@ -21,17 +21,19 @@ from carsfg.tasks.checkpoints import check_classes, read_checkpoint
 
 @dataclass
 class Subject:
-    """A trained network with its data.
+    """A network with the data that it is scored on.
 
     Attributes:
         task: the network, in eval mode.
         data: DataModule that was set up for a test.
+        class_names: in label order: those of the network, or those of the data if the network has no head.
         duplicates: number of images with a byte-identical file elsewhere, by part of the data, once the images are
             embedded; empty if the files are not known.
     """
 
     task: CarsTask
     data: LightningDataModule
+    class_names: list[str]
     duplicates: dict[str, int] = field(default_factory=dict)
 
     @classmethod
@@ -48,15 +50,18 @@ class Subject:
                 initialised from a checkpoint that had learned the classes it is tested with.
         """
         names = getattr(data, "class_names", None)
-        if isinstance(data, CarsDataModule) and same_classes(data.class_names, task.class_names):
+        if task.has_head and isinstance(data, CarsDataModule) and same_classes(data.class_names, task.class_names):
             names = data.use_class_names(task.class_names)
-        if names is not None:
+        if task.has_head and names is not None:
             check_classes(task.class_names, names)
         if getattr(data, "protocol", None) == "zero_shot":
             _check_start(task, list(names or []), path)
         data.prepare_data()
         data.setup("test")
-        return cls(task, data)
+        known = task.class_names if task.has_head else names
+        if known is None:
+            raise InputError(f"{type(data).__name__} has no class_names, and {path} has no head that knows classes")
+        return cls(task, data, list(known))
 
     @property
     def protocol(self) -> str:
@@ -106,7 +111,7 @@ class Subject:
             if loader is None:
                 found.append(None)
                 continue
-            embedded, predicted = embed(self.task, labelled_batches(track(loader), self.task.class_names), bfloat16)
+            embedded, predicted = embed(self.task, labelled_batches(track(loader), self.class_names), bfloat16)
             labels = embedded.labels.numpy()
             held = torch.from_numpy(holdout(labels, list(map(str, range(len(labels)))), np.arange(len(labels)), seed=0))
             found.append(Images(embedded, predicted, torch.zeros(len(labels), dtype=torch.bool), held))

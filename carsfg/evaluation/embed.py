@@ -11,7 +11,7 @@ from carsfg.tasks.base import CarsTask
 
 
 @torch.no_grad()
-def embed(task: CarsTask, batches: Iterable[Batch], bfloat16: bool = False) -> tuple[EmbeddedImages, Tensor]:
+def embed(task: CarsTask, batches: Iterable[Batch], bfloat16: bool = False) -> tuple[EmbeddedImages, Tensor | None]:
     """Compute the embedding and the predicted label of each image.
 
     Args:
@@ -21,12 +21,14 @@ def embed(task: CarsTask, batches: Iterable[Batch], bfloat16: bool = False) -> t
 
     Returns:
         Embeddings, float32 on the CPU, labels and indices of the N images, in the order of the batches; and the labels
-        that the head predicts, int64 (N,).
+        that the head predicts, int64 (N,), or None if the network has no head.
     """
     device, parts, predicted = task.device, [], []
     with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         for batch in batches:
             embedding = task.embed({"image": batch["image"].to(device, non_blocking=True)})
-            predicted.append(task.classify(embedding).float().argmax(1).cpu())
+            if task.has_head:
+                predicted.append(task.classify(embedding).float().argmax(1).cpu())
             parts.append((embedding.float().cpu(), batch["label"].cpu(), batch["index"].cpu()))
-    return EmbeddedImages(*(torch.cat(tensors) for tensors in zip(*parts, strict=True))), torch.cat(predicted)
+    embedded = EmbeddedImages(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
+    return embedded, torch.cat(predicted) if predicted else None

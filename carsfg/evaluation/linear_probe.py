@@ -61,6 +61,14 @@ class LinearProbe:
         solver.step(loss)  # type: ignore[no-untyped-call]
         return cls(mean, deviation, weight.detach(), bias.detach())
 
+    def as_layer(self) -> tuple[Tensor, Tensor]:
+        """Return weight (C, D) and bias (C,) of the linear layer that gives the same logits of plain embeddings.
+
+        The standardisation is part of them. They are computed in float64 and rounded to float32 once.
+        """
+        weight = self.weight.double() / self.deviation.double()
+        return weight.float(), (self.bias.double() - weight @ self.mean.double()).float()
+
     def __call__(self, embeddings: Tensor) -> Tensor:
         """Return logits (N, C) of embeddings (N, D)."""
         return functional.linear((embeddings - self.mean) / self.deviation, self.weight, self.bias)

@@ -23,15 +23,18 @@ class Images:
 
     Attributes:
         embedded: embeddings (N, D), labels and indices.
-        predicted: int64 (N,), labels that the head predicts.
+        predicted: int64 (N,), labels that the head predicts; None for a network without a head.
         duplicate: bool (N,), whether another file, in either folder, is byte-identical.
         held_out: bool (N,), images that the penalty of the linear probe is chosen on.
     """
 
     embedded: EmbeddedImages
-    predicted: Tensor
+    predicted: Tensor | None
     duplicate: Tensor
     held_out: Tensor
+
+    def __len__(self) -> int:
+        return len(self.embedded.labels)
 
     def take(self, where: slice | Tensor) -> "Images":
         """Return some of the images.
@@ -41,7 +44,8 @@ class Images:
         """
         whole = self.embedded
         embedded = EmbeddedImages(whole.embeddings[where], whole.labels[where], whole.indices[where])
-        return Images(embedded, self.predicted[where], self.duplicate[where], self.held_out[where])
+        predicted = None if self.predicted is None else self.predicted[where]
+        return Images(embedded, predicted, self.duplicate[where], self.held_out[where])
 
     def without_duplicates(self) -> "Images":
         """Return the images of which no other file is a duplicate."""
@@ -78,11 +82,17 @@ class Row:
 
 
 def evaluate_closed(
-    train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device = "cpu"
+    train: Images,
+    test: Images,
+    metric: Metric,
+    knn: int,
+    strength: float,
+    device: str | torch.device = "cpu",
+    probe: LinearProbe | None = None,
 ) -> list[Row]:
-    """Score a network that learned the test images' classes: by its head, by neighbours, by a probe and by retrieval.
+    """Score a network on classes with training images: by its head, by neighbours, by a probe and by retrieval.
 
-    All scores come a second time without duplicates, if there are any.
+    All scores come a second time without duplicates, if there are any. A network without a head has no score of it.
 
     Args:
         train: all training images, with the hold-out.
@@ -91,11 +101,12 @@ def evaluate_closed(
         knn: neighbours that vote.
         strength: of the linear probe's penalty; see `probe_strength`.
         device: where the linear probe is fitted.
+        probe: what `fit_probe` returned for the same images; None fits it.
     """
-    rows = _closed(ALL, train, test, metric, knn, strength, device)
+    rows = _closed(ALL, train, test, metric, knn, probe or fit_probe(train, test, strength, device))
     if (train.duplicate.any() or test.duplicate.any()) and not (train.duplicate.all() or test.duplicate.all()):
         fewer = train.without_duplicates(), test.without_duplicates()
-        rows += _closed(WITHOUT_DUPLICATES, *fewer, metric, knn, strength, device)
+        rows += _closed(WITHOUT_DUPLICATES, *fewer, metric, knn, fit_probe(*fewer, strength, device))
     return rows
 
 
@@ -109,10 +120,27 @@ def probe_strength(train: Images, device: str | torch.device = "cpu") -> float:
         device: where to fit.
     """
     train = train.without_duplicates()
-    if not len(train.predicted):
+    if not len(train):
         return DEFAULT_STRENGTH
     points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
     return select_strength(points, labels, train.held_out.to(device), int(labels.max()) + 1)
+
+
+def fit_probe(
+    train: Images, test: Images, strength: float, device: str | torch.device = "cpu", classes: int = 0
+) -> LinearProbe:
+    """Fit the linear probe to all training images, for the classes of training and test images.
+
+    Args:
+        train: all training images, with the hold-out.
+        test: the images that the probe will be scored on; only their labels are looked at.
+        strength: of the penalty; see `probe_strength`.
+        device: where to fit.
+        classes: number of classes, if more are known than the images have.
+    """
+    points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
+    classes = max(classes, int(torch.cat([train.embedded.labels, test.embedded.labels]).max()) + 1)
+    return LinearProbe.fit(points, labels, classes, strength)
 
 
 def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
@@ -128,29 +156,19 @@ def evaluate_zero_shot(test: Images, metric: Metric) -> list[Row]:
     return rows
 
 
-def _closed(
-    images: str, train: Images, test: Images, metric: Metric, knn: int, strength: float, device: str | torch.device
-) -> list[Row]:
+def _closed(images: str, train: Images, test: Images, metric: Metric, knn: int, probe: LinearProbe) -> list[Row]:
     """Compute all scores of one selection of images."""
     gallery, neighbours = _retrieval(images, "closed_train_gallery", test, train, metric, knn)
     truth = test.embedded.labels
-    right = {
-        "head_top_1": test.predicted == truth,
+    head = {} if test.predicted is None else {"head_top_1": test.predicted == truth}
+    right = head | {
         f"knn_{knn}": knn_labels(neighbours, train.embedded.labels, knn) == truth,
-        "linear_probe": _probe(train, test, strength, device) == truth,
+        "linear_probe": probe(test.embedded.embeddings.to(probe.weight.device)).argmax(1).cpu() == truth,
     }
     among_themselves, _ = _retrieval(images, "closed_loo", test, None, metric)
     ends = intervals(_stack(right))
-    official = _rows(images, "official", right, ends, len(truth), len(train.predicted), 0)
+    official = _rows(images, "official", right, ends, len(truth), len(train), 0)
     return [*official, *gallery, *among_themselves]
-
-
-def _probe(train: Images, test: Images, strength: float, device: str | torch.device) -> Tensor:
-    """Return the labels that a linear probe, fitted to all of train, predicts for the test images, int64 (N,)."""
-    points, labels = train.embedded.embeddings.to(device), train.embedded.labels.to(device)
-    classes = int(torch.cat([train.embedded.labels, test.embedded.labels]).max()) + 1
-    probe = LinearProbe.fit(points, labels, classes, strength)
-    return probe(test.embedded.embeddings.to(device)).argmax(1).cpu()
 
 
 def _retrieval(
@@ -159,7 +177,7 @@ def _retrieval(
     """Return the scores of a search, and the neighbours it found, at least `knn`, int64 (Q, K)."""
     where = None if gallery is None else gallery.embedded
     found = search(queries.embedded, where, TOP_K, [knn], metric)
-    count = len(queries.predicted) - 1 if gallery is None else len(gallery.predicted)
+    count = len(queries) - 1 if gallery is None else len(gallery)
     by_query = {name: found.by_query[name] for name in RANKED}
     if gallery is None:  # each image is a query and a gallery item
         own, values = queries.embedded, _stack(by_query)

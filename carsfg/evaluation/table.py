@@ -24,8 +24,8 @@ def print_evaluation(rows: Sequence[Row], facts: Mapping[str, Any]) -> None:
         facts: checkpoint, data and settings, as `carsfg evaluate --json` writes them.
     """
     console = Console(markup=False, highlight=False)
-    title = f"{facts['task']} trained under {facts['protocol']}, scored on {facts['data']}"
-    console.print(_table(rows, title))
+    made = facts["pretrained"] or f"{facts['task']} trained under {facts['protocol']}"
+    console.print(_table(rows, f"{made}, scored on {facts['data']}"))
     below = Table.grid(padding=(0, 2, 0, 0))
     below.add_column(no_wrap=True)
     below.add_column(overflow="fold")
@@ -72,8 +72,9 @@ def _definitions(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str
     definitions |= {} if "zero_shot" in shown else {"zero_shot": NO_ZERO_SHOT}
     if "official" in shown:
         strength = facts["probe_strength"]
+        if facts["has_head"]:
+            definitions["head top-1"] = "share of images whose largest logit is that of their class"
         definitions |= {
-            "head top-1": "share of images whose largest logit is that of their class",
             _title(
                 f"knn_{knn}"
             ): f"share of images whose class wins the vote of the {knn} nearest training images; ties: lowest label",
@@ -99,6 +100,8 @@ def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
     """Return remarks on excluded images, on the training of the network, and on the settings of the evaluation."""
     trained, begun, here = facts["trained"], facts["unknown_start"], facts["split_hash"]
     notes = {WITHOUT_DUPLICATES: _duplicates(facts["duplicates"]), "no relevant image": _left_out(rows)}
+    if not facts["has_head"]:
+        notes["no head"] = "no head top-1: the network has no head for these classes"
     if facts["protocol"] == "zero_shot":
         notes["no head"] = "no k-NN and no linear probe either: none of the tested classes were learned"
         if begun:
@@ -111,8 +114,10 @@ def _notes(rows: Sequence[Row], facts: Mapping[str, Any]) -> dict[str, str]:
         )
     if trained.get("split_hash", here) != here:
         notes["other files"] = f"images or splits (hash {here}) differ from those of training ({trained['split_hash']})"
-    made = "weights {weights}, chosen on {chosen_on}, seed {seed}, {max_epochs} epochs, {precision}"
-    notes["trained"] = made.format_map(defaultdict(lambda: "unknown", trained)) if trained else "no run record"
+    made = "weights {weights}, chosen on {chosen_on}, seed {seed}, {length}, {precision}"
+    known = defaultdict(lambda: "unknown", {"length": "unknown epochs"} | dict(trained))
+    without = "not on this data: the network is as it was published" if facts["pretrained"] else "no run record"
+    notes["trained"] = made.format_map(known) if trained else without
     size = f"{facts['image_size']} pixels, {facts['precision']}, {facts['device']}"
     return notes | {"scored": f"{size}, {facts['checkpoint']}"}
 

@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from carsfg.errors import InputError, suggestion
+from carsfg.errors import InputError, UnreachableWeightsError, suggestion
 from carsfg.models.cnn import CustomCNN
 from carsfg.models.fetched_weights import time_limit
 from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
@@ -82,9 +82,10 @@ def build_backbone(
         return with_pooling(network, pooling) if pooling else network, width
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
+        short = name.removeprefix("torchvision:")
+        meant = f" (did you mean {short!r}?)" if short in known else suggestion(short, known)
         raise InputError(
-            f"unknown backbone {name!r}{suggestion(name, known)}; torchvision's classification networks and "
-            "timm:NAME will do"
+            f"unknown backbone {name!r}{meant}; torchvision's classification networks and timm:NAME will do"
         )
     network = torchvision.models.get_model(name, weights=None, **_arguments(name))
     head_keys, width = _remove_head(network)
@@ -197,10 +198,8 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
         fetched = Path(torch.hub.get_dir(), "checkpoints", Path(entry.url).name)
         if fetched.exists():
             return read_state_dict(fetched)  # its message says what is wrong with the file
-        raise InputError(
-            f"cannot fetch weights {weights!r} of {name} from {entry.url} ({error}); give --model.weights "
-            "the path of a state_dict, or null for random weights"
-        ) from error
+        failed = f"cannot fetch weights {weights!r} of {name} from {entry.url} ({error})"
+        raise UnreachableWeightsError(failed) from error
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

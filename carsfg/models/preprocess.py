@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from carsfg.errors import InputError
 
+Interpolation = Literal["bilinear", "bicubic"]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -33,7 +34,7 @@ class Preprocess(nn.Module):
     def __init__(
         self,
         image_size: int = 224,
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
+        interpolation: Interpolation = "bilinear",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:

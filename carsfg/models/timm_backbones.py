@@ -1,16 +1,14 @@
 """Backbones from timm: `timm:NAME` is the timm network NAME without its head."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from carsfg.errors import InputError, suggestion
+from carsfg.errors import InputError, UnreachableWeightsError, suggestion
 from carsfg.models.fetched_weights import delete_damaged, time_limit
 
 PREFIX = "timm:"
-WITHOUT_NETWORK = "give --model.weights the path of a state_dict, or null for random ones"
 
 
 def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tuple[str, ...]]:
@@ -31,6 +29,13 @@ def build_timm_backbone(name: str, pretrained: bool) -> tuple[nn.Module, int, tu
     if not timm.is_model(name):
         meant = suggestion(name.partition(".")[0], timm.list_models())
         raise InputError(f"timm has no network {name!r}{meant}; timm.list_models() says which it has")
+    architecture, _, tag = name.partition(".")
+    if tag and _configuration(name) is None:
+        known = timm.list_pretrained(f"{architecture}.*")
+        raise InputError(
+            f"timm has no weights {tag!r} of {architecture}{suggestion(name, known)}; "
+            f"timm.list_pretrained('{architecture}.*') says which it has"
+        )
     network = _fetch(timm, name) if pretrained else _create(timm, name, False)
     width = getattr(network, "head_hidden_size", network.num_features)  # some widen after pooling
     heads = network.pretrained_cfg.get("classifier") or ()
@@ -51,9 +56,9 @@ def _fetch(timm: Any, name: str) -> Any:
     else:
         if not repository or not delete_damaged(repository):
             return network
-    raise InputError(
+    raise UnreachableWeightsError(
         f"the weights of {name!r} that were fetched from {repository} are damaged (their SHA-256 differs) and were "
-        f"deleted: try again, or {WITHOUT_NETWORK}"
+        "deleted: try again"
     )
 
 
@@ -66,9 +71,8 @@ def _create(timm: Any, name: str, pretrained: bool) -> Any:
             return timm.create_model(name, **options)
     except Exception as error:  # broken downloads and damaged files raise types of the hub and of safetensors
         said = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"timm cannot build {name!r} ({said}); where its weights cannot be fetched, {WITHOUT_NETWORK}"
-        ) from error
+        failed = f"timm cannot build {name!r} ({said})"
+        raise (UnreachableWeightsError(failed) if pretrained else InputError(failed)) from error
 
 
 def _head_keys(network: nn.Module, head: str) -> str:
@@ -78,29 +82,49 @@ def _head_keys(network: nn.Module, head: str) -> str:
     return f"{around}." if around and gone else f"{head}."
 
 
-def check_normalisation(name: str, weights: str | None, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Compare the normalisation of images with that of a pretrained timm network.
+def describe_timm(name: str) -> dict[str, Any] | None:
+    """Return what the weights of a timm network expect of images; None if timm does not describe them.
 
     Args:
-        name: of the backbone; only those with `timm:` are checked.
-        weights: of the backbone; None for random weights, which fit any normalisation.
-        mean: of RGB scaled to 0..1, per channel.
-        std: standard deviation of RGB scaled to 0..1, per channel.
+        name: of the network in timm.
+
+    Returns:
+        `size` (height and width in pixels), `interpolation`, `mean` and `std` of RGB in 0..1.
 
     Raises:
-        InputError: the normalisations differ.
+        InputError: timm is not installed.
     """
-    if not name.startswith(PREFIX) or weights is None:
-        return
-    known = _import_timm().get_pretrained_cfg(name.removeprefix(PREFIX))
+    known = _configuration(name)
     if known is None:
-        return
-    wanted = [*known.mean, *known.std]
-    if any(abs(own - one) > 1e-4 for own, one in zip([*mean, *std], wanted, strict=True)):
-        raise InputError(
-            f"{name} was trained with another normalisation: set model.mean to {wanted[:3]} and model.std to "
-            f"{wanted[3:]}"
-        )
+        return None
+    found = _import_timm().data.resolve_data_config(pretrained_cfg=known.to_dict())
+    return {
+        "size": tuple(found["input_size"][1:]),
+        "interpolation": str(found["interpolation"]),
+        "mean": [*found["mean"]],
+        "std": [*found["std"]],
+    }
+
+
+def timm_weights_name(name: str) -> str:
+    """Return the full name of a network's default weights, such as `resnet50.a1_in1k`.
+
+    Args:
+        name: of the network in timm, with or without a tag.
+
+    Raises:
+        InputError: timm is not installed.
+    """
+    known = _configuration(name)
+    return f"{known.architecture}.{known.tag}" if known is not None and known.tag else name
+
+
+def _configuration(name: str) -> Any:
+    timm = _import_timm()
+    try:
+        return timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    except RuntimeError:  # an unknown tag; `build_timm_backbone` says so
+        return None
 
 
 def _import_timm() -> Any:

@@ -64,8 +64,7 @@ def print_test_table(record: RunRecord, metrics: Mapping[str, float]) -> None:
     if paper is not None:
         console.print(f"* {paper.title}: {paper.meaning}.")
     start = f"weights {record.weights}, chosen on {record.chosen_on}, seed {record.seed}"
-    epochs = record.trainer.get("max_epochs", "unknown")
-    console.print(f"{start}, {epochs} epochs, {record.precision}, {record.hardware}")
+    console.print(f"{start}, {record.training_length}, {record.precision}, {record.hardware}")
 
 
 def print_retrieval_table(record: RunRecord, metrics: Mapping[str, float]) -> None:

@@ -42,7 +42,7 @@ class Answer:
     Attributes:
         matches: the nearest images, nearest first.
         vote: the classes of the matches with their shares, the most frequent first; see `metrics.knn_labels`.
-        classes: the five most probable classes by the network's head.
+        classes: the five most probable classes by the network's head; empty for a network without a head.
         known: p-value of the photo as one of a known car, see `carsfg.search.calibration`; None if the gallery is not
             calibrated.
         seconds: durations of `decode`, `find` (of the box, where it was looked for), `embed` and `search`.

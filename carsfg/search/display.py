@@ -35,7 +35,8 @@ def print_answer(name: str, answer: Answer) -> None:
     console.print(table)
     lines = Table.grid(padding=(0, 2, 0, 0))
     lines.add_row(f"vote of {len(answer.matches)}", _shares(answer.vote[:5]))
-    lines.add_row("classifier (training classes)", _shares(answer.classes))
+    if answer.classes:
+        lines.add_row("classifier (training classes)", _shares(answer.classes))
     if answer.known is not None:
         lines.add_row("known car?", f"{'likely' if answer.is_known else 'unlikely'}: {known_sentence(answer)}")
     lines.add_row("time", ", ".join(f"{part} {1000 * took:.0f} ms" for part, took in answer.seconds.items()))

@@ -158,7 +158,7 @@ class VisualSearch:
             for rank, (score, place) in enumerate(zip(scores[0].tolist(), places[0].tolist(), strict=True), 1)
             if place >= 0
         ]
-        top = probabilities.topk(min(MAX_CLASSES, len(probabilities)))
+        top = probabilities.topk(min(MAX_CLASSES, len(probabilities)))  # none without a head
         answer = Answer(
             matches=matches,
             vote=self._vote(matches),
@@ -179,11 +179,12 @@ class VisualSearch:
 
     @torch.inference_mode()
     def _embed(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the embedding (1, D) and the head's probabilities (C,)."""
+        """Return the embedding (1, D) and the head's probabilities (C,); without a head C is 0."""
         device = self.task.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16):
             out = self.task(pixels[None].to(device))
-        return out["embedding"].float().cpu(), out["logits"][0].float().softmax(0).cpu()
+        probabilities = out["logits"][0].float().softmax(0).cpu() if self.task.has_head else torch.empty(0)
+        return out["embedding"].float().cpu(), probabilities
 
     def _known(self, embedding: torch.Tensor, best: float | None) -> float | None:
         """Return the p-value of a photo; None if the gallery is not calibrated.

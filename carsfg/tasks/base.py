@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.callbacks import ModelPruning
@@ -13,20 +13,23 @@ from carsfg.class_paths import class_path
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import can_compile
 from carsfg.models.backbones import skip_weights
-from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocess
+from carsfg.models.image_input import INPUT_ARGUMENTS
+from carsfg.models.preprocess import Interpolation, Preprocess
 from carsfg.seeding import derive_seed, global_seed
 from carsfg.tasks.averaging import AveragingHooks, attached_trainer
 from carsfg.tasks.checkpoints import check_classes, task_name
+from carsfg.tasks.image_input import unset_input
 from carsfg.tasks.losses import ClassWeights, cross_entropy, inverse_frequency, starting_weights, training_counts
 from carsfg.tasks.metrics import ClassificationMetrics
-from carsfg.tasks.network import Batch, CarsNetwork
+from carsfg.tasks.network import Batch
 from carsfg.tasks.optimizers import check_length, check_names, make_optimizer, make_scheduler
+from carsfg.tasks.scoring import ScoringSteps
 
 MAX_IMAGE_SIZE_PIXELS = 2048
 NOT_DESCRIBED = ("class_names", "weights", "init_from", "compile")  # the run record has them elsewhere, or not at all
 
 
-class CarsTask(AveragingHooks, CarsNetwork):
+class CarsTask(AveragingHooks, ScoringSteps):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the position of
@@ -39,6 +42,10 @@ class CarsTask(AveragingHooks, CarsNetwork):
     must not call it again. To change the loss, override
     `loss(embedding (B, D), labels) -> (loss, logits (B, C), parts)`; `parts` are scalars to be logged as `train/NAME`.
     Arguments that change the embedding of an image are added to `network_arguments`.
+
+    Image size, interpolation, mean and std that are None become those that timm or torchvision give for `weights`, or
+    those of the checkpoint of `init_from`; without a description 224, bilinear, and ImageNet's mean and standard
+    deviation. `hparams` hold the values that are used.
 
     Args:
         class_names: the C class names in label order; on the command line they come from the data.
@@ -59,10 +66,10 @@ class CarsTask(AveragingHooks, CarsNetwork):
         label_smoothing: share of the target spread over all classes, 0..1.
         class_weights: of the cross-entropy in training: `none`, `auto` (rare classes count more, see
             `carsfg.tasks.losses.inverse_frequency`), or a number per class. Validation and test loss are unweighted.
-        image_size: side of the network's input in pixels, 1..2048.
-        interpolation: how images are resized to it.
-        mean: of RGB scaled to 0..1, per channel.
-        std: standard deviation of RGB scaled to 0..1, per channel, above 0.
+        image_size: side of the network's input in pixels, 1..2048; None: that of the weights.
+        interpolation: how images are resized to it; None: that of the weights.
+        mean: of RGB scaled to 0..1, per channel; None: that of the weights.
+        std: standard deviation of RGB scaled to 0..1, per channel, above 0; None: that of the weights.
         compile: compile the backbone for training (`torch.compile`); `auto`: on a GPU with Triton and a C compiler.
 
     Raises:
@@ -70,6 +77,8 @@ class CarsTask(AveragingHooks, CarsNetwork):
             classes, or a number is out of its range.
     """
 
+    # whether there must be classes to learn; without classes a network has no head
+    needs_classes: ClassVar[bool] = True
     # float32 (C,), in the checkpoint; None: all 1
     class_weights: Tensor | None
     # parameter groups prepared by a callback; None: those of `parameter_groups`
@@ -89,15 +98,18 @@ class CarsTask(AveragingHooks, CarsNetwork):
         scheduler_interval: Literal["epoch", "step"] = "epoch",
         label_smoothing: float = 0.0,
         class_weights: ClassWeights = "none",
-        image_size: int = 224,
-        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        image_size: int | None = None,
+        interpolation: Interpolation | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         compile: bool | Literal["auto"] = "auto",  # noqa: A002 - the field's word
     ) -> None:
         super().__init__()
-        if len(class_names) < 2:
+        if len(class_names) < 2 and self.needs_classes:
             raise InputError(f"there is {len(class_names)} class to learn: a network needs at least 2")
+        self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
+        self.hparams.update(unset_input(self.hparams))
+        image_size, interpolation, mean, std = (self.hparams[name] for name in INPUT_ARGUMENTS)
         if not 1 <= image_size <= MAX_IMAGE_SIZE_PIXELS or not 0 <= label_smoothing <= 1:
             raise InputError(
                 f"model.image_size {image_size} must be in 1..{MAX_IMAGE_SIZE_PIXELS}, model.label_smoothing "
@@ -108,13 +120,13 @@ class CarsTask(AveragingHooks, CarsNetwork):
                 f"model.backbone_lr_scale {backbone_lr_scale} must be above 0; a backbone that does not learn is "
                 "model.freeze: backbone"
             )
-        self.save_hyperparameters(logger=False)  # `RecordRun` logs them, without the list of class names
         check_names(optimizer, scheduler)
         self.class_names = list(class_names)
         self.frozen_modules, self.optimizer_groups, self.still_random = [], None, []
         self.register_buffer("class_weights", starting_weights(class_weights, len(class_names)))
         self.preprocess = Preprocess(image_size, interpolation, mean, std)
-        self.metrics = nn.ModuleDict({stage: ClassificationMetrics(len(class_names)) for stage in ("val_", "test_")})
+        stages = ("val_", "test_") if class_names else ()
+        self.metrics = nn.ModuleDict({stage: ClassificationMetrics(len(class_names)) for stage in stages})
 
     def describe(self) -> dict[str, Any]:
         """Return what the run record says of the task, as plain JSON values.
@@ -162,18 +174,6 @@ class CarsTask(AveragingHooks, CarsNetwork):
         self.log_dict(epoch, on_step=False, on_epoch=True, batch_size=len(labels), sync_dist=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Return `embedding` (B, D) and `logits` (B, C); only loader 0 is scored, the other is a retrieval gallery."""
-        return self._evaluate(batch, "val" if dataloader_idx == 0 else None)
-
-    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Return the same as `validation_step`, on the test split."""
-        return self._evaluate(batch, "test" if dataloader_idx == 0 else None)
-
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Return `embedding` (B, D), `logits` (B, C) and `index` (B,)."""
-        return {**self._evaluate(batch, None), "index": batch["index"]}
-
     def logged_keys(self) -> set[str]:
         """Return the keys of the metrics that `fit` logs, which monitors are compared with before the first epoch.
 
@@ -199,14 +199,6 @@ class CarsTask(AveragingHooks, CarsNetwork):
     def on_train_epoch_start(self) -> None:
         """Seed dropout and other random layers by run, epoch and process, so that a resumed run repeats itself."""
         torch.manual_seed(derive_seed(global_seed(), self.current_epoch, self.global_rank))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log `val/...`."""
-        self._log_metrics("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log `test/...`."""
-        self._log_metrics("test")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameter groups of the optimizer: of all parameters with gradients.
@@ -253,7 +245,7 @@ class CarsTask(AveragingHooks, CarsNetwork):
             InputError: the data have other classes, or do not tell how many images each has.
         """
         data: Any = getattr(self.trainer, "datamodule", None)
-        if hasattr(data, "class_names"):  # a DataModule of another package may have none
+        if self.has_head and hasattr(data, "class_names"):  # a DataModule of another package may have none
             check_classes(self.class_names, data.class_names)
         for metrics in self.metrics.values():
             metrics.use_attributes(getattr(data, "class_attributes", {}))  # type: ignore[operator]
@@ -275,26 +267,3 @@ class CarsTask(AveragingHooks, CarsNetwork):
         """Load a checkpoint in Lightning's way, but safely (`weights_only=True`) and without pretrained weights."""
         with skip_weights():
             return super().load_from_checkpoint(*args, **{"weights_only": True, **kwargs})
-
-    def _evaluate(self, batch: Batch, stage: str | None) -> dict[str, Tensor]:
-        embedding = self.embed(batch)
-        logits = self.classify(embedding).float()
-        if stage and self.scores_head:
-            self.metrics[f"{stage}_"].update(logits, batch["label"])  # type: ignore[operator]
-        return {"embedding": embedding, "logits": logits}
-
-    @property
-    def scores_head(self) -> bool:
-        """Whether the head is scored; not in a zero-shot test, whose classes were not learned.
-
-        A DataModule says so by `head_is_scored`; without that attribute the head is scored.
-        """
-        return getattr(getattr(self.trainer, "datamodule", None), "head_is_scored", True)
-
-    def _log_metrics(self, stage: str) -> None:
-        if self.scores_head:
-            metrics = self.metrics[f"{stage}_"]
-            values = {f"{stage}/{name}": value for name, value in metrics.compute().items()}  # type: ignore[operator]
-            self.log_dict(values, sync_dist=True)
-            self.log(f"{stage}_top1", values[f"{stage}/top1"], prog_bar=True, logger=False, sync_dist=True)
-            metrics.reset()  # type: ignore[operator]

@@ -26,6 +26,27 @@ TASKS = {
 FROZEN = {True: "backbone", False: "none"}  # `freeze` in checkpoints from before it had three values
 
 
+PRETRAINED = ("timm:", "torchvision:")  # beginnings of names that stand for a pretrained network
+
+
+def is_pretrained(name: str | Path) -> bool:
+    """Return whether a name is that of a pretrained network, `timm:NAME` or `torchvision:NAME`, not of a file.
+
+    Args:
+        name: the checkpoint that a user named.
+    """
+    return str(name).startswith(PRETRAINED)
+
+
+def backbone_name(name: str | Path) -> str:
+    """Return the name of a pretrained network as `carsfg.models.backbones.build_backbone` takes it.
+
+    Args:
+        name: `timm:NAME` or `torchvision:NAME`.
+    """
+    return str(name).removeprefix("torchvision:")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a carsfg checkpoint into memory on the CPU; nothing in the file is executed.
 
@@ -37,6 +58,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: the file does not exist, is damaged or hostile, or is not a checkpoint of this version of carsfg.
     """
+    if is_pretrained(path):
+        raise InputError(
+            f"{path} is the name of a pretrained network, and here a checkpoint is needed: `carsfg fit` trains the "
+            f"network with --model.backbone={backbone_name(path)}"
+        )
     checkpoint = read_plain(path, "checkpoint")
     parts = ("carsfg", "hyper_parameters", "state_dict")
     if not isinstance(checkpoint, dict) or not all(isinstance(checkpoint.get(part), dict) for part in parts):
@@ -92,33 +118,45 @@ def task_class(checkpoint: dict[str, Any]) -> "type[CarsTask]":
     return found  # type: ignore[no-any-return]
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> "CarsTask":
-    """Load the task in a checkpoint, ready to use: `load(path)(images)` with uint8 RGB (B, 3, H, W).
+def load(path: str | Path, device: str | torch.device = "cpu", weights: str | None = None) -> "CarsTask":
+    """Load a network, ready to use: `load(path)(images)` with uint8 RGB (B, 3, H, W).
 
     Args:
-        path: a checkpoint written by `carsfg fit`.
+        path: a checkpoint written by `carsfg fit`; or `timm:NAME` or `torchvision:NAME`, a pretrained network.
         device: where to put it.
+        weights: of a pretrained network, see `carsfg.tasks.pretrained.load_pretrained`.
 
     Returns:
         The task in eval mode; preprocessing and class names come with it. The module of a task of your own is imported
         by the name in the checkpoint.
 
     Raises:
-        InputError: the file is missing, damaged, hostile, or no carsfg checkpoint.
+        InputError: the file is missing, damaged, hostile, or no carsfg checkpoint; or the pretrained network is
+            unknown, or its weights cannot be read or fetched.
     """
+    if _named(path, weights):
+        return load_with_record(path, device, weights)[0]
     return _task(read_checkpoint(path), path, device)
 
 
-def load_with_record(path: str | Path, device: str | torch.device = "cpu") -> "tuple[CarsTask, RunRecord]":
-    """Load the task and the run record in a checkpoint; the file is read once.
+def load_with_record(
+    path: str | Path, device: str | torch.device = "cpu", weights: str | None = None
+) -> "tuple[CarsTask, RunRecord]":
+    """Load a network and its run record; the file is read once.
 
     Args:
-        path: a checkpoint written by `carsfg fit`.
+        path: a checkpoint written by `carsfg fit`; or `timm:NAME` or `torchvision:NAME`, a pretrained network.
         device: where to put the task.
+        weights: of a pretrained network, see `carsfg.tasks.pretrained.load_pretrained`.
 
     Raises:
         InputError: as `load` and `read_record` raise it.
     """
+    if _named(path, weights):
+        from carsfg.tasks.pretrained import load_pretrained
+
+        task, record = load_pretrained(str(path), weights)
+        return _ready(task, device), record
     checkpoint = read_checkpoint(path)
     return _task(checkpoint, path, device), _record(checkpoint, path)
 
@@ -132,7 +170,22 @@ def _task(checkpoint: dict[str, Any], path: str | Path, device: str | torch.devi
         task.load_state_dict(checkpoint["state_dict"])
     except (TypeError, RuntimeError) as error:
         raise InputError(f"{path} does not fit this version of carsfg: {' '.join(str(error).split())[:200]}") from error
+    return _ready(task, device)
+
+
+def _ready(task: "CarsTask", device: str | torch.device) -> "CarsTask":
     return task.to(memory_format=torch.channels_last).to(device).eval()  # laid out as in training
+
+
+def _named(path: str | Path, weights: str | None) -> bool:
+    """Return whether a name is that of a pretrained network; only these take weights."""
+    named = is_pretrained(path)
+    if weights is not None and not named:
+        raise InputError(
+            f"--weights {weights!r} is for pretrained networks, timm:NAME or torchvision:NAME: {str(path)!r} is a "
+            "checkpoint, which holds its weights, so leave --weights out"
+        )
+    return named
 
 
 def _record(checkpoint: dict[str, Any], path: str | Path) -> RunRecord:
@@ -151,7 +204,8 @@ def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
         OSError, RuntimeError: the file cannot be written.
     """
     parts = {"hyper_parameters": dict(task.hparams), "state_dict": task.state_dict()}
-    lightning = {"pytorch-lightning_version": version("lightning")}  # without which `carsfg test` cannot read it
+    # without these, `carsfg test` cannot read it, and callbacks are not told of it
+    lightning = {"pytorch-lightning_version": version("lightning"), "callbacks": {}}
     torch.save({**parts, **lightning, "carsfg": {**task_name(task), "record": record.to_dict()}}, path)
 
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from carsfg.errors import InputError
 from carsfg.models.backbones import check_backbone, weights_are_skipped
 from carsfg.models.preprocess import Preprocess
-from carsfg.models.timm_backbones import check_normalisation
 from carsfg.tasks.checkpoints import init_from
 
 Batch = dict[str, Tensor]
@@ -31,6 +30,13 @@ class CarsNetwork(LightningModule):
     still_random: list[str]
     class_names: list[str]
     preprocess: Preprocess
+    # maps embeddings (B, D) to logits (B, C); None without classes: such a network only embeds
+    head: nn.Linear
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the network classifies, beside embedding."""
+        return bool(self.class_names) and getattr(self, "head", self) is not None
 
     def assemble(
         self,
@@ -52,18 +58,17 @@ class CarsNetwork(LightningModule):
 
         Raises:
             InputError: `dropout` is not a probability, `freeze` is another word or does not fit the backbone, or
-                `init_from`, normalisation or image size do not.
+                `init_from` or image size do not.
         """
         if not 0 <= dropout <= 1:
             raise InputError(f"model.dropout is {dropout}: give a probability in 0..1")
         self._check_freeze(freeze, backbone)
         options = self.hparams
         if not weights_are_skipped():  # otherwise the network has been checked, before its checkpoint was written
-            weights = None if options["init_from"] else options.get("weights")
-            check_normalisation(options.get("backbone", ""), weights, options["mean"], options["std"])
             check_backbone(backbone, options["image_size"], options.get("backbone", "the network"), width)
         self.backbone, self.dropout = backbone, nn.Dropout(dropout)
-        self.head = nn.Linear(embedding_width or width, len(self.class_names))
+        classes = len(self.class_names)
+        self.head = nn.Linear(embedding_width or width, classes) if classes else None  # type: ignore[assignment]
         if freeze == "backbone":
             self.backbone.requires_grad_(False)
             self.frozen_modules = [self.backbone]
@@ -102,7 +107,14 @@ class CarsNetwork(LightningModule):
 
         Args:
             embedding: float (B, D).
+
+        Raises:
+            InputError: the network has no head.
         """
+        if not self.has_head:
+            raise InputError(
+                f"{self.hparams.get('backbone', 'the network')} has no classification head: it only embeds"
+            )
         return self.head(self.dropout(embedding))  # type: ignore[no-any-return]
 
     def embed(self, batch: Batch) -> Tensor:
@@ -115,7 +127,7 @@ class CarsNetwork(LightningModule):
         return self.project(batch["feature"] if known else self.embed_images(self.preprocess(batch["image"])))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Map images to `embedding` (B, D) and `logits` (B, C).
+        """Map images to `embedding` (B, D) and, by a network with a head, `logits` (B, C).
 
         Args:
             images: RGB (B, 3, H, W) of any size, uint8 or float in 0..255.
@@ -126,7 +138,7 @@ class CarsNetwork(LightningModule):
         if images.ndim != 4 or images.shape[1] != 3:
             raise InputError(f"images must be (batch, 3, height, width), RGB in 0..255, not {tuple(images.shape)}")
         embedding = self.embed({"image": images})
-        return {"embedding": embedding, "logits": self.classify(embedding)}
+        return {"embedding": embedding, **({"logits": self.classify(embedding)} if self.has_head else {})}
 
     def train(self, mode: bool = True) -> "CarsNetwork":
         """Set training mode, but leave frozen modules, and BatchNorm layers that keep their statistics, in eval mode.

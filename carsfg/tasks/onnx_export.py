@@ -27,13 +27,22 @@ class _Graph(nn.Module):
         super().__init__()
         self.task = task
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         out = self.task(image)
-        return out["logits"], out["embedding"]
+        return tuple(out[name] for name in outputs(self.task))
+
+
+def outputs(task: CarsTask) -> list[str]:
+    """Return the names of the outputs of a graph, in its order; without a head there are no logits.
+
+    Args:
+        task: network that becomes the graph.
+    """
+    return ["logits", "embedding"] if task.has_head else ["embedding"]
 
 
 def export_onnx(task: CarsTask, path: str | Path) -> float:
-    """Write a task as ONNX, with input `image`, uint8 RGB (B, 3, H, W) of any size, and outputs `logits`, `embedding`.
+    """Write a task as ONNX, with input `image`, uint8 RGB (B, 3, H, W) of any size, and the outputs of `outputs`.
 
     Before the file is moved to its place, onnxruntime runs the graph on random images of three sizes, and the outputs
     are compared with the task's. Metadata: `class_names` (JSON), `image_size`, `fingerprint`, and the version `carsfg`.
@@ -87,7 +96,7 @@ def _write(task: CarsTask, path: Path) -> None:
             (example,),
             path,
             input_names=["image"],
-            output_names=["logits", "embedding"],
+            output_names=outputs(task),
             dynamic_shapes=({0: free, 2: free, 3: free},),
             dynamo=True,
             external_data=False,
@@ -112,6 +121,6 @@ def _compare(task: CarsTask, session: Any) -> float:
     for height, width in ((size, size), (2 * size + 5, size + 11), (max(1, size // 2), size)):
         images: npt.NDArray[np.uint8] = random.integers(0, 256, (3, 3, height, width), np.uint8)
         expected = task(torch.from_numpy(images))
-        for name, values in zip(("logits", "embedding"), session.run(None, {"image": images}), strict=True):
+        for name, values in zip(outputs(task), session.run(None, {"image": images}), strict=True):
             worst = max(worst, float(np.abs(values - expected[name].numpy()).max()))
     return worst

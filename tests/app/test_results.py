@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -34,6 +35,12 @@ def test_content_of_an_answer() -> None:
     assert "less" not in page
     assert "Bright areas contribute to the similarity to the nearest image, Aurora 5 Coupe 2002." in page
     assert "decode 1 ms, embed 20 ms, search 0 ms" in page
+
+
+def test_a_network_without_a_head_has_no_classifier() -> None:
+    page = answer_html(replace(answer(), classes=[]), None, None)
+    assert "Classifier" not in page
+    assert page.count("<section>") == 1
 
 
 def test_the_numbers_are_those_of_the_galleries_metric() -> None:

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.nn import functional
 
 from carsfg.evaluation.linear_probe import DEFAULT_STRENGTH, STRENGTHS, LinearProbe, select_strength
 
@@ -16,6 +17,15 @@ def clouds(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     labels = torch.randint(0, 5, (count,), generator=draw)
     centres = torch.randn(5, 12, generator=torch.Generator().manual_seed(99))
     return (centres[labels] + 1.5 * torch.randn(count, 12, generator=draw)) * torch.logspace(0, 3, 12), labels
+
+
+def test_one_linear_layer_gives_its_logits() -> None:
+    points, labels = clouds(200)
+    points[:, 3] = 7.0  # does not vary, so it is not scaled
+    probe = LinearProbe.fit(points, labels, 5, 0.01)
+    weight, bias = probe.as_layer()
+    assert (weight.dtype, bias.dtype, weight.shape) == (torch.float32, torch.float32, (5, 12))
+    torch.testing.assert_close(functional.linear(points, weight, bias), probe(points), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)

@@ -1,13 +1,22 @@
 """Rows of `carsfg evaluate`: protocols, duplicates, and which intervals they have."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from carsfg.evaluation.bootstrap import intervals, joint_intervals
 from carsfg.evaluation.glossary import RANKED
-from carsfg.evaluation.scores import ALL, WITHOUT_DUPLICATES, Images, Row, evaluate_closed, evaluate_zero_shot
+from carsfg.evaluation.scores import (
+    ALL,
+    WITHOUT_DUPLICATES,
+    Images,
+    Row,
+    evaluate_closed,
+    evaluate_zero_shot,
+    fit_probe,
+)
 from carsfg.retrieval.ranking import EmbeddedImages, search
 
 
@@ -38,6 +47,22 @@ def test_rows_of_a_network_that_knows_the_classes() -> None:
             assert row.low <= row.value <= row.high
             assert (row.queries, row.gallery) == (60, 90 if gallery else 59)
             assert row.resamples == (1000 if gallery else 400)
+
+
+def test_a_network_without_a_head() -> None:
+    train, test = (replace(images(seed, count), predicted=None) for seed, count in ((0, 90), (1, 60)))
+    rows = by_name(evaluate_closed(train, test, "cosine", 3, 0.1))
+    whole = by_name(evaluate_closed(images(0), images(1, 60), "cosine", 3, 0.1))
+    assert rows == {key: row for key, row in whole.items() if key[2] != "head_top_1"}
+
+
+def test_a_given_probe_is_scored() -> None:
+    train, test = images(0), images(1, 60)
+    probe = fit_probe(train, test, 0.1, classes=8)
+    assert probe.weight.shape == (8, 6)
+    wrong = replace(probe, bias=torch.arange(8).float() * 1000)
+    rows = by_name(evaluate_closed(train, test, "cosine", 3, 0.1, probe=wrong))
+    assert rows[ALL, "official", "linear_probe"].value == 0
 
 
 @pytest.mark.parametrize("protocol", ["closed_train_gallery", "closed_loo", "zero_shot"])

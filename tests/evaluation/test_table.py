@@ -14,7 +14,15 @@ FACTS: dict[str, Any] = {
     "protocol": "official",
     "data": "Stanford Cars",
     "split_hash": "0123456789ab",
-    "trained": {"weights": "DEFAULT", "chosen_on": "last epoch", "seed": 3, "max_epochs": 10, "precision": "32-true"},
+    "trained": {
+        "weights": "DEFAULT",
+        "chosen_on": "last epoch",
+        "seed": 3,
+        "length": "10 epochs",
+        "precision": "32-true",
+    },
+    "has_head": True,
+    "pretrained": None,
     "unknown_start": None,
     "image_size": 224,
     "metric": "cosine",
@@ -102,6 +110,21 @@ def test_remarks(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     assert words in printed(capsys, **facts)[1]
+
+
+def test_a_pretrained_network_without_a_head(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    rows = [one for one in ROWS if one.score != "head_top_1"]
+    made = {"has_head": False, "pretrained": "timm:test_vit, weights w.pt", "trained": {}}
+    print_evaluation(rows, FACTS | made)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("timm:test_vit, weights w.pt, scored on Stanford Cars")
+    assert "head top-1 share" not in shown
+    assert "no head no head top-1: the network has no head for these classes" in shown
+    assert "not on this data: the network is as it was published" in shown
+    assert "no run record" not in shown
 
 
 def test_zero_shot(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

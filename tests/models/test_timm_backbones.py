@@ -9,8 +9,6 @@ import torch
 
 from carsfg.errors import InputError
 from carsfg.models.backbones import build_backbone
-from carsfg.models.preprocess import IMAGENET_MEAN, IMAGENET_STD
-from carsfg.models.timm_backbones import check_normalisation
 from carsfg.run_record import RunRecord
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.classifier import CarClassifier
@@ -86,7 +84,9 @@ def test_a_broken_download(monkeypatch: pytest.MonkeyPatch) -> None:
         raise TransferError("peer closed connection")
 
     monkeypatch.setattr(timm, "create_model", break_off)
-    with pytest.raises(InputError, match=r"timm cannot build 'resnet10t' \(peer closed connection\); where"):
+    with pytest.raises(
+        InputError, match=r"timm cannot build 'resnet10t' \(peer closed connection\); give --model\.weights the path"
+    ):
         build_backbone("timm:resnet10t", "DEFAULT")
 
 
@@ -96,13 +96,11 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
         build_backbone("timm:resnet10t", str(tmp_path / "other.pt"))
 
 
-def test_another_normalisation_is_said() -> None:
-    siglip = "timm:vit_base_patch16_siglip_224"
-    with pytest.raises(InputError, match=r"set model\.mean to \[0\.5, 0\.5, 0\.5\] and model\.std to \[0\.5, 0\.5"):
-        check_normalisation(siglip, "DEFAULT", IMAGENET_MEAN, IMAGENET_STD)
-    check_normalisation(siglip, "DEFAULT", [0.5] * 3, [0.5] * 3)
-    check_normalisation(siglip, None, IMAGENET_MEAN, IMAGENET_STD)  # random weights learn with any
-    check_normalisation("timm:resnet10t", "DEFAULT", IMAGENET_MEAN, IMAGENET_STD)
+def test_an_unknown_tag() -> None:
+    with pytest.raises(
+        InputError, match=r"timm has no weights 'a1_in2k' of resnet50 \(did you mean 'resnet50\.a1_in1k'"
+    ):
+        build_backbone("timm:resnet50.a1_in2k")
 
 
 def test_normalisation_of_weights_that_are_not_read(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_fault_ends_in_one_line(fault: str, said: str, hub: Hub, fit: Callable
     line = fit()
     assert re.search(said, line), line
     assert "'test_resnet'" in line
-    assert line.endswith("give --model.weights the path of a state_dict, or null for random ones")
+    assert line.endswith("give --model.weights the path of a state_dict, or null for random weights")
     assert hub.left() == []
     hub.fault = ""
     assert is_fetched(hub)

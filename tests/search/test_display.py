@@ -1,6 +1,7 @@
 """What was found, as lines and as a picture."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,12 @@ def test_all_lines(capsys: pytest.CaptureFixture[str]) -> None:
         "known car? likely: 31 % of calibration images are no closer to the gallery than this photo",
         "time decode 2 ms, embed 31 ms, search 0 ms",
     ]
+
+
+def test_a_network_without_a_head_has_no_classifier(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(capsys, replace(answer(), classes=[]))
+    assert not any("classifier" in line for line in lines)
+    assert "vote of 3 Audi TT Coupe 2012 67 %, Fiat 500 33 %" in lines
 
 
 def test_a_gallery_that_was_not_calibrated(capsys: pytest.CaptureFixture[str]) -> None:

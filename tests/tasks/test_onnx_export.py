@@ -70,3 +70,19 @@ def test_a_graph_that_disagrees_is_not_kept(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(InputError, match="the ONNX graph differs from the checkpoint by"):
         onnx_export.export_onnx(CarCNN(class_names=NAMES, widths=[4], image_size=16).eval(), tmp_path / "car.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class MeanColour(CarsTask):
+    """Embeds images by their mean colour, and has no head."""
+
+    needs_classes = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(class_names=[], **kwargs)
+        self.assemble(torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()), 3, dropout=0.0)
+
+
+def test_a_network_without_a_head_has_no_logits(tmp_path: Path) -> None:
+    assert onnx_export.export_onnx(MeanColour(image_size=8).eval(), tmp_path / "car.onnx") <= 1e-4
+    session = onnxruntime.InferenceSession(tmp_path / "car.onnx")
+    assert [output.name for output in session.get_outputs()] == ["embedding"]
