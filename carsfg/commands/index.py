@@ -55,6 +55,7 @@ def _index(options: IndexOptions) -> int:
     from carsfg.search.box_choice import TABLE
     from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
     from carsfg.search.calibration import calibrate
+    from carsfg.search.shards import remove_shards, shards_folder
     from carsfg.tasks.checkpoints import load_with_record
 
     _check_output(options)  # before it takes minutes
@@ -70,7 +71,10 @@ def _index(options: IndexOptions) -> int:
     bfloat16 = use.precision.startswith("bf16")
     table = BoxTable.read(options.boxes, photos.folder) if options.boxes else None
     box, finder = choose_box(options, photos, record, task, bfloat16, use.crop)
-    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
+    kept = [shards_folder(options.output, name) for name in ("images", "calibration")]
+    embedded = embed_photos(
+        task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table, keep=kept[0]
+    )
     if finder is not None or table is not None:
         say_boxed(embedded, options.boxes)
     factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
@@ -81,7 +85,15 @@ def _index(options: IndexOptions) -> int:
     else:
         found = None if others.crop else finder  # they are cut already
         more = embed_photos(
-            task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table, pictures=False
+            task,
+            others,
+            use.image_size,
+            bfloat16,
+            options.batch_size,
+            finder=found,
+            table=table,
+            pictures=False,
+            keep=kept[1],
         )
         known = set(shared)
         new = [row for row, place in enumerate(more.places) if others.source.name(place) not in known]
@@ -90,6 +102,8 @@ def _index(options: IndexOptions) -> int:
         gallery.calibration = calibrate(gallery, more.embeddings[new], itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
+    for folder in kept:
+        remove_shards(folder)
     listed = [one.source.left_out for one in (photos, others) if one is not None and one.source.left_out]
     if shared:
         listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and are not used for calibration")

@@ -26,7 +26,7 @@ MAX_IMAGE_SIZE_PIXELS = 2048
 NOT_DESCRIBED = ("class_names", "weights", "init_from", "compile")  # the run record has them elsewhere, or not at all
 
 
-class CarsTask(AveragingHooks, CarsNetwork):
+class CarsTask(CarsNetwork, AveragingHooks):  # whose `forward` comes before LightningModule's
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the position of
