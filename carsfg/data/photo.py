@@ -2,6 +2,10 @@
 
 Pillow decodes a JPEG at 1/2, 1/4 or 1/8 of its size in a fraction of the time. The largest of these factors is taken
 that leaves the part to embed at least twice as wide and as high as the square it is resized to.
+
+Tolerance: the cosine similarity of the embeddings with and without is 0.998 or more (0.999 in the worst of 12 drawn
+scenes of 2,000 pixels with noise, MobileNetV2 and ResNet-50 with ImageNet weights at 224; 0.995 if the part were as
+large as the square; different scenes have 0.75 to 0.85).
 """
 
 from collections.abc import Callable
