@@ -43,7 +43,7 @@ class ImageProgress:
     seconds and then ever more rarely, at least every 10 minutes.
 
     Args:
-        title: what is done.
+        title: of the work, such as `embedding`.
         count: number of images.
         shown: whether to show it at all.
         done: images that are done already, and do not count for the speed.

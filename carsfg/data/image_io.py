@@ -187,7 +187,7 @@ def _load(data: bytes, name: str, shrink: Shrink | None) -> Image.Image:
     if shrink is not None:
         factor = shrink(*_upright(image))
         if factor > 1:
-            image.draft(None, (image.width // factor, image.height // factor))  # type: ignore[arg-type]  # no mode
+            image.draft(None, (image.width // factor, image.height // factor))
     image.load()
     return image
 

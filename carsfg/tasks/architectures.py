@@ -25,7 +25,17 @@ class ClassifierNetwork(CarsNetwork):
         freeze: Freeze = "none",
         dropout: float = 0.0,
     ) -> None:
-        """Build backbone and head; see `CarClassifier` for the arguments and errors."""
+        """Build backbone and head.
+
+        Args:
+            backbone: see `CarClassifier`.
+            weights: see `CarClassifier`.
+            freeze: see `CarClassifier`.
+            dropout: see `CarClassifier`.
+
+        Raises:
+            InputError: as `CarClassifier` raises it.
+        """
         network, width = build_backbone(backbone, None if self.hparams["init_from"] else weights)
         self.assemble(network, width, dropout, freeze)
 
@@ -38,7 +48,15 @@ class CnnNetwork(CarsNetwork):
     )  # fmt: skip
 
     def build_network(self, dropout: float = 0.0, weights: str | None = None) -> None:
-        """Build backbone and head; see `CarCNN` for the arguments and errors."""
+        """Build backbone and head.
+
+        Args:
+            dropout: see `CarCNN`.
+            weights: see `CarCNN`.
+
+        Raises:
+            InputError: as `CarCNN` raises it.
+        """
         self.assemble(*build_backbone(CUSTOM, weights, arguments=cnn_arguments(self.hparams)), dropout)
 
 
@@ -62,7 +80,21 @@ class ExtractorNetwork(CarsNetwork):
         standardize: bool = False,
         dropout: float = 0.0,
     ) -> None:
-        """Build backbone, projection and head; see `EmbeddingExtractor` for the arguments and errors."""
+        """Build backbone, projection and head.
+
+        Args:
+            backbone: see `EmbeddingExtractor`.
+            backbone_args: see `EmbeddingExtractor`.
+            weights: see `EmbeddingExtractor`.
+            freeze: see `EmbeddingExtractor`.
+            pooling: see `EmbeddingExtractor`.
+            projection: see `EmbeddingExtractor`.
+            standardize: see `EmbeddingExtractor`.
+            dropout: see `EmbeddingExtractor`.
+
+        Raises:
+            InputError: as `EmbeddingExtractor` raises it.
+        """
         size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
         network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
         self.projection = nn.Identity() if projection is None else nn.Linear(width, projection)

@@ -26,9 +26,11 @@ class InferenceNetwork(CarsNetwork):
         arguments: hyper-parameters in the checkpoint, by name.
     """
 
+    savable = False
+
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         super().__init__()
-        own, preprocess = defaults(self.build_network), defaults(Preprocess)  # type: ignore[operator]
+        own, preprocess = defaults(self.build_network), defaults(Preprocess)
         self.hparams = DEFAULTS | preprocess | own | dict(arguments)
         self.class_names = list(self.hparams["class_names"])
         self.frozen_modules, self.still_random = [], []

@@ -36,6 +36,8 @@ class CarsNetwork(nn.Module):
     still_random: list[str]
     class_names: list[str]
     preprocess: Preprocess
+    # whether it holds all that a checkpoint of its task needs
+    savable: ClassVar[bool] = True
 
     def assemble(
         self,

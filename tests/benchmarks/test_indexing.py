@@ -34,7 +34,7 @@ def photos(folder: Path, longer: int) -> Path:
         draw = np.random.default_rng(place)
         picture = draw_scene(car_model(place % 196), place, draw)[0].convert("RGB")
         scale = longer / max(picture.size)
-        pixels = np.asarray(picture.resize([round(side * scale) for side in picture.size]), np.int16)  # type: ignore[arg-type]
+        pixels = np.asarray(picture.resize([round(side * scale) for side in picture.size]), np.int16)
         noise = draw.integers(-8, 9, pixels.shape, np.int16)
         Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8)).save(folder / f"{place:05}.jpg", quality=90)
     for place in range(DRAWN, COUNT):

@@ -53,7 +53,7 @@ def encoded(image: Image.Image, kind: str = "JPEG", **kwargs: Any) -> bytes:
 
 def is_near(image: Image.Image, place: tuple[int, int], colour: tuple[int, ...], least: int = 12) -> bool:
     pixel: Any = image.getpixel(place)
-    return max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < least
+    return bool(max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < least)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"progressive": True}, {"subsampling": 0}], ids=["plain", "progressive", "444"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from carsfg.errors import InputError
+from carsfg.models.preprocess import Preprocess
 from carsfg.run_record import RunRecord
 from carsfg.tasks import inference
 from carsfg.tasks.base import CarsTask
@@ -74,7 +75,7 @@ def test_checkpoints_from_before_an_argument_existed(tmp_path: Path) -> None:
 def test_defaults_are_those_of_the_tasks(name: str, cls: type[CarsTask]) -> None:
     of_task = inspect.signature(CarsTask).parameters | inspect.signature(cls).parameters
     network = inference.NETWORKS[name]
-    own = inference.defaults(inference.Preprocess) | inference.DEFAULTS
+    own = inference.defaults(Preprocess) | inference.DEFAULTS
     build = inspect.signature(network.build_network).parameters  # type: ignore[attr-defined]
     own |= {key: one.default for key, one in build.items() if key != "self"}
     assert {key: of_task[key].default for key in own if key in of_task} == {
@@ -94,6 +95,14 @@ class OwnTask(CarClassifier):
 def test_a_task_of_your_own_is_loaded_whole(tmp_path: Path) -> None:
     save_network(OwnTask(**RESNET), tmp_path / "own.ckpt", RunRecord())
     assert isinstance(load_for_inference(tmp_path / "own.ckpt"), OwnTask)
+
+
+def test_it_cannot_be_saved(tmp_path: Path) -> None:
+    """It lacks tensors that training needs."""
+    network: Any = load_for_inference(saved("classifier", tmp_path / "run.ckpt"))
+    with pytest.raises(InputError, match=r"was loaded for inference alone.*: load its checkpoint by carsfg\.load"):
+        save_network(network, tmp_path / "again.ckpt", RunRecord())
+    assert not (tmp_path / "again.ckpt").exists()
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
