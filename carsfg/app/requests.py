@@ -13,7 +13,8 @@ from PIL import Image
 from carsfg.app.results import EMPTY, answer_html, error_html, found_html, preview_html
 from carsfg.app.saliency import heat_map, overlay
 from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, read_image
+from carsfg.data.image_io import Box
+from carsfg.data.photo import Photo
 from carsfg.errors import InputError
 from carsfg.search.engine import VisualSearch
 
@@ -59,11 +60,12 @@ class Answers:
             return EMPTY
         preview = ""
         try:
-            upload = _decode(sent)
+            upload = self._decode(sent)
             if upload.raw:
-                upload.image.thumbnail((MAX_PREVIEW_SIDE_PX, MAX_PREVIEW_SIDE_PX))
-                preview = preview_html(upload.image, upload.number)
-            box = None if upload.corners is None else _box(upload.corners, upload.image)
+                small = upload.photo.image.copy()
+                small.thumbnail((MAX_PREVIEW_SIDE_PX, MAX_PREVIEW_SIDE_PX))
+                preview = preview_html(small, upload.number)
+            box = None if upload.corners is None else _box(upload.corners, upload.photo.size)
             return self._search(upload, box, chosen) + preview
         except InputError as error:
             return error_html(str(error)) + preview
@@ -72,12 +74,34 @@ class Answers:
         wanted = {name: one for name, one in zip(self.filters, chosen, strict=False) if one != ANY}
         among = self.search.among(wanted) if wanted else None
         with self.network_lock:
-            answer, picture = self.search.search_with_picture(upload.image, self.count, box, among)
+            answer, picture = self.search.search_with_picture(upload.photo, self.count, box, among)
             if not answer.matches:  # an approximate index may visit empty lists only
                 raise InputError("no similar car found; move the box a little or relax the filters")
             heat = self._heat(picture, answer.matches[0].place)
-        found = found_html(answer.box, upload.image.size, upload.number) if box is None and answer.box else ""
+        found = found_html(answer.box, upload.photo.size, upload.number) if box is None and answer.box else ""
         return answer_html(answer, self.search.gallery.thumbnails, heat, self.search.gallery.metric) + found
+
+    def _decode(self, sent: str) -> "_Upload":
+        """Parse a request and decode its photo; the box is not checked.
+
+        Raises:
+            InputError: the request is malformed, or the photo cannot be decoded or is too large.
+        """
+        if len(sent) > MAX_REQUEST_CHARACTERS:
+            raise InputError("the photo is too large; use a photo of at most 20 MB")
+        try:
+            request: Any = json.loads(sent)
+            kind, _, data = request["image"].partition(";base64,")
+            number = request.get("number", 0)
+            if not kind.startswith("data:") or not isinstance(number, int):
+                raise ValueError
+            content = base64.b64decode(data, validate=True)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise InputError("malformed request; reload the page and choose a photo") from None
+        corners, raw = request.get("box"), request.get("raw") is True
+        part = None if _fractions(corners) is None else lambda *size: _box(corners, size)
+        whole_px = MAX_PREVIEW_SIDE_PX if raw else 0
+        return _Upload(self.search.read(content, part, whole_px, "this file"), corners, raw, number)
 
     def _heat(self, image: Image.Image, nearest: int) -> Image.Image | None:
         target = self.search.gallery.vector(nearest)
@@ -93,40 +117,26 @@ class Answers:
 class _Upload:
     """A decoded photo, its unchecked crop box, and the fields `raw` and `number` of the request."""
 
-    image: Image.Image
+    photo: Photo
     corners: Any
     raw: bool
     number: int
 
 
-def _decode(sent: str) -> _Upload:
-    """Parse a request and decode its photo; the box is not checked.
-
-    Raises:
-        InputError: the request is malformed, or the photo cannot be decoded or is too large.
-    """
-    if len(sent) > MAX_REQUEST_CHARACTERS:
-        raise InputError("the photo is too large; use a photo of at most 20 MB")
-    try:
-        request: Any = json.loads(sent)
-        kind, _, data = request["image"].partition(";base64,")
-        number = request.get("number", 0)
-        if not kind.startswith("data:") or not isinstance(number, int):
-            raise ValueError
-        image = read_image(base64.b64decode(data, validate=True), "this file")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise InputError("malformed request; reload the page and choose a photo") from None
-    return _Upload(image, request.get("box"), request.get("raw") is True, number)
+def _box(corners: Any, size: tuple[int, int]) -> Box:
+    """Convert fractions of width and height to pixels, clipped to the photo; the box has at least one pixel."""
+    fractions = _fractions(corners)
+    if fractions is None:
+        raise InputError("the crop box is not four numbers; reload the page")
+    (x0, y0, x1, y1), (width, height) = (min(1.0, max(0.0, fraction)) for fraction in fractions), size
+    left, top = min(int(x0 * width), width - 1), min(int(y0 * height), height - 1)
+    return left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height))
 
 
-def _box(corners: Any, image: Image.Image) -> Box:
-    """Convert fractions of width and height to pixels, clipped to the image; the box has at least one pixel."""
+def _fractions(corners: Any) -> list[float] | None:
+    """Return four finite numbers; None if that is something else."""
     try:
         fractions = [float(corner) for corner in corners]
     except (TypeError, ValueError, OverflowError):
-        fractions = []
-    if len(fractions) != 4 or not all(map(math.isfinite, fractions)):
-        raise InputError("the crop box is not four numbers; reload the page")
-    x0, y0, x1, y1 = (min(1.0, max(0.0, fraction)) for fraction in fractions)
-    left, top = min(int(x0 * image.width), image.width - 1), min(int(y0 * image.height), image.height - 1)
-    return left, top, max(left + 1, round(x1 * image.width)), max(top + 1, round(y1 * image.height))
+        return None
+    return fractions if len(fractions) == 4 and all(map(math.isfinite, fractions)) else None

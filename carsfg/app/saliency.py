@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carsfg.models.feature_map import keep_last_map
-from carsfg.tasks.base import CarsTask
+from carsfg.tasks.network import CarsNetwork
 
 
-def heat_map(task: CarsTask, pixels: Tensor, target: Tensor) -> Tensor | None:
+def heat_map(task: CarsNetwork, pixels: Tensor, target: Tensor) -> Tensor | None:
     """Decompose the cosine similarity of a photo and another image into contributions of image regions.
 
     The contribution of a location of the last feature map is the sum over channels of activation times gradient of

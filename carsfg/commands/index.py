@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from carsfg.data.cropped_images import CroppedImages
     from carsfg.data.sources.source import Part
     from carsfg.run_record import RunRecord
-    from carsfg.search.build import EmbeddedPhotos
+    from carsfg.search.box_choice import BoxSource
+    from carsfg.search.embedded import EmbeddedPhotos
     from carsfg.search.gallery import Gallery
     from carsfg.tasks.base import CarsTask
 
@@ -54,7 +55,6 @@ def _verify(folder: str) -> int:
 def _index(options: IndexOptions) -> int:
     """Embed, build, measure, calibrate and write."""
     from carsfg.commands.index_boxes import choose_box, say_boxed
-    from carsfg.commands.run_data import say_settings
     from carsfg.data.box_table import BoxTable
     from carsfg.hardware import find_device
     from carsfg.search.box_choice import TABLE
@@ -62,6 +62,7 @@ def _index(options: IndexOptions) -> int:
     from carsfg.search.calibration import calibrate
     from carsfg.search.contents import photo_contents
     from carsfg.search.growth import OTHER_PHOTOS, OWN_IMAGES
+    from carsfg.search.shards import remove_shards, shards_folder
     from carsfg.search.storage import check_target
     from carsfg.tasks.checkpoints import load_with_record
 
@@ -74,12 +75,19 @@ def _index(options: IndexOptions) -> int:
     shared = [] if others is None else shared_images(photos, others)
     if others is not None and len(shared) == len(others):
         raise InputError(f"all images of --calibrate {options.calibrate!r} are also in the gallery: name other photos")
-    boxes = {"crop": use.crop, "margin": use.margin} if photos.boxes is not None else {}
-    say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
+    _say_use(record, use, photos)
     bfloat16 = use.precision.startswith("bf16")
     table = BoxTable.read(options.boxes, photos.folder) if options.boxes else None
     box, finder = choose_box(options, photos, record, task, bfloat16, use.crop)
-    embedded = embed_photos(task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table)
+    kept = [shards_folder(options.output, name) for name in ("images", "calibration")]
+
+    def embed(images: "CroppedImages", finder: "BoxSource | None", keep: Path, pictures: bool) -> "EmbeddedPhotos":
+        return embed_photos(
+            task, images, use.image_size, bfloat16, options.batch_size,
+            finder=finder, table=table, keep=keep, pictures=pictures,
+        )  # fmt: skip
+
+    embedded = embed(photos, finder, kept[0], True)
     if finder is not None or table is not None:
         say_boxed(embedded, options.boxes)
     factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
@@ -90,22 +98,34 @@ def _index(options: IndexOptions) -> int:
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        found = None if others.crop else finder  # they are cut already
-        more = embed_photos(
-            task, others, use.image_size, bfloat16, options.batch_size, finder=found, table=table, pictures=False
-        )
-        known = set(shared)
-        new = [row for row, place in enumerate(more.places) if others.source.name(place) not in known]
+        more = embed(others, None if others.crop else finder, kept[1], False)  # they are cut already with `crop`
+        new = _unshared(more, others, shared)
         if not new:
             raise InputError(f"no image of --calibrate {options.calibrate!r} is readable and new: name other photos")
         gallery.calibration = calibrate(gallery, more.embeddings[new], itself=False)
         embedded.complaints += more.complaints
     gallery.save(options.output, task)
+    for folder in kept:
+        remove_shards(folder)
     listed = [one.source.left_out for one in (photos, others) if one is not None and one.source.left_out]
     if shared:
         listed.append(f"{len(shared)} images of --calibrate are also in the gallery, and are not used for calibration")
     _report(options.output, gallery, factory, recall, listed, embedded.complaints)
     return 0
+
+
+def _say_use(record: "RunRecord", use: Settings, photos: "CroppedImages") -> None:
+    """Print which settings are those of the run."""
+    from carsfg.commands.run_data import say_settings
+
+    boxes = {"crop": use.crop, "margin": use.margin} if photos.boxes is not None else {}
+    say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
+
+
+def _unshared(embedded: "EmbeddedPhotos", photos: "CroppedImages", shared: list[str]) -> list[int]:
+    """Return the rows of embedded photos that are not also in the gallery."""
+    known = set(shared)
+    return [row for row, place in enumerate(embedded.places) if photos.source.name(place) not in known]
 
 
 def _find(options: IndexOptions, use: Settings) -> "tuple[CroppedImages, CroppedImages | None]":

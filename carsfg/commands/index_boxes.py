@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from carsfg.data.cropped_images import CroppedImages
     from carsfg.run_record import RunRecord
     from carsfg.search.box_choice import BoxSource
-    from carsfg.search.build import EmbeddedPhotos
+    from carsfg.search.embedded import EmbeddedPhotos
     from carsfg.tasks.base import CarsTask
 
 LOOKED_AT = 20  # images whose size is read, to recognise prepared squares

@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +52,14 @@ UPRIGHT = {  # how to turn an image upright, by the value of the EXIF orientatio
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # the chunks that the pixels depend on
 Box = tuple[int, int, int, int]
+Shrink = Callable[[int, int], int]  # from the upright width and height of a file to the factor it is reduced by
 
 # Filters for good: `warnings.catch_warnings` is not safe in threads, and images are decoded in threads.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # MAX_IMAGE_PIXELS is checked instead
 warnings.filterwarnings("ignore", message="Corrupt EXIF data|Possibly corrupt EXIF data|Metadata Warning")
 
 
-def read_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+def read_image(source: str | Path | bytes, name: str | None = None, shrink: Shrink | None = None) -> Image.Image:
     """Decode an image file to RGB, 8 bits per channel.
 
     The image is turned upright by its EXIF orientation; transparent pixels are laid on white; channels of 16 or 32 bits
@@ -67,9 +69,11 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     Args:
         source: path of the file, or its bytes.
         name: name of the image in error messages; the path by default.
+        shrink: takes the upright width and height of the file in pixels, and returns 1, 2, 4 or 8: a JPEG is decoded
+            at 1 / that scale, which takes a fraction of the time. It may raise InputError. None: full size.
 
     Returns:
-        RGB image of the file's (upright) size.
+        RGB image of the file's (upright) size; that of a JPEG divided by the factor, rounded up.
 
     Raises:
         InputError: the file cannot be read, is not an image of a known format, is damaged, has pixels that are not
@@ -80,7 +84,7 @@ def read_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     if len(data) > MAX_IMAGE_BYTES:
         raise InputError(f"{name} is too large: at most {MAX_IMAGE_BYTES // 2**20} MB are read")
     try:
-        return _decode(data, name)
+        return _decode(data, name, shrink)
     except InputError:
         raise
     except MemoryError:
@@ -123,8 +127,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
         DECODE_ERRORS: any of these if the file is not an image.
     """
     with Image.open(path, formats=FORMATS) as image:
-        width, height = image.size
-        return (height, width) if _orientation(image) >= 5 else (width, height)
+        return _upright(image)
 
 
 def crop_photo(image: Image.Image, box: Box | None, name: str = "the photo") -> Image.Image:
@@ -140,21 +143,35 @@ def crop_photo(image: Image.Image, box: Box | None, name: str = "the photo") -> 
     """
     if box is None:
         return image
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 < x1 <= image.width and 0 <= y0 < y1 <= image.height):
-        raise InputError(f"the box {x0},{y0},{x1},{y1} leaves {name} of {image.width} x {image.height} pixels")
+    check_box(box, image.size, name)
     return image.crop(box)
 
 
-def _decode(data: bytes, name: str) -> Image.Image:
+def check_box(box: Box, size: tuple[int, int], name: str = "the photo") -> None:
+    """Check that a box lies in an image.
+
+    Args:
+        box: `x0, y0, x1, y1` in pixels, half-open.
+        size: width and height of the image in pixels.
+        name: name of the image in error messages.
+
+    Raises:
+        InputError: the box is empty or leaves the image.
+    """
+    (x0, y0, x1, y1), (width, height) = box, size
+    if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        raise InputError(f"the box {x0},{y0},{x1},{y1} leaves {name} of {width} x {height} pixels")
+
+
+def _decode(data: bytes, name: str, shrink: Shrink | None) -> Image.Image:
     try:
-        image = _load(data, name)
+        image = _load(data, name, shrink)
     except DECODE_ERRORS:
         # long texts, large colour profiles or wrong checksums in a PNG do not affect its pixels
         bare = _pixels_of_png(data)
         if bare is None:
             raise
-        image = _load(bare, name)
+        image = _load(bare, name, shrink)
     turn = UPRIGHT.get(_orientation(image))
     image = _to_rgb(image, name)
     image = image if turn is None else image.transpose(turn)
@@ -163,16 +180,25 @@ def _decode(data: bytes, name: str) -> Image.Image:
     return bare_image
 
 
-def _load(data: bytes, name: str) -> Image.Image:
+def _load(data: bytes, name: str, shrink: Shrink | None) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_IMAGE_PIXELS:  # before it is decoded
         raise InputError(f"{name} has {image.width} x {image.height} pixels: {_limit()}")
+    if shrink is not None:
+        factor = shrink(*_upright(image))
+        if factor > 1:
+            image.draft(None, (image.width // factor, image.height // factor))
     image.load()
     return image
 
 
 def _limit() -> str:
     return f"at most {MAX_IMAGE_PIXELS // 10**6} million are read"
+
+
+def _upright(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) >= 5 else (width, height)
 
 
 def _orientation(image: Image.Image) -> int:

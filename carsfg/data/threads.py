@@ -1,61 +1,58 @@
-"""Process many files in threads, with a progress bar."""
+"""Process many images in threads, with progress."""
 
 import os
-import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from carsfg.progress import stderr_console
+from carsfg.progress import ImageProgress
 
+S = TypeVar("S")
 T = TypeVar("T")
+WORKERS = min(os.cpu_count() or 1, 16)
 
 
-def in_threads(work: Callable[[int], T], count: int, title: str, progress: bool = True) -> Generator[T, None, None]:
-    """Yield `work(0), ..., work(count - 1)` in order, computed in threads; only a few results wait in memory.
+def in_threads(
+    work: Callable[[int], T], count: int, title: str, progress: bool = True, ahead: int = 0, start: int = 0
+) -> Generator[T, None, None]:
+    """Yield `work(start), ..., work(count - 1)` in order, computed in threads; only a few results wait in memory.
+
+    The threads go on while the caller uses a result. A caller that collects results before it uses them names their
+    number as `ahead`, so that the threads find enough to do meanwhile.
 
     Args:
         work: function of an index that releases the interpreter's lock, as Pillow's decoders do.
-        count: number of indices.
+        count: end of the indices.
         title: title of the progress bar.
-        progress: show the bar on stderr if that is a terminal and the work takes more than a second.
+        progress: show progress on stderr, see `carsfg.progress`.
+        ahead: number of results that may wait, at least; by default eight per thread.
+        start: first index; those before it count as done.
     """
-    workers = min(os.cpu_count() or 1, 16)
     waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(workers) as pool, _Bar(title, count, progress) as bar:
-        for index in range(count):
-            waiting.append(pool.submit(work, index))
-            if len(waiting) > 8 * workers:
+    pool = ThreadPoolExecutor(WORKERS)
+    try:
+        with ImageProgress(title, count, progress, start) as bar:
+            for index in range(start, count):
+                waiting.append(pool.submit(work, index))
+                if len(waiting) > max(8 * WORKERS, ahead):
+                    yield waiting.popleft().result()
+                    bar.advance()
+            while waiting:
                 yield waiting.popleft().result()
                 bar.advance()
-        while waiting:
-            yield waiting.popleft().result()
-            bar.advance()
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nobody takes what waits
 
 
-class _Bar:
-    """Progress bar on stderr that appears after a second, and disappears at the end."""
+def each_in_threads(work: Callable[[S], T], items: Sequence[S]) -> list[T]:
+    """Return `work(item)` of each item, computed in threads; a single item needs none.
 
-    def __init__(self, title: str, count: int, progress: bool) -> None:
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        console = stderr_console()
-        columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
-        self.shown = progress and console.is_terminal
-        self.bar = Progress(*columns, console=console, transient=True, disable=not self.shown)
-        self.task = self.bar.add_task(title, total=count)
-        self.begun = time.monotonic()
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def advance(self) -> None:
-        """Count one result, and show the bar after the first second."""
-        self.bar.advance(self.task)
-        if self.shown and time.monotonic() - self.begun > 1:
-            self.bar.start()
-            self.shown = False  # started
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+    Args:
+        work: function that releases the interpreter's lock, as Pillow's do.
+        items: any number.
+    """
+    if len(items) < 2:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(work, items))

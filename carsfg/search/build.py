@@ -2,56 +2,29 @@
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from carsfg.data.box_table import BoxTable
 from carsfg.data.cropped_images import CroppedImages
-from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, crop_photo
-from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import checksum
 from carsfg.retrieval.faiss_index import nearest, set_effort
 from carsfg.retrieval.similarity import prepare, score_chunks
 from carsfg.search.box_choice import BoxSource
-from carsfg.search.car_box import cut, shrink, to_pixels
+from carsfg.search.decoding import Decoding, batches
+from carsfg.search.embedded import EmbeddedPhotos
 from carsfg.search.gallery import Gallery
-from carsfg.search.thumbnails import encode
+from carsfg.search.shard_facts import embedding_facts
+from carsfg.search.shards import Shards
 from carsfg.tasks.base import CarsTask
 
 MAX_EXACT_IMAGES = 100_000  # up to which an exact search takes milliseconds
 MEASURED_IMAGES = 500  # images of the gallery that measure the recall of an approximate index
 MIN_RECALL = 0.97  # recall@10 to reach on those, so that it is above 0.95 on others
-
-
-@dataclass
-class EmbeddedPhotos:
-    """Embeddings and small pictures of a folder's images.
-
-    Attributes:
-        embeddings: float32 (M, D), of the M images that could be decoded.
-        places: of those images in the folder.
-        jpegs: small pictures of those images.
-        complaints: messages about the images that could not be used.
-        boxes: of those images, `x0, y0, x1, y1` in pixels of the file, half-open, from a table or from a finder; None
-            for images that were taken as they are.
-    """
-
-    embeddings: Tensor
-    places: list[int] = field(default_factory=list)
-    jpegs: list[bytes] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-    boxes: list[Box | None] = field(default_factory=list)
-
-    @property
-    def boxed(self) -> int:
-        """Number of images that were cut to a box from a table or from a finder."""
-        return sum(box is not None for box in self.boxes)
 
 
 def shared_images(gallery: CroppedImages, others: CroppedImages) -> list[str]:
@@ -80,8 +53,12 @@ def embed_photos(
     finder: BoxSource | None = None,
     table: BoxTable | None = None,
     pictures: bool = True,
+    keep: Path | None = None,
 ) -> EmbeddedPhotos:
     """Embed all images of a folder; images that cannot be decoded are left out, and named.
+
+    Images are decoded in threads while the network embeds the batch before, no larger than needed, see
+    `carsfg.data.photo`.
 
     Args:
         task: in eval mode, as `carsfg.load` gives it.
@@ -89,108 +66,32 @@ def embed_photos(
         size: side of the square images that the network was trained on, in pixels; see `input_size`.
         bfloat16: use bfloat16 autocast.
         batch_size: images per batch.
-        progress: show a progress bar.
+        progress: show progress on stderr.
         finder: finds the car in images that have no box in the table; None takes them whole.
         table: boxes of images by path.
         pictures: also make small pictures, `jpegs` of the result, which are empty otherwise.
+        keep: folder to keep results in while they are made, so that the next identical call goes on from them, see
+            `carsfg.search.shards`; None: nothing is kept.
 
     Raises:
         InputError: none can be decoded.
     """
-    result = EmbeddedPhotos(torch.empty(0))
-    parts = []
-    for batch in _batches(_Decoding(photos, size, finder, table, pictures), result, batch_size, progress):
-        with torch.autocast(task.device.type, torch.bfloat16, enabled=bfloat16):
-            parts.append(task.embed({"image": batch.to(task.device)}).float().cpu())
-    if not parts:
+    decoding = Decoding(photos, size, finder, table, pictures)
+    shards = None if keep is None else Shards(keep, embedding_facts(task, decoding, bfloat16, batch_size))
+    parts, start = ([], 0) if shards is None else shards.read(len(photos))
+    with nullcontext() if shards is None else shards:
+        for batch in batches(decoding, batch_size, progress, start):
+            embeddings = torch.empty(0)
+            if batch.squares is not None:
+                with torch.autocast(task.device.type, torch.bfloat16, enabled=bfloat16):
+                    embeddings = task.embed({"image": batch.squares.to(task.device)}).float().cpu()
+            parts.append(EmbeddedPhotos(embeddings, batch.places, batch.jpegs, batch.complaints, batch.boxes))
+            if shards is not None:
+                shards.add(parts[-1], batch.stop)
+    result = EmbeddedPhotos.join(parts)
+    if not result.places:
         raise InputError(f"none of the {len(photos)} images in {photos.folder} can be decoded: {result.complaints[0]}")
-    result.embeddings = torch.cat(parts)
     return result
-
-
-@dataclass(frozen=True)
-class _Decoding:
-    """How the images of a folder become squares."""
-
-    photos: CroppedImages
-    size: int
-    finder: BoxSource | None
-    table: BoxTable | None
-    pictures: bool
-
-    def decode(self, index: int) -> "_Decoded | InputError":
-        """Decode one image, in a thread; it is resized at once unless the car in it is still to be found."""
-        path = self.photos.paths[index]
-        try:
-            image = self.photos.load(index)
-            box = self.table.find(path) if self.table else None
-            if self.table and box:
-                image = crop_photo(image, box, self.table.name(path))
-            elif self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
-                return _Decoded(index, photo=shrink(image), size=image.size)
-            return self._finished(index, image, box)
-        except InputError as error:
-            return error
-
-    def finish(self, some: list["_Decoded"]) -> list["_Decoded"]:
-        """Find the cars in those that wait for it, and resize them."""
-        waiting = [one for one in some if one.photo is not None]
-        if not waiting or self.finder is None:
-            return some
-        found = cut(self.finder, [one.photo for one in waiting if one.photo is not None])
-        done = {
-            one.place: self._finished(one.place, part, one.in_file(box))
-            for one, (part, box) in zip(waiting, found, strict=True)
-        }
-        return [done.get(one.place, one) for one in some]
-
-    def _finished(self, place: int, image: Image.Image, box: Box | None) -> "_Decoded":
-        return _Decoded(place, to_square(image, self.size), encode(image) if self.pictures else b"", box)
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """An image of the folder: its square, uint8 (3, S, S), and its JPEG file; or the photo to find the car in.
-
-    `photo` is shrunk, `size` is width and height of the file in pixels.
-    """
-
-    place: int
-    square: Tensor | None = None
-    jpeg: bytes = b""
-    box: Box | None = None
-    photo: Image.Image | None = None
-    size: tuple[int, int] = (0, 0)
-
-    def in_file(self, box: Box | None) -> Box | None:
-        """Return a box in the shrunk photo as pixels of the file, as `cut` does for queries."""
-        if box is None or self.photo is None:
-            return None
-        (x0, y0, x1, y1), (width, height) = box, self.photo.size
-        return to_pixels((x0 / width, y0 / height, x1 / width, y1 / height), self.size)
-
-
-def _batches(decoding: _Decoding, result: EmbeddedPhotos, batch_size: int, progress: bool) -> Iterator[Tensor]:
-    """Yield batches, uint8 (B, 3, size, size), and add to the result what they are made of."""
-    some: list[_Decoded] = []
-
-    def batch() -> Tensor:
-        done = decoding.finish([*some])
-        result.places += [one.place for one in done]
-        result.jpegs += [one.jpeg for one in done]
-        result.boxes += [one.box for one in done]
-        some.clear()
-        return torch.stack([one.square for one in done if one.square is not None])
-
-    for found in in_threads(decoding.decode, len(decoding.photos), "embedding", progress):
-        if isinstance(found, InputError):
-            result.complaints.append(str(found))
-            continue
-        some.append(found)
-        if len(some) == batch_size:
-            yield batch()
-    if some:
-        yield batch()
 
 
 def choose_factory(count: int) -> str:

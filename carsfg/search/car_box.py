@@ -11,18 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from carsfg.data.image_folder import to_square
 from carsfg.data.image_io import Box
+from carsfg.data.photo import Photo
+from carsfg.data.threads import each_in_threads
 from carsfg.errors import InputError
 from carsfg.models.backbones import check_image_size
 from carsfg.models.feature_map import keep_last_map
 from carsfg.search.box_choice import BoxSource
-from carsfg.tasks.base import CarsTask
+from carsfg.tasks.network import CarsNetwork
 
+Cells = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 Fractions = tuple[float, float, float, float]  # x0, y0, x1, y1 as shares of width and height, 0..1
 SCALES = (1.5, 2.0)  # sides of the squares that the whole photo is resized to, over the network's own image size
 GRID = 32  # cells per side that a feature map is resampled to
@@ -46,7 +48,7 @@ class BoxFinder:
             that it cannot find a box.
     """
 
-    def __init__(self, task: CarsTask, bfloat16: bool = False) -> None:
+    def __init__(self, task: CarsNetwork, bfloat16: bool = False) -> None:
         self.task, self.bfloat16 = task, bfloat16
         own = task.preprocess.image_size
         wanted = [round(scale * own) for scale in SCALES]
@@ -96,7 +98,7 @@ class BoxFinder:
     def _activation(self, photos: Sequence[Image.Image], size: int) -> Tensor:
         """Return the standardised activation of photos that are resized to squares, float (B, GRID, GRID)."""
         device = self.task.device
-        images = torch.stack([to_square(photo, size) for photo in photos]).to(device)
+        images = torch.stack(each_in_threads(lambda photo: to_square(photo, size), photos)).to(device)
         with (
             torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16),
             keep_last_map(self.task.backbone) as maps,
@@ -105,39 +107,39 @@ class BoxFinder:
         return resampled(activation(maps[0].float().cpu()))
 
 
-def shrink(photo: Image.Image) -> Image.Image:
+def shrink(photo: Photo) -> Photo:
     """Return a photo of at most 1280 pixels on its longer side, so that many of them fit into memory.
 
     Args:
-        photo: RGB image of any size; a smaller one is returned unchanged.
+        photo: of any size; a smaller one is returned unchanged.
     """
-    if max(photo.size) <= MAX_SIDE_PX:
+    if max(photo.image.size) <= MAX_SIDE_PX:
         return photo
-    small = photo.copy()
+    small = photo.image.copy()
     small.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BILINEAR)
-    return small
+    return Photo(small, photo.size)
 
 
-def cut(finder: BoxSource, photos: Sequence[Image.Image]) -> list[tuple[Image.Image, Box | None]]:
+def cut(finder: BoxSource, photos: Sequence[Photo]) -> list[tuple[Image.Image, Box | None]]:
     """Find the car in photos, and cut each to it; gallery images and queries are cut by this function alike.
 
     Args:
         finder: `BoxFinder` or `Detector`.
-        photos: upright RGB images of any size; they are shrunk first, see `shrink`.
+        photos: of any size; they are shrunk first, see `shrink`.
 
     Returns:
-        The part inside the box and the box in pixels of the photo, half-open; the shrunk photo and None where no car
+        The part inside the box and the box in pixels of the file, half-open; the shrunk photo and None where no car
         was found.
     """
     small = [shrink(photo) for photo in photos]
     results: list[tuple[Image.Image, Box | None]] = []
-    for photo, less, box in zip(photos, small, finder.find(small), strict=True):
+    for photo, box in zip(small, finder.find([one.image for one in small]), strict=True):
         if box is None:
-            results.append((less, None))
+            results.append((photo.image, None))
             continue
-        x0, y0, x1, y1 = box
-        parts = (x0 / less.width, y0 / less.height, x1 / less.width, y1 / less.height)
-        results.append((less.crop(box), to_pixels(parts, photo.size)))
+        (x0, y0, x1, y1), (width, height) = box, photo.image.size
+        parts = (x0 / width, y0 / height, x1 / width, y1 / height)
+        results.append((photo.image.crop(box), to_pixels(parts, photo.size)))
     return results
 
 
@@ -175,15 +177,41 @@ def active_box(values: npt.NDArray[np.floating], threshold: float) -> Fractions:
     Returns:
         Box as shares of width and height; the whole map if no cell is active.
     """
-    active = values >= threshold
-    labels, count = ndimage.label(active)
-    if not count:
+    parts = connected(values >= threshold)
+    if not parts:
         return 0.0, 0.0, 1.0, 1.0
-    numbers = range(1, count + 1)
-    strongest = int(np.argmax(ndimage.sum_labels(values - threshold, labels, numbers)))
-    rows, columns = ndimage.find_objects(labels)[strongest]
+    rows, columns = max(parts, key=lambda cells: float((values[cells] - threshold).sum()))
     height, width = values.shape
-    return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height
+    return (
+        int(columns.min()) / width,
+        int(rows.min()) / height,
+        (int(columns.max()) + 1) / width,
+        (int(rows.max()) + 1) / height,
+    )
+
+
+def connected(active: npt.NDArray[np.bool_]) -> list[Cells]:
+    """Return the connected parts of a small map, in the order of their first cells; connected cells share an edge.
+
+    Args:
+        active: bool (h, w).
+
+    Returns:
+        Rows and columns of the cells of each part, int64 (n,) each.
+    """
+    left, parts = {(row, column) for row, column in np.argwhere(active).tolist()}, []
+    for first in sorted(left):
+        if first not in left:
+            continue
+        left.remove(first)
+        cells = [first]
+        for row, column in cells:  # which grows meanwhile
+            around = {(row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)} & left
+            left -= around
+            cells += sorted(around)
+        rows, columns = np.array(cells).T
+        parts.append((rows, columns))
+    return parts
 
 
 def widened(box: Fractions, margin: float) -> Fractions:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,22 @@ import torch
 from PIL import Image
 
 from carsfg.data.image_folder import to_square
-from carsfg.data.image_io import Box, crop_photo, read_image
+from carsfg.data.image_io import Box
+from carsfg.data.photo import Photo, read_photo
 from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
 from carsfg.run_record import RunRecord
 from carsfg.search.answer import Answer, Match, Share
 from carsfg.search.box_choice import BoxSource, choose_for_queries
 from carsfg.search.calibration import p_value
-from carsfg.search.car_box import cut
+from carsfg.search.car_box import MAX_SIDE_PX, cut
 from carsfg.search.finders import box_line, make_finder
 from carsfg.search.gallery import Gallery
 from carsfg.search.storage import NETWORK
-from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import load
 from carsfg.tasks.fingerprint import fingerprint
+from carsfg.tasks.inference import load_for_inference
+from carsfg.tasks.network import CarsNetwork
 
 MAX_CLASSES = 5  # of the head, the most probable ones
 
@@ -44,7 +46,7 @@ class VisualSearch:
         InputError: the gallery was made by another network.
     """
 
-    def __init__(self, task: CarsTask, gallery: Gallery, finder: BoxSource | None = None) -> None:
+    def __init__(self, task: CarsNetwork, gallery: Gallery, finder: BoxSource | None = None) -> None:
         gallery.check_network(fingerprint(task))
         self.task, self.gallery, self.finder, self.box_line = task, gallery, finder, ""
         self.size = input_size(gallery.record, task)
@@ -59,6 +61,7 @@ class VisualSearch:
         mmap: bool = False,
         box: str | None = None,
         detector_weights: str | Path | None = None,
+        inference: bool = False,
     ) -> "VisualSearch":
         """Read a gallery and its network.
 
@@ -70,6 +73,8 @@ class VisualSearch:
             box: how the car is found in photos without a box: `auto`, `none` or `detector`; by default as in the
                 gallery's images, see `carsfg.search.box_choice`.
             detector_weights: file of the detector's weights; None downloads them.
+            inference: load the network without what training needs, see `carsfg.tasks.inference`: that starts sooner,
+                and `task` is not a LightningModule then.
 
         Raises:
             InputError: gallery, network or the detector's weights cannot be read, another network made the gallery, or
@@ -78,7 +83,8 @@ class VisualSearch:
         gallery, network = Gallery.load(folder, mmap), Path(checkpoint or Path(folder) / NETWORK)
         if checkpoint is None and not network.is_file():
             raise InputError(f"the gallery {folder} holds no network: name its checkpoint")
-        search, record = cls(load(network, device), gallery), gallery.record
+        task = load_for_inference(network, device) if inference else load(network, device)
+        search, record = cls(task, gallery), gallery.record
         mode, reason = choose_for_queries(box, record)
         search.finder = make_finder(mode, search.task, search.bfloat16, detector_weights, asked=box is not None)
         search.box_line = box_line(mode, reason, search.finder, record, "the photos")
@@ -95,9 +101,34 @@ class VisualSearch:
         """
         return self.gallery.attributes.among(wanted)
 
+    def read(
+        self,
+        photo: str | Path | bytes,
+        part: Callable[[int, int], Box | None] | None = None,
+        whole_px: int = 0,
+        name: str | None = None,
+    ) -> Photo:
+        """Decode a photo as a search needs it, by the rule of the gallery's images; see `carsfg.data.photo`.
+
+        Args:
+            photo: path or bytes of a file.
+            part: takes width and height of the upright photo in pixels, and returns the box of the car; None: the car
+                is to be found by `finder`, or the whole photo is searched for.
+            whole_px: longer side that the whole photo needs for another purpose, in pixels.
+            name: of the photo in error messages; the path by default.
+
+        Raises:
+            InputError: the photo cannot be decoded.
+        """
+        if part is None and self.finder is not None:
+            whole_px = max(whole_px, MAX_SIDE_PX)
+        elif part is None:
+            return read_photo(photo, self.size, lambda *_: None, whole_px, name)
+        return read_photo(photo, self.size, part, whole_px, name)
+
     def search(
         self,
-        photo: str | Path | bytes | Image.Image,
+        photo: str | Path | bytes | Image.Image | Photo,
         k: int = 10,
         box: Box | None = None,
         among: torch.Tensor | None = None,
@@ -105,7 +136,8 @@ class VisualSearch:
         """Find the most similar images of the gallery.
 
         Args:
-            photo: path or bytes of a file, or an upright RGB image.
+            photo: path or bytes of a file, which is decoded as the gallery's images are, see `carsfg.data.photo`; or an
+                upright RGB image.
             k: images to find, which also vote.
             box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
@@ -117,7 +149,7 @@ class VisualSearch:
 
     def search_with_picture(
         self,
-        photo: str | Path | bytes | Image.Image,
+        photo: str | Path | bytes | Image.Image | Photo,
         k: int = 10,
         box: Box | None = None,
         among: torch.Tensor | None = None,
@@ -126,7 +158,7 @@ class VisualSearch:
         """Find the most similar images of the gallery, and return the decoded photo as well, to draw it.
 
         Args:
-            photo: path, bytes or RGB picture, as in `search`.
+            photo: path, bytes or RGB image, as in `search`; or what `read` returned.
             k: images to find, which also vote.
             box: of the car in the photo, `x0, y0, x1, y1` in pixels, half-open; by default as `finder` finds it.
             among: bool (N,), images of the gallery to search; all by default.
@@ -141,11 +173,13 @@ class VisualSearch:
         if k < 1:
             raise InputError(f"k is {k}: ask for 1 image or more")
         begun = time.perf_counter()
-        image = photo if isinstance(photo, Image.Image) else read_image(photo)
-        picture, seconds = crop_photo(image, box, name or "the photo"), {}
-        if box is None and self.finder is not None and image.size != (self.size, self.size):  # that is a crop already
+        if isinstance(photo, str | Path | bytes):
+            photo = self.read(photo, None if box is None else lambda *_: box)
+        whole = Photo.of(photo) if isinstance(photo, Image.Image) else photo
+        picture, seconds = whole.part(box, name or "the photo"), {}
+        if box is None and self.finder is not None and whole.size != (self.size, self.size):  # that is a crop already
             looked = time.perf_counter()
-            ((picture, box),) = cut(self.finder, [image])
+            ((picture, box),) = cut(self.finder, [whole])
             seconds["find"] = time.perf_counter() - looked
         pixels = to_square(picture, self.size)
         decoded = time.perf_counter()
@@ -222,7 +256,7 @@ def as_dict(answer: Answer) -> dict[str, Any]:
     return {**asdict(answer), "is_known": answer.is_known}
 
 
-def input_size(record: RunRecord, task: CarsTask) -> int:
+def input_size(record: RunRecord, task: CarsNetwork) -> int:
     """Return the side of the square images that a network was trained on, in pixels; it resizes them to its own size.
 
     Args:

@@ -7,11 +7,11 @@ from carsfg.run_record import RunRecord
 from carsfg.search.box_choice import WHOLE_PHOTOS, BoxMode, BoxSource, difference_line
 from carsfg.search.car_box import BoxFinder
 from carsfg.search.detector import Detector
-from carsfg.tasks.base import CarsTask
+from carsfg.tasks.network import CarsNetwork
 
 
 def make_finder(
-    mode: BoxMode, task: CarsTask, bfloat16: bool, weights: str | Path | None = None, asked: bool = True
+    mode: BoxMode, task: CarsNetwork, bfloat16: bool, weights: str | Path | None = None, asked: bool = True
 ) -> BoxSource | None:
     """Return what finds the car in photos; None takes them whole.
 

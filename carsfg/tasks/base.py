@@ -29,7 +29,7 @@ MAX_IMAGE_SIZE_PIXELS = 2048
 NOT_DESCRIBED = ("class_names", "weights", "init_from", "compile")  # the run record has them elsewhere, or not at all
 
 
-class CarsTask(AveragingHooks, ScoringSteps):
+class CarsTask(ScoringSteps, AveragingHooks):
     """Base of the tasks: uint8 RGB in, embedding and logits out.
 
     A batch is a dict of `image` (B, 3, H, W), uint8 or float in 0..255, `label` (B,) and `index` (B,), the position of

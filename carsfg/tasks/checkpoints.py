@@ -201,8 +201,13 @@ def save_network(task: "CarsTask", path: str | Path, record: RunRecord) -> None:
         record: configuration and environment of the training.
 
     Raises:
+        InputError: the network was loaded for inference alone.
         OSError, RuntimeError: the file cannot be written.
     """
+    if not task.savable:
+        raise InputError(
+            "the network was loaded for inference alone, without all tensors: load its checkpoint by carsfg.load"
+        )
     parts = {"hyper_parameters": dict(task.hparams), "state_dict": task.state_dict()}
     # without these, `carsfg test` cannot read it, and callbacks are not told of it
     lightning = {"pytorch-lightning_version": version("lightning"), "callbacks": {}}

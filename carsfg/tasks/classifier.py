@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from carsfg.models.backbones import build_backbone
+from carsfg.tasks.architectures import ClassifierNetwork
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.network import Freeze
 
 
-class CarClassifier(CarsTask):
+class CarClassifier(ClassifierNetwork, CarsTask):
     """Classify cars by transfer learning.
 
     The embedding is the output of the backbone, before dropout and head.
@@ -26,8 +26,6 @@ class CarClassifier(CarsTask):
             `dropout` is not a probability.
     """
 
-    network_arguments = (*CarsTask.network_arguments, "backbone")
-
     def __init__(
         self,
         backbone: str = "resnet50",
@@ -37,5 +35,4 @@ class CarClassifier(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        network, width = build_backbone(backbone, None if self.hparams["init_from"] else weights)
-        self.assemble(network, width, dropout, freeze)
+        self.build_network(backbone, weights, freeze, dropout)

@@ -1,15 +1,14 @@
 """The custom CNN as a task: trained from random weights."""
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from carsfg.models.backbones import CUSTOM, build_backbone
-from carsfg.models.cnn import CnnPooling, CustomCNN
+from carsfg.models.cnn import CnnPooling
+from carsfg.tasks.architectures import CnnNetwork
 from carsfg.tasks.base import CarsTask
 
 
-class CarCNN(CarsTask):
+class CarCNN(CnnNetwork, CarsTask):
     """Classify cars with a custom CNN from random weights.
 
     The embedding is the pooled output of the last block, before dropout and head. The first eight arguments are those
@@ -33,10 +32,6 @@ class CarCNN(CarsTask):
             `dropout` is not a probability.
     """
 
-    network_arguments = (
-        *CarsTask.network_arguments, "widths", "units", "convolutions", "batch_norm", "residual", "stem", "pooling",
-    )  # fmt: skip
-
     def __init__(
         self,
         widths: Sequence[int] = (32, 64, 128, 256),
@@ -52,14 +47,4 @@ class CarCNN(CarsTask):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.assemble(*build_backbone(CUSTOM, weights, arguments=cnn_arguments(self.hparams)), dropout)
-
-
-def cnn_arguments(hyper_parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `CustomCNN` among a CarCNN's hyper-parameters.
-
-    Args:
-        hyper_parameters: of a CarCNN, by name.
-    """
-    names = inspect.signature(CustomCNN).parameters
-    return {name: hyper_parameters[name] for name in names}
+        self.build_network(dropout, weights)

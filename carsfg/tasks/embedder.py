@@ -3,20 +3,19 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from carsfg.errors import InputError
-from carsfg.models.backbones import CUSTOM, build_backbone, weights_are_skipped
+from carsfg.models.backbones import CUSTOM, weights_are_skipped
 from carsfg.models.pooling import Pooling
+from carsfg.tasks.architectures import ExtractorNetwork, cnn_arguments
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import read_checkpoint
-from carsfg.tasks.cnn import cnn_arguments
 from carsfg.tasks.losses import make_loss
 from carsfg.tasks.network import Freeze
 
 
-class EmbeddingExtractor(CarsTask):
+class EmbeddingExtractor(ExtractorNetwork, CarsTask):
     """Embed cars for retrieval.
 
     The embedding is the pooled output of the backbone, optionally projected, standardised and scaled to length 1. With
@@ -46,11 +45,6 @@ class EmbeddingExtractor(CarsTask):
         InputError: the backbone or loss is unknown, weights cannot be read or do not fit, or a number is out of range.
     """
 
-    network_arguments = (
-        *CarsTask.network_arguments, "backbone", "backbone_args", "pooling", "projection", "standardize",
-        "normalize",
-    )  # fmt: skip
-
     def __init__(
         self,
         backbone: str = "resnet50",
@@ -76,14 +70,9 @@ class EmbeddingExtractor(CarsTask):
             self.hparams["backbone"], self.hparams["backbone_args"] = backbone, backbone_args
         if loss is None and (loss_args is not None or loss_lr is not None):
             raise InputError("model.loss_args and model.loss_lr need a metric-learning loss: set model.loss")
-        size = {"image_size": self.hparams["image_size"]} if backbone == CUSTOM else {}
-        network, width = build_backbone(backbone, weights, pooling, (backbone_args or {}) | size)
-        self.projection: nn.Module = nn.Identity() if projection is None else nn.Linear(width, projection)
-        if standardize:
-            self.projection = nn.Sequential(self.projection, nn.BatchNorm1d(projection or width, affine=False))
-        self.assemble(network, width, dropout, freeze, embedding_width=projection)
+        self.build_network(backbone, backbone_args, weights, freeze, pooling, projection, standardize, dropout)
         self.criterion = (
-            None if loss is None else make_loss(loss, len(self.class_names), projection or width, loss_args)
+            None if loss is None else make_loss(loss, len(self.class_names), self.head.in_features, loss_args)
         )
 
     def describe(self) -> dict[str, Any]:
@@ -92,15 +81,6 @@ class EmbeddingExtractor(CarsTask):
         if not described["standardize"]:
             del described["standardize"]
         return described
-
-    def project(self, feature: Tensor) -> Tensor:
-        """Map features to embeddings (B, D).
-
-        Args:
-            feature: float (B, width), the output of the backbone.
-        """
-        embedding = self.projection(feature)
-        return functional.normalize(embedding.float(), dim=1) if self.hparams["normalize"] else embedding
 
     def loss(self, embedding: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return the loss (scalar), the logits (B, C) of the head, and the parts of the loss.

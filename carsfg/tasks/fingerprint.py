@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from carsfg.tasks.base import CarsTask
+    from carsfg.tasks.network import CarsNetwork
 
 UNSET = (None, "average")  # not hashed: an argument left out, and the usual pooling, which most networks have anyway
 NEWER_DEFAULTS = (("standardize", False),)  # not hashed, since older networks do not have these arguments
 
 
 def fingerprint(
-    task: "CarsTask",
+    task: "CarsNetwork",
     parts: Sequence[str] = ("backbone.", "projection.", "preprocess."),
     facts: Sequence[Any] = (),
 ) -> str:

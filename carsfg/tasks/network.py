@@ -1,8 +1,7 @@
-"""The network of a task: from images to embeddings and logits."""
+"""The network of a task: from images to embeddings and logits, without what training needs."""
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from lightning import LightningModule
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
@@ -15,9 +14,15 @@ Freeze = Literal["none", "backbone", "batch_norm_statistics"]
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)  # timm's BatchNormAct2d is one, too
 
 
-class CarsNetwork(LightningModule):
-    """Preprocessing, backbone, projection and head; `CarsTask` trains and scores them."""
+class CarsNetwork(nn.Module):
+    """Preprocessing, backbone, projection and head; `CarsTask` trains and scores them.
 
+    This module does not import Lightning, so that `carsfg search` starts at once; see `carsfg.tasks.inference`.
+    """
+
+    # arguments of the task by name, and where its tensors are; `CarsTask` has both from LightningModule
+    hparams: Any
+    device: Any
     # hyper-parameters that change the embedding of an image; `fingerprint` hashes them
     network_arguments: ClassVar[tuple[str, ...]] = ("image_size", "interpolation")
     # maps preprocessed images (B, 3, S, S) to features (B, width)
@@ -32,6 +37,8 @@ class CarsNetwork(LightningModule):
     preprocess: Preprocess
     # maps embeddings (B, D) to logits (B, C); None without classes: such a network only embeds
     head: nn.Linear
+    # whether it holds all that a checkpoint of its task needs
+    savable: ClassVar[bool] = True
 
     @property
     def has_head(self) -> bool:

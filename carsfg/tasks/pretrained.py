@@ -6,16 +6,16 @@ from typing import Any
 import torchvision
 
 from carsfg.errors import InputError, UnreachableWeightsError, suggestion
-from carsfg.models.backbones import build_backbone
 from carsfg.models.image_input import DEFAULT, INPUT_ARGUMENTS, weights_name
 from carsfg.models.timm_backbones import PREFIX
 from carsfg.run_record import NOT_TRAINED, RunRecord
+from carsfg.tasks.architectures import HeadlessNetwork
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.checkpoints import backbone_name
 from carsfg.tasks.weights_source import library_versions, weights_of
 
 
-class PretrainedNetwork(CarsTask):
+class PretrainedNetwork(HeadlessNetwork, CarsTask):
     """Embed images with a pretrained network, without a head and without training.
 
     The embedding is that of a `CarClassifier` with the same backbone and weights, so that both have one fingerprint.
@@ -30,13 +30,12 @@ class PretrainedNetwork(CarsTask):
     """
 
     needs_classes = False
-    network_arguments = (*CarsTask.network_arguments, "backbone")
 
     def __init__(self, backbone: str = "resnet50", weights: str | None = DEFAULT, **kwargs: Any) -> None:
         if kwargs.pop("class_names", None):
             raise InputError("a PretrainedNetwork learns no classes: train a carsfg.CarClassifier with this backbone")
         super().__init__(class_names=[], **kwargs)
-        self.assemble(*build_backbone(backbone, weights), dropout=0.0, freeze="backbone")
+        self.build_network(backbone, weights)
 
     def describe(self) -> dict[str, Any]:
         """Return what the run record says of the network: no arguments of a training."""

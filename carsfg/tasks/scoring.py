@@ -1,11 +1,12 @@
 """Validation, test and prediction steps of a task, and the metrics of its head."""
 
+from lightning import LightningModule
 from torch import Tensor, nn
 
 from carsfg.tasks.network import Batch, CarsNetwork
 
 
-class ScoringSteps(CarsNetwork):
+class ScoringSteps(CarsNetwork, LightningModule):  # whose `forward` comes before LightningModule's
     """Embeds and classifies batches outside training, and logs the metrics of each split."""
 
     # `ClassificationMetrics` by the name of the stage, `val_` and `test_`; empty for a network without a head

@@ -22,6 +22,7 @@ from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import Thumbnails, encode
 from carsfg.synthetic.catalogue import car_model
 from carsfg.synthetic.scene import draw_scene
+from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.fingerprint import fingerprint
 from tests.app.client import Client, free_port
@@ -68,6 +69,7 @@ def search() -> VisualSearch:
 @pytest.fixture(scope="session")
 def gallery_folder(search: VisualSearch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("app") / "cars"
+    assert isinstance(search.task, CarsTask)
     search.gallery.save(folder, search.task)
     return folder
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from carsfg.search.engine import VisualSearch
 from carsfg.synthetic.catalogue import car_model
+from carsfg.tasks.base import CarsTask
 from tests.app.client import Client, encoded
 from tests.app.conftest import Serve
 
@@ -135,6 +136,7 @@ def test_the_box_that_was_found_is_shown_to_be_moved(
     browser: Any, search: VisualSearch, serve: Serve, own: list[bytes], tmp_path: Path
 ) -> None:
     record = replace(search.gallery.record, data=search.gallery.record.data | {"box": "auto"})
+    assert isinstance(search.task, CarsTask)
     replace(search.gallery, record=record).save(tmp_path / "gallery", search.task)
     visitor = Visitor(browser.new_page(), serve(tmp_path / "gallery").port)
     box, whole = visitor.page.locator("#photo .box"), re.compile("width: 100%; height: 100%")

@@ -6,13 +6,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
 from carsfg.cli import main
 from carsfg.commands.photo_list import read_paths
-from carsfg.data.image_io import read_image
+from carsfg.data.photo import Photo, read_photo
 from carsfg.search.gallery import Gallery
 from tests.commands.conftest import ANSWERS, Search, checkpoint
 
@@ -94,13 +95,13 @@ def test_a_photo_that_vanishes_does_not_end_the_others(
     gone = tmp_path / "gone.png"
     shutil.copy(car, gone)
 
-    def read(source: str | Path | bytes, name: str | None = None) -> Image.Image:
-        image = read_image(source, name)
+    def read(source: str | Path | bytes, *args: Any) -> Photo:
+        photo = read_photo(source, *args)
         if str(source) == str(gone):
             gone.unlink()
-        return image
+        return photo
 
-    monkeypatch.setattr("carsfg.search.engine.read_image", read)
+    monkeypatch.setattr("carsfg.search.engine.read_photo", read)
     found = search(gone, car, f"--output={tmp_path / 'x.png'}")
     assert [one["photo"] for one in found] == [str(gone), str(car)]
     assert (tmp_path / "x.png").is_file()

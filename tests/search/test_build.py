@@ -1,5 +1,6 @@
 """From a folder to embeddings, and an approximate index that finds enough."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from carsfg.errors import InputError
 from carsfg.retrieval.faiss_index import set_effort
 from carsfg.retrieval.similarity import Metric
 from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
+from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
 from carsfg.search.thumbnails import encode
 from carsfg.tasks.cnn import CarCNN
@@ -187,3 +189,37 @@ def test_found_boxes_are_in_pixels_of_the_file(task: CarCNN, tmp_path: Path) -> 
     Image.new("RGB", (2000, 1000), "white").save(tmp_path / "large.png")
     found = embed_photos(task, find_photos(tmp_path), 32, progress=False, finder=LeftHalf())
     assert found.boxes == [(0, 0, 1000, 1000)]
+
+
+@pytest.mark.parametrize("finder", [None, LeftHalf()])
+def test_large_jpegs_are_cut_to_the_same_parts(finder: LeftHalf | None, task: CarCNN, tmp_path: Path) -> None:
+    """They are decoded smaller: boxes of a table, of the source and of a finder are in pixels of the file."""
+    image = Image.new("RGB", (4000, 2000), (200, 30, 40))
+    image.paste((30, 40, 200), (2000, 0, 4000, 2000))
+    for name in ("table", "found"):
+        image.save(tmp_path / f"{name}.jpg")
+    (tmp_path / "boxes.csv").write_text("path,x0,y0,x1,y1\ntable.jpg,2000,0,4000,2000\n")
+    table = BoxTable.read(tmp_path / "boxes.csv")
+    found = embed_photos(task, find_photos(tmp_path), 32, progress=False, finder=finder, table=table)
+    assert found.boxes == [None if finder is None else (0, 0, 2000, 2000), (2000, 0, 4000, 2000)]
+    other, blue = (Image.open(io.BytesIO(jpeg)) for jpeg in found.jpegs)
+    assert np.asarray(blue)[..., 0].max() < 60  # nothing red
+    assert (np.asarray(other)[..., 2].max() < 60) is (finder is not None)  # nothing blue in the left half
+    assert blue.size == (224, 224)
+
+
+def test_queries_are_decoded_as_the_gallery(task: CarCNN, tmp_path: Path) -> None:
+    """By one rule: a large photo of the gallery finds itself exactly, whole and with a box."""
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    Image.fromarray(pixels).resize((2000, 1500)).save(tmp_path / "large.jpg")
+    for box in (None, (300, 200, 1800, 1400)):
+        rows = "path,x0,y0,x1,y1\n" + ("" if box is None else f"large.jpg,{','.join(map(str, box))}\n")
+        (tmp_path / "boxes.csv").write_text(rows)
+        table = BoxTable.read(tmp_path / "boxes.csv")
+        made = embed_photos(task, find_photos(tmp_path), 32, progress=False, table=table)
+        search = VisualSearch(
+            task, Gallery.build(made.embeddings, torch.zeros(1, dtype=torch.int64), metric="euclidean")
+        )
+        photo = search.read(tmp_path / "large.jpg", None if box is None else lambda *_, box=box: box)
+        assert photo.image.width < 2000
+        assert search.search(tmp_path / "large.jpg", 1, box).matches[0].similarity == pytest.approx(0, abs=1e-6)

@@ -8,8 +8,19 @@ import torch
 from PIL import Image
 from torch import nn
 
+from carsfg.data.photo import Photo
 from carsfg.search import car_box
-from carsfg.search.car_box import BoxFinder, activation, active_box, cut, resampled, shrink, to_pixels, widened
+from carsfg.search.car_box import (
+    BoxFinder,
+    activation,
+    active_box,
+    connected,
+    cut,
+    resampled,
+    shrink,
+    to_pixels,
+    widened,
+)
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
 
@@ -58,6 +69,13 @@ def test_the_strongest_component_is_boxed() -> None:
     assert active_box(values, 1.0) == (5 / 8, 2 / 4, 6 / 8, 4 / 4)
     values[2, 4] = 1.0  # at the threshold: active, and shares an edge with both
     assert active_box(values, 1.0) == (4 / 8, 1 / 4, 6 / 8, 4 / 4)
+
+
+def test_cells_are_connected_by_edges() -> None:
+    active = np.array([[1, 0, 1, 1], [1, 0, 0, 1], [0, 1, 1, 1], [1, 0, 0, 0]], bool)
+    parts = [sorted(zip(rows.tolist(), columns.tolist(), strict=True)) for rows, columns in connected(active)]
+    assert parts == [[(0, 0), (1, 0)], [(0, 2), (0, 3), (1, 3), (2, 1), (2, 2), (2, 3)], [(3, 0)]]
+    assert connected(np.zeros((2, 2), bool)) == []
 
 
 def test_nothing_active_is_the_whole_photo() -> None:
@@ -116,19 +134,28 @@ def test_a_network_of_one_image_size_is_used_at_that() -> None:
 
 
 def test_large_photos_are_shrunk() -> None:
-    assert shrink(Image.new("RGB", (4000, 1000))).size == (1280, 320)
-    small = Image.new("RGB", (1280, 9))
+    large = shrink(Photo.of(Image.new("RGB", (4000, 1000))))
+    assert (large.image.size, large.size) == ((1280, 320), (4000, 1000))
+    small = Photo.of(Image.new("RGB", (1280, 9)))
     assert shrink(small) is small
 
 
 def test_photos_are_cut_and_boxes_are_those_of_the_photo_given() -> None:
     """A photo of 2,560 pixels is looked at and cut at half its size."""
     scene = photo((2560, 1280), (1280, 640, 1920, 1280))
-    ((part, box),) = cut(BoxFinder(red_network()), [scene])
+    ((part, box),) = cut(BoxFinder(red_network()), [Photo.of(scene)])
     assert box is not None
     assert iou(box, (1280, 640, 1920, 1280)) > 0.7
     assert part.size == ((box[2] - box[0]) // 2, (box[3] - box[1]) // 2)
     assert np.asarray(part)[..., 0].mean() > 180  # mostly red
+
+
+def test_boxes_in_a_reduced_photo_are_those_of_the_file() -> None:
+    """A file of 5,120 pixels that was decoded at half of that."""
+    scene = photo((2560, 1280), (1280, 640, 1920, 1280))
+    ((_, box),) = cut(BoxFinder(red_network()), [Photo(scene, (5120, 2560))])
+    assert box is not None
+    assert iou(box, (2560, 1280, 3840, 2560)) > 0.7
 
 
 def test_a_photo_without_a_car_stays_whole() -> None:
@@ -136,5 +163,5 @@ def test_a_photo_without_a_car_stays_whole() -> None:
         def find(self, photos: Sequence[Image.Image]) -> list[None]:
             return [None] * len(photos)
 
-    ((part, box),) = cut(Nothing(), [Image.new("RGB", (30, 20))])
+    ((part, box),) = cut(Nothing(), [Photo.of(Image.new("RGB", (30, 20)))])
     assert (part.size, box) == ((30, 20), None)

@@ -10,7 +10,8 @@ from PIL import Image
 
 from carsfg.plots.neighbours import SIDE
 from carsfg.search.answer import Answer, Match, Share
-from carsfg.search.display import answer_figure, known_sentence, print_answer
+from carsfg.search.answer_figure import answer_figure
+from carsfg.search.display import known_sentence, print_answer
 from carsfg.search.thumbnails import Thumbnails, encode
 
 MATCHES = [
