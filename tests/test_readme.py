@@ -24,7 +24,8 @@ LINES = [line.partition(" #")[0].strip() for block in BLOCKS for line in block.r
 SMALL = ["--model.image_size=32", "--data.crop=true", "--trainer.max_epochs=1"]
 ARTEFACTS = {
     "data check": "sheet.png", "data draw": "drawn/stanford_cars/devkit/cars_meta.mat", "report": "report/index.html",
-    "index": "cars/network.ckpt", "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
+    "index": "cars/network.ckpt", "embed": "cars.parquet", "export": "cars.onnx",
+    "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
 }  # fmt: skip
 
 

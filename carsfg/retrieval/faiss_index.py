@@ -134,13 +134,42 @@ def reconstruct(index: Any, position: int) -> Tensor | None:
         index: as `make_index` makes it.
         position: of the vector, 0..N-1.
     """
-    lists = None if isinstance(index, faiss.IndexRefine) else faiss.try_extract_index_ivf(index)
-    if isinstance(faiss.downcast_index(lists) if lists else None, faiss.IndexIVFFastScan):
-        return None  # FAISS 1.11 to 1.15 read beyond their blocks, which may end the process
+    if not _gives_back(index):
+        return None
     try:
         return torch.from_numpy(index.reconstruct(position, np.empty(index.d, np.float32)))
     except RuntimeError:
         return None
+
+
+def reconstruct_all(index: Any) -> Tensor | None:
+    """Return all vectors, float32 (N, D), as the index keeps them; None where it cannot give them back.
+
+    Args:
+        index: as `make_index` makes it.
+    """
+    if not _gives_back(index):
+        return None
+    try:
+        return torch.from_numpy(index.reconstruct_n(0, index.ntotal, np.empty((index.ntotal, index.d), np.float32)))
+    except RuntimeError:
+        return None
+
+
+def is_exact(index: Any) -> bool:
+    """Return whether an index keeps its vectors as they are, also if it searches only some of them.
+
+    Args:
+        index: as `make_index` makes it.
+    """
+    inner = index.refine_index if isinstance(index, faiss.IndexRefine) else getattr(index, "storage", None) or index
+    return isinstance(faiss.downcast_index(inner), faiss.IndexFlat | faiss.IndexIVFFlat)
+
+
+def _gives_back(index: Any) -> bool:
+    """Return whether it is safe to ask for vectors: FAISS 1.11 to 1.15 read beyond the blocks of some, and crash."""
+    lists = None if isinstance(index, faiss.IndexRefine) else faiss.try_extract_index_ivf(index)
+    return not isinstance(faiss.downcast_index(lists) if lists else None, faiss.IndexIVFFastScan)
 
 
 def set_effort(index: Any, effort: int) -> None:

@@ -17,6 +17,8 @@ from carsfg.search.attributes import Attributes
 from carsfg.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from carsfg.tasks.base import CarsTask
 
 
@@ -165,6 +167,16 @@ class Gallery:
         """
         vector = reconstruct(self.index, place)
         return vector if vector is None or self.origin is None else vector + self.origin
+
+    def to_arrow(self) -> "pa.Table":
+        """Return paths, classes, attributes and embeddings as an Arrow table, see `carsfg.search.arrow`.
+
+        Raises:
+            InputError: pyarrow is missing, the index cannot give its vectors back, or a text is not UTF-8.
+        """
+        from carsfg.search.arrow import EmbeddedTable
+
+        return EmbeddedTable.of(self).to_arrow()
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.
