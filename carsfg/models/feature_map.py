@@ -123,7 +123,7 @@ class _Watch:
         for count in (self.prefix, 0):
             side = math.isqrt(max(0, tokens.shape[1] - count))
             if side > 1 and side * side == tokens.shape[1] - count:
-                self.maps[:] = [tokens[:, count:].transpose(1, 2).unflatten(2, (side, side))]
+                self.maps[:] = [tokens[:, count:].transpose(1, 2).reshape(len(tokens), -1, side, side)]
                 return torch.cat([tokens[:, :count], self.maps[0].flatten(2).transpose(1, 2)], 1)
         return None
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-import timm.layers
 import torch
 import torchvision
+from timm.layers.norm import LayerNorm, LayerNorm2d, RmsNorm
 from torch import Tensor, nn
 
 from carsfg.models.constant_scales import constant_scales
@@ -27,11 +27,11 @@ def contributions(layer: nn.Module, values: Tensor) -> Tensor:
     [
         (nn.LayerNorm(8), LAST),
         (nn.LayerNorm(8, elementwise_affine=False), LAST),
-        (timm.layers.LayerNorm(8), LAST),
-        (timm.layers.LayerNorm2d(8), MAPS),
+        (LayerNorm(8), LAST),
+        (LayerNorm2d(8), MAPS),
         (torchvision.models.convnext.LayerNorm2d(8), MAPS),
         (nn.RMSNorm(8), LAST),
-        (timm.layers.RmsNorm(8), LAST),
+        (RmsNorm(8), LAST),
     ],
 )
 def test_contributions_add_up(layer: Any, values: Tensor) -> None:

@@ -48,13 +48,14 @@ def test_all_branches_of_a_block_are_in_it() -> None:
 def vit(size: int = 64, **kwargs: Any) -> nn.Module:
     """A small vision transformer of timm with random weights and patches of 16 pixels."""
     torch.manual_seed(0)
-    small = {"img_size": size, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0}
-    return timm.create_model("vit_tiny_patch16_224", **small | kwargs).eval()  # type: ignore[no-any-return]
+    small: dict[str, Any] = {"img_size": size, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0}
+    network: nn.Module = timm.create_model("vit_tiny_patch16_224", **small | kwargs)
+    return network.eval()
 
 
 def torchvision_vit(size: int = 64) -> nn.Module:
     torch.manual_seed(0)
-    network = VisionTransformer(size, 16, 2, 2, 32, 64).eval()
+    network: nn.Module = VisionTransformer(size, 16, 2, 2, 32, 64).eval()
     network.heads = nn.Identity()
     return network
 
@@ -62,13 +63,20 @@ def torchvision_vit(size: int = 64) -> nn.Module:
 def swin() -> nn.Module:
     """Maps (B, 2, 2, 64), channels last."""
     torch.manual_seed(0)
-    small = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": (1, 1, 1), "num_heads": (1, 2, 4)}
-    return timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, **small).eval()  # type: ignore[no-any-return]
+    small: dict[str, Any] = {
+        "img_size": 64,
+        "window_size": 4,
+        "embed_dim": 16,
+        "depths": (1, 1, 1),
+        "num_heads": (1, 2, 4),
+    }
+    network: nn.Module = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, **small)
+    return network.eval()
 
 
 def torchvision_swin() -> nn.Module:
     torch.manual_seed(0)
-    network = SwinTransformer([4, 4], 16, [1, 1, 1], [1, 2, 4], [4, 4]).eval()
+    network: nn.Module = SwinTransformer([4, 4], 16, [1, 1, 1], [1, 2, 4], [4, 4]).eval()
     network.head = nn.Identity()
     return network
 
