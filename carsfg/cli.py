@@ -18,6 +18,7 @@ VERBS = {
     "predict": ("predict", "classify photos without labels, or the test split, with a checkpoint"),
     "evaluate": ("evaluate", "score a checkpoint by head, k-NN, linear probe and retrieval, with intervals"),
     "index": ("index", "make a gallery of a folder of images"),
+    "embed": ("embed", "write the embeddings of images or of a gallery to a file"),
     "search": ("search", "find the images of a gallery that are most similar to a photo"),
     "app": ("app", "search in the browser"),
     "report": ("report", "show all tested runs on one page, beside the paper's numbers"),

@@ -25,7 +25,7 @@ SMALL = ["--model.image_size=32", "--data.crop=true", "--trainer.max_epochs=1"]
 ARTEFACTS = {
     "data check": "sheet.png", "data draw": "drawn/stanford_cars/devkit/cars_meta.mat", "report": "report/index.html",
     "index CHECKPOINT": "cars/network.ckpt", "index timm:vit_base_patch16_siglip_224": "first/network.ckpt",
-    "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
+    "embed": "cars.parquet", "export": "cars.onnx", "fit": "lightning_logs/tl_exp3/version_0/metrics.csv",
 }  # fmt: skip
 
 
@@ -59,7 +59,8 @@ def adapt(line: str, folder: Path) -> list[str]:
     words = shlex.split(line)
     if words[1] in ("fit", "test"):
         given = any("weights" in word for word in words) or words[1] == "test"
-        weights = [] if given else ["--model.weights=resnet50.pt"]
+        file = "mobilenet_v2_features.pt" if "tl_best.yaml" in words else "resnet50.pt"
+        weights = [] if given else [f"--model.weights={file}"]
         words = [*words, *weights, *SMALL]
     if "timm:vit_base_patch16_siglip_224" in words:  # its hub cannot be reached
         words = [word.replace("timm:vit_base_patch16_siglip_224", "torchvision:resnet50") for word in words]

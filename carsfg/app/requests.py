@@ -34,13 +34,16 @@ class Answers:
         count: number of similar images to show.
 
     Attributes:
-        filters: the values to choose from, by the name of each attribute with at most 60 values.
+        filters: the values to choose from, by the name of each attribute with at most 60 values that not all images
+            share; numbers in their order.
     """
 
     def __init__(self, search: VisualSearch, count: int = 12) -> None:
         self.search, self.count = search, count
-        known = {name: [one for one in texts if one] for name, texts in search.gallery.attributes.values.items()}
-        self.filters = {name: texts for name, texts in known.items() if 0 < len(texts) <= MAX_FILTER_VALUES}
+        attributes = search.gallery.attributes
+        telling = [name for name, texts in attributes.values.items() if len(texts) > 1]  # not the same for all images
+        known = {name: attributes.choices(name) for name in telling}
+        self.filters = {name: texts for name, texts in known.items() if len(texts) <= MAX_FILTER_VALUES}
         self.network_lock = Lock()  # heat maps register hooks, which must not see the images of other requests
 
     def answer(self, sent: str | None, *chosen: str) -> str:

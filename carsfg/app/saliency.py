@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from carsfg.models.constant_scales import constant_scales
 from carsfg.models.feature_map import keep_last_map
 from carsfg.tasks.network import CarsNetwork
 
@@ -15,9 +16,11 @@ from carsfg.tasks.network import CarsNetwork
 def heat_map(task: CarsNetwork, pixels: Tensor, target: Tensor) -> Tensor | None:
     """Decompose the cosine similarity of a photo and another image into contributions of image regions.
 
-    The contribution of a location of the last feature map is the sum over channels of activation times gradient of
-    the similarity. With average, maximum or generalised-mean pooling and linear layers without bias, the
-    contributions add up to the similarity.
+    The contribution of a location of the last feature map, or of a patch token, is the sum over channels of activation
+    times gradient of the similarity, with the scales of layer normalisations as constants. With average, maximum or
+    generalised-mean pooling, layer normalisation and linear layers without bias, the contributions add up to the
+    similarity. In a transformer whose class token alone is used, they are taken before the last block, with its
+    attention in the gradient, and do not add up.
     Source: Stylianou et al., "Visualizing Deep Similarity Networks", 2019, for average and maximum pooling.
 
     Args:
@@ -26,10 +29,10 @@ def heat_map(task: CarsNetwork, pixels: Tensor, target: Tensor) -> Tensor | None
         target: embedding of the other image, float (D,).
 
     Returns:
-        Contributions, float (h, w), negative where a region lowers the similarity; None if the network has no 4-D
-        feature map larger than 1 x 1.
+        Contributions, float (h, w), negative where a region lowers the similarity; None if the network has no feature
+        map or grid of tokens larger than 1 x 1, see `keep_last_map`.
     """
-    with torch.enable_grad(), keep_last_map(task.backbone) as maps:
+    with torch.enable_grad(), constant_scales(task.backbone), keep_last_map(task.backbone) as maps:
         image = task.preprocess(pixels[None].to(task.device)).requires_grad_()
         feature = task.embed_images(image)
         embedding = getattr(task, "projection", nn.Identity())(feature).float()  # not normalised: see below

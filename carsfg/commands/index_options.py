@@ -33,7 +33,20 @@ class ImageOptions(PhotoForm):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IndexOptions(Changes, Boxing, PretrainedWeights, Embedding):
+class ImageSetOptions(Boxing, PretrainedWeights, Embedding):
+    """Which images of a folder or table are embedded, and how: options that `carsfg index` and `embed` share.
+
+    Attributes:
+        data: settings that replace those of the run.
+        split: of the images, where they have splits.
+    """
+
+    data: ImageOptions = field(default_factory=ImageOptions)
+    split: Literal["train", "val", "test"] | None = option("one split of the images; by default all of them", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions(Changes, ImageSetOptions):
     """Embed all images of a folder or table, to search in.
 
     Stanford Cars is recognised by its annotations. All else is read as for training: class folders, with or without
@@ -46,8 +59,6 @@ class IndexOptions(Changes, Boxing, PretrainedWeights, Embedding):
         folder: directory with images, or a table.
         output: folder of the gallery.
         overwrite: replace a gallery.
-        data: settings that replace those of the run.
-        split: of the images, where they have splits.
         factory: FAISS's description of the index.
         calibrate: folder or table of further photos.
         verify: see `VerifyOptions`.
@@ -57,8 +68,6 @@ class IndexOptions(Changes, Boxing, PretrainedWeights, Embedding):
     folder: str = positional("folder that contains stanford_cars/, class folders or images, or a table")
     output: str = option("folder of the gallery, to create")
     overwrite: bool = option("replace the gallery that exists at --output", False)
-    data: ImageOptions = field(default_factory=ImageOptions)
-    split: Literal["train", "val", "test"] | None = option("one split of the images; by default all of them", None)
     factory: str | None = option(
         "FAISS's description of the index; by default Flat, which is exact, or IVF above 100,000 images", None
     )

@@ -37,6 +37,7 @@ class SearchOptions(Boxing, DeviceOptions):
         k: number of images to find.
         box: of the car in the photo, or how it is found.
         where: only images with these attributes are found, such as `make=BMW`.
+        mirror: search with photo and mirror image.
         json: write JSON lines.
         output: picture to write.
         checkpoint: network that embedded the gallery.
@@ -56,6 +57,7 @@ class SearchOptions(Boxing, DeviceOptions):
     where: tuple[str, ...] = option(
         "NAME=VALUE: find only images with this attribute, such as make=BMW; may be given several times", ()
     )
+    mirror: bool = option("search with the mean of the embeddings of the photo and its mirror image", False)
     json: bool = option("write one line of JSON per photo", False)
     output: str | None = option(
         f"also draw the found images into this .png, .jpg, .pdf or .svg, for up to {MAX_DRAWN_PHOTOS} photos", None
@@ -105,7 +107,14 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
         table = BoxTable.read(options.boxes) if options.boxes else None
         device, mode = find_device(options.device), options.box if box is None else "none"
         search = VisualSearch.open(
-            options.gallery, options.checkpoint, device, options.mmap, mode, options.detector_weights, inference=True
+            options.gallery,
+            options.checkpoint,
+            device,
+            options.mmap,
+            mode,
+            options.detector_weights,
+            mirror=options.mirror,
+            inference=True,
         )
     if search.box_line and box is None:
         print(search.box_line, file=sys.stderr)  # noqa: T201

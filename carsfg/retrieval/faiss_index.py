@@ -1,5 +1,6 @@
 """FAISS: building, searching, reading and writing indexes. Only this file and `faiss_changes.py` import it."""
 
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from carsfg.errors import InputError
 from carsfg.retrieval.exact_top_k import exact_top_k, pad
 
 METRICS = {"cosine": faiss.METRIC_INNER_PRODUCT, "euclidean": faiss.METRIC_L2}
+MAX_EXACT_ITEMS = 100_000  # of a filtered search, up to which all of them are compared
 TRAINING_VECTORS = 100_000  # that an approximate index learns its lists and codes from, at most
 CHECKED_VECTORS = 32  # that a new index is tried with
 NORM_TOLERANCE = 1e-3  # by which the transforms of an index may change the length of unit vectors
@@ -98,15 +100,16 @@ def search_index(index: Any, vectors: Tensor, k: int, among: Tensor | None = Non
         index: as `make_index` makes it.
         vectors: float32 (Q, D).
         k: items to find per query.
-        among: bool (N,), the items to search; an approximate index looks as far as it otherwise does.
+        among: bool (N,), the items to search; an approximate index looks further then, see `_selective`.
 
     Raises:
         InputError: this kind of index cannot search some of its items only.
     """
+    searched, parameters = (index, None) if among is None else _selective(index, among)
     # pytorch-metric-learning imports faiss.contrib.torch_utils, whose own `search` knows no `params`
-    search = getattr(index, "search_numpy", index.search)
+    search = getattr(searched, "search_numpy", searched.search)
     try:
-        distances, found = search(vectors.numpy(), k, params=None if among is None else _parameters(index, among))
+        distances, found = search(vectors.numpy(), k, params=parameters)
     except RuntimeError as error:
         if among is None:
             raise InputError(f"the gallery's index cannot be searched: {faiss_message(error)}") from error
@@ -117,14 +120,32 @@ def search_index(index: Any, vectors: Tensor, k: int, among: Tensor | None = Non
     return torch.from_numpy(distances), torch.from_numpy(found)
 
 
-def _parameters(index: Any, among: Tensor) -> Any:
+def _selective(index: Any, among: Tensor, inside: bool = False) -> tuple[Any, Any]:
+    """Return what to search for some of the items, and with which parameters.
+
+    A value that few images have is spread over many lists, or lies in none that is near the query: with its usual
+    effort an approximate index finds a small part of the nearest ones. So all lists are searched for up to 100,000
+    items, of which the others cost no distance; for more items the effort grows with the share that is left out.
+    """
     kinds: Any = faiss  # whose stubs know no keywords
-    some = kinds.IDSelectorBatch(among.nonzero().flatten().numpy())
+    some, count = kinds.IDSelectorBitmap(np.packbits(among.numpy(), bitorder="little")), int(among.sum())
+    more = math.ceil(len(among) / max(1, count))
+    if isinstance(index, faiss.IndexPreTransform):
+        parameters = _selective(faiss.downcast_index(index.index), among, inside=True)[1]
+        return index, kinds.SearchParametersPreTransform(index_params=parameters)
     if isinstance(index, faiss.IndexIVF):
-        return kinds.SearchParametersIVF(sel=some, nprobe=index.nprobe)
+        lists = index.nlist if count <= MAX_EXACT_ITEMS else min(index.nlist, more * index.nprobe)
+        return index, kinds.SearchParametersIVF(sel=some, nprobe=lists)
     if isinstance(index, faiss.IndexHNSW):
-        return kinds.SearchParametersHNSW(sel=some, efSearch=index.hnsw.efSearch)
-    return kinds.SearchParameters(sel=some)
+        vectors = faiss.downcast_index(index.storage)
+        if (
+            not inside
+            and count <= MAX_EXACT_ITEMS
+            and isinstance(vectors, faiss.IndexFlat | faiss.IndexScalarQuantizer)
+        ):
+            return vectors, kinds.SearchParameters(sel=some)
+        return index, kinds.SearchParametersHNSW(sel=some, efSearch=more * index.hnsw.efSearch)
+    return index, kinds.SearchParameters(sel=some)
 
 
 def reconstruct(index: Any, position: int) -> Tensor | None:

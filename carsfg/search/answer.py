@@ -47,6 +47,7 @@ class Answer:
             calibrated.
         seconds: durations of `decode`, `find` (of the box, where it was looked for), `embed` and `search`.
         box: part of the photo that was searched with, `x0, y0, x1, y1` in pixels, half-open; None for the whole photo.
+        mirror: whether the query is the mean of the embeddings of the photo and its mirror image.
     """
 
     matches: list[Match]
@@ -55,6 +56,7 @@ class Answer:
     known: float | None
     seconds: dict[str, float]
     box: Box | None = None
+    mirror: bool = False
 
     @property
     def is_known(self) -> bool | None:

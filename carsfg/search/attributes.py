@@ -1,5 +1,6 @@
 """Attributes of the images of a gallery, such as make or colour, which results show and searches filter by."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -78,6 +79,18 @@ class Attributes:
         columns = zip(self.values.items(), self.codes, strict=True)
         return {name: texts[codes[place]] for (name, texts), codes in columns if texts[codes[place]]}
 
+    def choices(self, name: str) -> list[str]:
+        """Return the different values of a column, without the empty text; in the order of numbers if all are numbers.
+
+        Args:
+            name: of the column.
+        """
+        texts = [text for text in self.values[name] if text]
+        numbers = [_number(text) for text in texts]
+        if any(number is None for number in numbers):
+            return texts
+        return [text for _, text in sorted(zip(numbers, texts, strict=True))]
+
     def among(self, wanted: Mapping[str, str]) -> Tensor:
         """Return which images have all of some values, bool (N,); values are compared without regard to case.
 
@@ -105,7 +118,7 @@ class Attributes:
 
     def _instead(self, name: str, value: str) -> str:
         """Return what to ask for in place of a value that no image has."""
-        known = {text.casefold(): text for text in self.values[name] if text}
+        known = {text.casefold(): text for text in self.choices(name)}
         close = suggestion(value.casefold(), known)
         meant = next((text for key, text in known.items() if repr(key) in close), None)
         if meant is not None:
@@ -117,3 +130,12 @@ class Attributes:
 
 def _same(text: str, other: str) -> bool:
     return text.casefold() == other.casefold()
+
+
+def _number(text: str) -> float | None:
+    """Return the finite number that a text is; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -2,7 +2,8 @@
 
 The photo goes through the network once, enlarged; its feature map says where the network sees a car, and the crop of
 that part is embedded. Source: Wei et al., "Selective Convolutional Descriptor Aggregation", 2017, with two scales and
-a threshold in standard deviations.
+a threshold in standard deviations. The tokens of vision transformers are not used: their largest ones may lie in the
+background (Darcet et al., "Vision Transformers Need Registers", 2024).
 """
 
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ class BoxFinder:
     def _gives_map(self, size: int) -> bool:
         """Return whether the backbone takes images of that size, and makes a feature map of them."""
         try:
-            with keep_last_map(self.task.backbone) as maps:
+            with keep_last_map(self.task.backbone, token_grids=False) as maps:
                 check_image_size(self.task.backbone, size, "the network")
         except InputError:
             return False
@@ -101,7 +102,7 @@ class BoxFinder:
         images = torch.stack(each_in_threads(lambda photo: to_square(photo, size), photos)).to(device)
         with (
             torch.autocast(device.type, torch.bfloat16, enabled=self.bfloat16),
-            keep_last_map(self.task.backbone) as maps,
+            keep_last_map(self.task.backbone, token_grids=False) as maps,
         ):
             self.task.backbone(self.task.preprocess.normalise(images))
         return resampled(activation(maps[0].float().cpu()))

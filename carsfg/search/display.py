@@ -34,6 +34,8 @@ def print_answer(name: str, answer: Answer) -> None:
         lines.add_row("classifier (training classes)", _shares(answer.classes))
     if answer.known is not None:
         lines.add_row("known car?", f"{'likely' if answer.is_known else 'unlikely'}: {known_sentence(answer)}")
+    if answer.mirror:
+        lines.add_row("query", "mean of the photo and its mirror image")
     lines.add_row("time", ", ".join(f"{part} {1000 * took:.0f} ms" for part, took in answer.seconds.items()))
     console.print(lines)
 

@@ -15,6 +15,7 @@ from carsfg.data.image_io import Box
 from carsfg.data.photo import Photo, read_photo
 from carsfg.errors import InputError
 from carsfg.hardware import computes_in_bfloat16
+from carsfg.retrieval.mirror import mirrored_mean
 from carsfg.run_record import RunRecord
 from carsfg.search.answer import Answer, Match, Share
 from carsfg.search.box_choice import BoxSource, choose_for_queries
@@ -38,6 +39,8 @@ class VisualSearch:
         task: the network that embedded the gallery, as `carsfg.load` gives it.
         gallery: as `Gallery.load` gives it.
         finder: finds the car in photos that come without a box; None takes them whole.
+        mirror: search with the mean of the embeddings of a photo and its mirror image, see
+            `carsfg.retrieval.mirror`; the gallery, the classes of the head and the p-value stay as they are.
 
     Attributes:
         box_line: how photos are cut, in one line; empty if nothing was decided.
@@ -46,9 +49,12 @@ class VisualSearch:
         InputError: the gallery was made by another network.
     """
 
-    def __init__(self, task: CarsNetwork, gallery: Gallery, finder: BoxSource | None = None) -> None:
+    def __init__(
+        self, task: CarsNetwork, gallery: Gallery, finder: BoxSource | None = None, mirror: bool = False
+    ) -> None:
         gallery.check_network(fingerprint(task))
         self.task, self.gallery, self.finder, self.box_line = task, gallery, finder, ""
+        self.mirror = mirror
         self.size = input_size(gallery.record, task)
         self.bfloat16 = gallery.record.precision.startswith("bf16") and computes_in_bfloat16(task.device.type)
 
@@ -61,6 +67,7 @@ class VisualSearch:
         mmap: bool = False,
         box: str | None = None,
         detector_weights: str | Path | None = None,
+        mirror: bool = False,
         inference: bool = False,
     ) -> "VisualSearch":
         """Read a gallery and its network.
@@ -73,6 +80,7 @@ class VisualSearch:
             box: how the car is found in photos without a box: `auto`, `none` or `detector`; by default as in the
                 gallery's images, see `carsfg.search.box_choice`.
             detector_weights: file of the detector's weights; None downloads them.
+            mirror: search with the mean of the embeddings of a photo and its mirror image.
             inference: load the network without what training needs, see `carsfg.tasks.inference`: that starts sooner,
                 and `task` is not a LightningModule then.
 
@@ -84,7 +92,7 @@ class VisualSearch:
         if checkpoint is None and not network.is_file():
             raise InputError(f"the gallery {folder} holds no network: name its checkpoint")
         task = load_for_inference(network, device) if inference else load(network, device)
-        search, record = cls(task, gallery), gallery.record
+        search, record = cls(task, gallery, mirror=mirror), gallery.record
         mode, reason = choose_for_queries(box, record)
         search.finder = make_finder(mode, search.task, search.bfloat16, detector_weights, asked=box is not None)
         search.box_line = box_line(mode, reason, search.finder, record, "the photos")
@@ -184,8 +192,11 @@ class VisualSearch:
         pixels = to_square(picture, self.size)
         decoded = time.perf_counter()
         embedding, probabilities = self._embed(pixels)
+        query = (
+            mirrored_mean(embedding, self._embed(pixels.flip(2))[0], self.gallery.metric) if self.mirror else embedding
+        )
         embedded = time.perf_counter()
-        scores, places = self.gallery.search(embedding, k, among=among)
+        scores, places = self.gallery.search(query, k, among=among)
         searched = time.perf_counter()
         matches = [
             self._match(rank, score, place)
@@ -200,7 +211,7 @@ class VisualSearch:
                 Share(self.task.class_names[label], share)
                 for share, label in zip(top.values.tolist(), top.indices.tolist(), strict=True)
             ],
-            known=self._known(embedding, float(scores[0, 0]) if among is None else None),
+            known=self._known(embedding, float(scores[0, 0]) if among is None and not self.mirror else None),
             seconds={
                 "decode": decoded - begun - sum(seconds.values()),
                 **seconds,
@@ -208,6 +219,7 @@ class VisualSearch:
                 "search": searched - embedded,
             },
             box=box,
+            mirror=self.mirror,
         )
         return answer, picture
 
@@ -225,7 +237,8 @@ class VisualSearch:
 
         Args:
             embedding: of the photo, (1, D).
-            best: score of the nearest image of the whole gallery; None if only some images were searched.
+            best: score of the nearest image of the whole gallery; None if only some images were searched, or with a
+                mirrored query, since the images of the calibration are not mirrored.
         """
         if not self.gallery.calibration:
             return None

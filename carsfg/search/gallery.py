@@ -20,6 +20,8 @@ from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from carsfg.tasks.base import CarsTask
 
 
@@ -187,6 +189,16 @@ class Gallery(Growing):
         """
         root, path = self.roots.at(place), self.paths[place] if len(self.paths) else ""
         return root / path if root is not None and path else None
+
+    def to_arrow(self) -> "pa.Table":
+        """Return paths, classes, attributes and embeddings as an Arrow table, see `carsfg.search.arrow`.
+
+        Raises:
+            InputError: pyarrow is missing, the index cannot give its vectors back, or a text is not UTF-8.
+        """
+        from carsfg.search.arrow import EmbeddedTable
+
+        return EmbeddedTable.of(self).to_arrow()
 
     def check_network(self, fingerprint: str) -> None:
         """Compare the network that is to embed queries with the one that embedded the gallery.

@@ -116,10 +116,11 @@ def test_filters(answers: Answers, own: Thumbnails) -> None:
 def test_only_attributes_with_few_values_are_filters(search: VisualSearch) -> None:
     own, count = search.gallery, len(search.gallery)
     columns = {"row": [str(row) for row in range(count)], "sixty": [str(row % 60) for row in range(count)]}
-    columns |= {"colour": ["", "red"] * (count // 2), "nothing": [""] * count}
+    columns |= {"colour": ["", "red"] * (count // 2), "nothing": [""] * count, "all": ["new"] * count}
     other = Gallery(own.index, own.labels, [], own.class_names, "cosine", attributes=Attributes.of(columns))
     filters = Answers(VisualSearch(search.task, other)).filters
     assert (list(filters), filters["colour"], len(filters["sixty"])) == (["sixty", "colour"], ["red"], 60)
+    assert filters["sixty"] == [str(number) for number in range(60)]  # in the order of numbers
     assert list(Answers(search).filters) == ["make", "body", "year"]
 
 

@@ -1,5 +1,6 @@
 """Heat maps: contributions add up to the similarity and are at the right place."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from carsfg.app.saliency import heat_map, overlay
+from carsfg.models.backbones import build_backbone
 from carsfg.tasks.base import CarsTask
 from carsfg.tasks.cnn import CarCNN
 from carsfg.tasks.embedder import EmbeddingExtractor
 from tests.conftest import NAMES
+from tests.models.test_feature_map import swin, torchvision_vit, vit
 
 PLAIN: dict[str, Any] = {"class_names": NAMES, "image_size": 32, "mean": (0, 0, 0), "std": (1, 1, 1)}
 CUSTOM: dict[str, Any] = {"backbone": "custom_cnn", "backbone_args": {"widths": [8, 16]}}
@@ -93,6 +96,68 @@ def test_a_corner_by_hand(pooling: nn.Module) -> None:
     assert against is not None
     assert against.nonzero().tolist() == [[3, 0]]
     assert float(against.min()) == pytest.approx(-(0.5**0.5))
+
+
+SMALL: dict[str, Callable[[int], nn.Module]] = {
+    "vit": vit,
+    "vit with registers": lambda size: vit(size, reg_tokens=4),
+    "vit with registers, averaged": lambda size: vit(size, reg_tokens=4, global_pool="avg"),
+    "torchvision's vit": torchvision_vit,
+    "swin": lambda _: swin(),
+}
+
+
+def with_backbone(name: str, size: int) -> CarsTask:
+    """A task with the backbone of that name; grey images are 0 after preprocessing."""
+    torch.manual_seed(0)
+    grey: Any = {"image_size": size, "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    task = CarCNN(widths=[3], **PLAIN | grey).eval()
+    if name in SMALL:
+        task.backbone = SMALL[name](size)
+    else:
+        task.backbone = build_backbone(name)[0].eval()
+    return task
+
+
+def patch(size: int, row: int, column: int, side: int) -> Tensor:
+    """A grey image with a square of noise."""
+    pixels = torch.full((3, size, size), 128, dtype=torch.uint8)
+    pixels[:, row : row + side, column : column + side] = photo(side)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size"),
+    [("resnet18", 160), ("timm:test_resnet", 320), ("timm:test_convnext", 320), ("timm:test_convnext2", 320),
+     ("timm:test_maxvit", 160), ("timm:test_vit", 160), ("timm:test_vit2", 160), ("timm:test_vit3", 160),
+     ("timm:test_vit_relpos", 160), ("vit", 160), ("vit with registers", 160), ("vit with registers, averaged", 160),
+     ("torchvision's vit", 160), ("swin", 64)],
+)  # fmt: skip
+def test_the_one_patch_that_says_something(backbone: str, size: int) -> None:
+    """The target is what the patch adds to the embedding of a grey image: the hottest place is in the patch."""
+    task, side, right = with_backbone(backbone, size), size // (4 if size == 64 else 5), 0
+    ends = size - side
+    places = [(0, 0), (0, ends), (ends, side), (side, ends - side), (2 * side, 2 * side)]
+    for row, column in places:
+        pixels = patch(size, row, column, side)
+        with torch.no_grad():
+            whole, grey = task.embed({"image": torch.stack([pixels, torch.full_like(pixels, 128)])})
+        heat = heat_map(task, pixels, whole - grey)
+        assert heat is not None
+        y, x = (int(one) + 0.5 for one in divmod(int(heat.argmax()), heat.shape[1]))
+        cell = size / heat.shape[0]
+        right += row <= y * cell < row + side and column <= x * cell < column + side
+    assert right >= 4
+
+
+@pytest.mark.parametrize(("backbone", "size"), [("timm:test_convnext", 64), ("timm:test_vit2", 160), ("swin", 64)])
+def test_contributions_add_up_through_layer_normalisation(backbone: str, size: int) -> None:
+    task = with_backbone(backbone, size)
+    with torch.no_grad():
+        target = task.embed({"image": photo(size).flip(2)[None]})[0]
+    heat = heat_map(task, photo(size), target)
+    assert heat is not None
+    assert float(heat.sum()) == pytest.approx(similarity(task, photo(size), target), abs=1e-3)
 
 
 def test_a_network_without_feature_maps() -> None:

@@ -19,7 +19,7 @@ from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES, TINY_RESNET
 
-ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds", "box"}
+ANSWERS = {"photo", "matches", "vote", "classes", "known", "is_known", "seconds", "box", "mirror"}
 
 
 Search = Callable[..., list[dict[str, Any]]]

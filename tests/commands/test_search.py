@@ -47,6 +47,18 @@ def test_a_line_of_json_holds_everything(search: Search, car: Path) -> None:
     assert 0 < one["known"] <= 1
 
 
+def test_a_mirrored_query_is_named(
+    search: Search, gallery: Path, car: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (plain,), (mirrored,) = search(car), search(car, "--mirror")
+    assert (plain["mirror"], mirrored["mirror"]) == (False, True)
+    assert mirrored["matches"][0]["similarity"] < plain["matches"][0]["similarity"]
+    assert mirrored["known"] == plain["known"]
+    for words in ([], ["--mirror"]):
+        assert main(["search", str(gallery), str(car), "--device=cpu", *words]) == 0
+        assert ("mean of the photo and its mirror image" in capsys.readouterr().out) is bool(words)
+
+
 def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 

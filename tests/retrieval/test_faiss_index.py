@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from carsfg.errors import InputError
-from carsfg.retrieval.faiss_index import faiss_message, make_index, nearest, set_effort
+from carsfg.retrieval import faiss_index
+from carsfg.retrieval.faiss_index import faiss_message, make_index, nearest, search_index, set_effort
 from carsfg.retrieval.similarity import Metric, score_chunks
 from carsfg.search.gallery import Gallery
 from tests.search.test_gallery import gallery
@@ -183,3 +184,41 @@ print(Gallery.build(torch.eye(5), torch.arange(5)).vector(1).tolist())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.count("Error") == 0
     assert done.stdout == 3 * "[[3], [4]] [[2, 3, -1]]\n" + "[0.0, 1.0, 0.0, 0.0, 0.0]\n"
+
+
+def cloud(count: int, seed: int) -> Tensor:
+    """Unit vectors around 50 centres."""
+    draw = torch.Generator().manual_seed(seed)
+    centres = torch.randn(50, 16, generator=torch.Generator().manual_seed(0))
+    some = centres[torch.randint(50, (count,), generator=draw)] + 0.8 * torch.randn(count, 16, generator=draw)
+    return torch.nn.functional.normalize(some)
+
+
+@pytest.mark.parametrize("factory", ["IVF64,Flat", "HNSW8", "RR16,IVF64,Flat"])
+@pytest.mark.parametrize("limit", [100_000, 0])
+@pytest.mark.parametrize(("share", "clustered"), [(0.01, False), (0.01, True), (0.1, False)])
+def test_the_recall_of_a_filtered_search(
+    factory: str, limit: int, share: float, clustered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least 0.99 where all items may be compared, and at least 0.9 where only the effort grows."""
+    monkeypatch.setattr(faiss_index, "MAX_EXACT_ITEMS", limit)
+    vectors, queries = cloud(4000, 1), cloud(50, 2)
+    index, exact = (make_index(vectors, kind, "cosine") for kind in (factory, "Flat"))
+    set_effort(index, 4 if "IVF" in factory else 32)
+    among = torch.rand(4000, generator=torch.Generator().manual_seed(3)) < share
+    if clustered:
+        among = torch.zeros(4000, dtype=torch.bool).index_fill(0, (vectors @ vectors[0]).topk(40).indices, True)
+    found, truth = (search_index(one, queries, 10, among)[1] for one in (index, exact))
+    assert bool(among[found[found >= 0]].all())
+    recall = float((found[:, :, None] == truth[:, None]).any(1).float().mean())
+    assert recall >= (0.99 if limit else 0.9)
+    assert search_index(index, vectors[:5], 1)[1][:, 0].tolist() == [0, 1, 2, 3, 4]  # its own effort is as it was
+
+
+def test_a_selection_of_any_length_is_a_bitmap() -> None:
+    vectors = torch.eye(11)
+    for factory in ("Flat", "IVF2,Flat", "HNSW4"):
+        index = make_index(vectors, factory, "euclidean")
+        for place in range(11):
+            only = torch.arange(11) == place
+            assert search_index(index, vectors[:1], 2, only)[1].tolist() == [[place, -1]]

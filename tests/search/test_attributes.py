@@ -53,6 +53,21 @@ def test_what_no_image_has(wanted: dict[str, str], said: str) -> None:
     assert str(error.value) == said
 
 
+@pytest.mark.parametrize(
+    ("texts", "choices"),
+    [
+        (["9", "10", "", "1e3", "-2.5"], ["-2.5", "9", "10", "1e3"]),
+        (["9", "10", "3 doors"], ["10", "3 doors", "9"]),
+        (["9", "10", "nan"], ["10", "9", "nan"]),
+        (["", ""], []),
+    ],
+)
+def test_choices_are_in_the_order_of_numbers_if_all_are_numbers(texts: list[str], choices: list[str]) -> None:
+    made = Attributes.of({"seen": texts})
+    assert made.choices("seen") == choices
+    assert list(made.values["seen"]) == sorted(set(texts))  # as they are stored
+
+
 def test_many_values_are_not_all_named() -> None:
     with pytest.raises(InputError, match=r"its values of n are 00, 01, .*, 09, \.\.\.$"):
         Attributes.of({"n": [f"{n:02}" for n in range(30)]}).among({"n": "x"})

@@ -23,6 +23,7 @@ from carsfg.search.car_box import (
 )
 from carsfg.tasks.cnn import CarCNN
 from tests.conftest import NAMES
+from tests.models.test_feature_map import swin, vit
 
 
 def red_network(size: int = 32) -> CarCNN:
@@ -165,3 +166,14 @@ def test_a_photo_without_a_car_stays_whole() -> None:
 
     ((part, box),) = cut(Nothing(), [Photo.of(Image.new("RGB", (30, 20)))])
     assert (part.size, box) == ((30, 20), None)
+
+
+def test_tokens_of_transformers_find_no_car() -> None:
+    """Maps with channels as their last dimension do."""
+    task = CarCNN(class_names=NAMES, widths=[1], image_size=64).eval()
+    task.backbone = vit()
+    assert not BoxFinder(task)
+    task.backbone = swin()
+    finder = BoxFinder(task)
+    assert finder.sizes == [64]  # it takes no other size
+    assert len(finder.find([photo((90, 70), (20, 20, 50, 50))])) == 1

@@ -16,6 +16,7 @@ from torch import Tensor
 from carsfg.data.image_folder import to_square
 from carsfg.errors import InputError
 from carsfg.retrieval.metrics import knn_labels
+from carsfg.retrieval.mirror import mirrored_mean
 from carsfg.run_record import RunRecord
 from carsfg.search.answer import Answer, Share
 from carsfg.search.attributes import Attributes
@@ -92,6 +93,24 @@ def test_the_known_score_takes_the_nearest_of_the_whole_gallery_and_searches_onc
     some = search.search(scene(3), k=2, among=torch.arange(SCENES) != 3)
     assert some.matches[0].place != 3
     assert (some.known, len(calls)) == (whole, 3)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_a_mirrored_query_is_the_mean_of_both_embeddings(make_gallery: MakeGallery, metric: Any) -> None:
+    """Only the ranking changes; a photo and its mirror image find the same."""
+    gallery, photo = make_gallery(metric=metric), scene(3)
+    gallery.calibration = gallery.search(embed([photo]), SCENES)[0][0].sort().values.tolist()
+    turned = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    plain, mirror = (VisualSearch(network(), gallery, mirror=one).search(photo, k=5) for one in (False, True))
+    query = mirrored_mean(embed([photo]), embed([turned]), metric)
+    scores, places = gallery.search(query, 5)
+    assert [one.place for one in mirror.matches] == places[0].tolist()
+    assert [one.similarity for one in mirror.matches] == pytest.approx(scores[0].tolist(), abs=1e-5)
+    assert mirror.matches[0].similarity < plain.matches[0].similarity
+    assert (mirror.known, mirror.classes) == (plain.known, plain.classes)
+    assert (as_dict(plain)["mirror"], as_dict(mirror)["mirror"]) == (False, True)
+    again = VisualSearch(network(), gallery, mirror=True).search(turned, k=5)
+    assert [one.similarity for one in again.matches] == pytest.approx(scores[0].tolist(), abs=1e-4)
 
 
 def test_an_image_of_the_gallery_finds_itself_first(search: VisualSearch) -> None:
@@ -219,7 +238,7 @@ def test_what_it_took_and_that_all_of_it_is_json(make_gallery: MakeGallery) -> N
     assert list(answer.seconds) == ["decode", "embed", "search"]
     assert all(0 <= took < 60 for took in answer.seconds.values())
     read = json.loads(json.dumps(as_dict(answer)))
-    assert set(read) == {"matches", "vote", "classes", "known", "is_known", "seconds", "box"}
+    assert set(read) == {"matches", "vote", "classes", "known", "is_known", "seconds", "box", "mirror"}
     assert read["matches"][0] == vars(answer.matches[0])
     assert read["is_known"] is True
 
