@@ -83,7 +83,7 @@ class Attributes:
         """Return the different values of a column, without the empty text; in the order of numbers if all are numbers.
 
         Args:
-            name: of the column.
+            name: attribute, a key of `values`.
         """
         texts = [text for text in self.values[name] if text]
         numbers = [_number(text) for text in texts]
