@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from carsfg.data.cropped_images import CroppedImages
     from carsfg.run_record import RunRecord
-    from carsfg.search.build import EmbeddedPhotos
+    from carsfg.search.embedded import EmbeddedPhotos
     from carsfg.search.gallery import Gallery
     from carsfg.tasks.base import CarsTask
 
