@@ -47,7 +47,7 @@ class PhotoOptions(CropOptions, PhotoForm):
             find_folder(root)
         except InputError:
             if holds_photos(Path(root)) or is_kaggle_cars(Path(root)):
-                return read_photos(root, self.images, self.table_columns(), self.class_level)
+                return read_photos(root, self.images, self.table_columns(), self.class_level or 1)
         return None
 
 

@@ -77,38 +77,24 @@ def _of_gallery(folder: str) -> "EmbeddedTable":
 
 def _of_photos(options: EmbedOptions) -> "tuple[EmbeddedTable, list[str]]":
     """Embed the images of a folder or table as `carsfg index` does; also return what could not be read."""
-    from carsfg.commands.index_boxes import choose_box, say_boxed
     from carsfg.commands.index_options import Settings
-    from carsfg.commands.run_data import say_settings
-    from carsfg.data.box_table import BoxTable
-    from carsfg.data.image_folder import find_photos
+    from carsfg.commands.photo_embedder import PhotoEmbedder, say_use
     from carsfg.hardware import find_device
     from carsfg.search.arrow import EmbeddedTable
-    from carsfg.search.box_choice import TABLE
-    from carsfg.search.build import embed_photos
     from carsfg.tasks.checkpoints import load_with_record
 
     if options.photos is None:
         raise InputError(f"{options.source!r} is not the folder of a gallery: name the photos after the checkpoint")
     device = find_device(options.device)
     task, record = load_with_record(options.source, device, options.weights)
-    as_index, form = options.as_index(), options.data
-    use = Settings.choose(as_index, record, task, device)
-    photos = find_photos(
-        options.photos, use.crop, use.margin, options.split, form.images, form.table_columns(), form.class_level
-    )
-    boxes = {"crop": use.crop, "margin": use.margin} if photos.boxes is not None else {}
-    say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
-    table, bfloat16 = BoxTable.read(options.boxes, photos.folder) if options.boxes else None, use.precision[:2] == "bf"
-    box, finder = choose_box(as_index, photos, record, task, bfloat16, use.crop)
-    embedded = embed_photos(
-        task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table, pictures=False
-    )
-    if finder is not None or table is not None:
-        say_boxed(embedded, options.boxes)
-    made = use.record(record, TABLE if table and not finder else box)
+    use = Settings.choose(options.as_index(), record, task, device)
+    photos = use.find_photos(options.photos, options.data, options.split)
+    say_use(record, use, photos)
+    embedder = PhotoEmbedder.choose(options.as_index(), photos, photos.folder, task, record, use)
+    embedded = embedder.embed(photos)
     left_out = [photos.source.left_out] if photos.source.left_out else []
-    return EmbeddedTable.of_photos(photos, embedded, use.metric, made, task), [*left_out, *embedded.complaints]
+    table = EmbeddedTable.of_photos(photos, embedded, use.metric, embedder.gallery_record, task)
+    return table, [*left_out, *embedded.complaints]
 
 
 def _report(output: str, table: "EmbeddedTable", complaints: list[str]) -> None:

@@ -65,8 +65,8 @@ class NewPhotos:
 
         run, form = gallery.record.data, options.data
         crop, margin = bool(run.get("crop", True)), float(run.get("margin", 0.0))
-        columns = form.table_columns()
-        photos = find_photos(path, crop, margin, options.split, form.images, columns, form.class_level)
+        columns, level = form.table_columns(), form.class_level or int(run.get("class_level", 1))
+        photos = find_photos(path, crop, margin, options.split, form.images, columns, level)
         table = BoxTable.read(options.boxes, photos.folder) if options.boxes else None
         contents = photo_contents(photos, range(len(photos)), table)
         same = contents_of(gallery).find(contents)

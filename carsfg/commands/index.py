@@ -13,13 +13,10 @@ from carsfg.commands.options import check_counts, parse
 from carsfg.errors import InputError
 
 if TYPE_CHECKING:
+    from carsfg.commands.photo_embedder import PhotoEmbedder
     from carsfg.data.cropped_images import CroppedImages
-    from carsfg.data.sources.source import Part
-    from carsfg.run_record import RunRecord
-    from carsfg.search.box_choice import BoxSource
     from carsfg.search.embedded import EmbeddedPhotos
     from carsfg.search.gallery import Gallery
-    from carsfg.tasks.base import CarsTask
 
 
 def main(args: Sequence[str]) -> int:
@@ -54,13 +51,10 @@ def _verify(folder: str) -> int:
 
 def _index(options: IndexOptions) -> int:
     """Embed, build, measure, calibrate and write."""
-    from carsfg.commands.index_boxes import choose_box, say_boxed
-    from carsfg.data.box_table import BoxTable
+    from carsfg.commands.photo_embedder import PhotoEmbedder, say_use
     from carsfg.hardware import find_device
-    from carsfg.search.box_choice import TABLE
-    from carsfg.search.build import choose_factory, embed_photos, shared_images, tune
+    from carsfg.search.build import choose_factory, shared_images, tune
     from carsfg.search.calibration import calibrate
-    from carsfg.search.contents import photo_contents
     from carsfg.search.growth import OTHER_PHOTOS, OWN_IMAGES
     from carsfg.search.shards import remove_shards, shards_folder
     from carsfg.search.storage import check_target
@@ -71,34 +65,23 @@ def _index(options: IndexOptions) -> int:
     task, record = load_with_record(options.checkpoint, device, options.weights)
     refuse_existing(options.output, task, options.overwrite)
     use = Settings.choose(options, record, task, device)
-    photos, others = _find(options, use)
+    photos = use.find_photos(options.folder, options.data, options.split)
+    others = use.find_photos(options.calibrate, options.data) if options.calibrate else None
     shared = [] if others is None else shared_images(photos, others)
     if others is not None and len(shared) == len(others):
         raise InputError(f"all images of --calibrate {options.calibrate!r} are also in the gallery: name other photos")
-    _say_use(record, use, photos)
-    bfloat16 = use.precision.startswith("bf16")
-    table = BoxTable.read(options.boxes, photos.folder) if options.boxes else None
-    box, finder = choose_box(options, photos, record, task, bfloat16, use.crop)
+    say_use(record, use, photos)
+    embedder = PhotoEmbedder.choose(options, photos, photos.folder, task, record, use)
     kept = [shards_folder(options.output, name) for name in ("images", "calibration")]
-
-    def embed(images: "CroppedImages", finder: "BoxSource | None", keep: Path, pictures: bool) -> "EmbeddedPhotos":
-        return embed_photos(
-            task, images, use.image_size, bfloat16, options.batch_size,
-            finder=finder, table=table, keep=keep, pictures=pictures,
-        )  # fmt: skip
-
-    embedded = embed(photos, finder, kept[0], True)
-    if finder is not None or table is not None:
-        say_boxed(embedded, options.boxes)
+    embedded = embedder.embed(photos, kept[0], pictures=True)
     factory = choose_factory(len(embedded.places)) if options.factory is None else options.factory
-    gallery = _build(photos, embedded, use, factory, task, use.record(record, TABLE if table and not finder else box))
-    gallery.contents = photo_contents(photos, embedded.places, table)
+    gallery = _build(photos, embedded, factory, embedder)
     gallery.calibrated_on = OWN_IMAGES if others is None else OTHER_PHOTOS
     recall = 1.0 if factory == "Flat" else tune(gallery, embedded.embeddings)
     if others is None:
         gallery.calibration = calibrate(gallery, embedded.embeddings, itself=True)
     else:
-        more = embed(others, None if others.crop else finder, kept[1], False)  # they are cut already with `crop`
+        more = embedder.embed_others(others, others.crop, kept[1])
         new = _unshared(more, others, shared)
         if not new:
             raise InputError(f"no image of --calibrate {options.calibrate!r} is readable and new: name other photos")
@@ -114,42 +97,17 @@ def _index(options: IndexOptions) -> int:
     return 0
 
 
-def _say_use(record: "RunRecord", use: Settings, photos: "CroppedImages") -> None:
-    """Print which settings are those of the run."""
-    from carsfg.commands.run_data import say_settings
-
-    boxes = {"crop": use.crop, "margin": use.margin} if photos.boxes is not None else {}
-    say_settings(record, boxes | {"image_size": use.image_size}, metric=use.metric, precision=use.precision)
-
-
 def _unshared(embedded: "EmbeddedPhotos", photos: "CroppedImages", shared: list[str]) -> list[int]:
     """Return the rows of embedded photos that are not also in the gallery."""
     known = set(shared)
     return [row for row, place in enumerate(embedded.places) if photos.source.name(place) not in known]
 
 
-def _find(options: IndexOptions, use: Settings) -> "tuple[CroppedImages, CroppedImages | None]":
-    """Return the images of the gallery, and those that calibrate it, if they are others.
-
-    Raises:
-        InputError: they cannot be read.
-    """
-    from carsfg.data.image_folder import find_photos
-
-    form, columns = options.data, options.data.table_columns()
-
-    def find(path: str, split: "Part | None") -> "CroppedImages":
-        return find_photos(path, use.crop, use.margin, split, form.images, columns, form.class_level)
-
-    return find(options.folder, options.split), find(options.calibrate, None) if options.calibrate else None
-
-
-def _build(
-    photos: "CroppedImages", embedded: "EmbeddedPhotos", use: Settings, factory: str, task: "CarsTask", run: "RunRecord"
-) -> "Gallery":
+def _build(photos: "CroppedImages", embedded: "EmbeddedPhotos", factory: str, embedder: "PhotoEmbedder") -> "Gallery":
     import numpy as np
 
     from carsfg.search.attributes import Attributes
+    from carsfg.search.contents import photo_contents
     from carsfg.search.gallery import Gallery
     from carsfg.search.packed import path_in
     from carsfg.search.roots import Roots
@@ -161,13 +119,14 @@ def _build(
         photos.labels[embedded.places],
         [path_in(photos.folder, photos.paths[place]) for place in embedded.places],
         photos.class_names,
-        use.metric,
+        embedder.use.metric,
         factory,
-        record=run,
-        fingerprint=fingerprint(task),
+        record=embedder.gallery_record,
+        fingerprint=fingerprint(embedder.task),
     )
     gallery.thumbnails, gallery.roots = Thumbnails.of(embedded.jpegs), Roots.of(photos.folder, len(embedded.places))
     gallery.attributes = Attributes.of(photos.source.take(np.array(embedded.places)).attributes)
+    gallery.contents = photo_contents(photos, embedded.places, embedder.table)
     return gallery
 
 

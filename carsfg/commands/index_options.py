@@ -11,6 +11,8 @@ from carsfg.commands.photo_options import PhotoForm
 if TYPE_CHECKING:
     import torch
 
+    from carsfg.data.cropped_images import CroppedImages
+    from carsfg.data.sources.source import Part
     from carsfg.run_record import RunRecord
     from carsfg.tasks.base import CarsTask
 
@@ -100,6 +102,7 @@ class Settings:
         image_size: side of the squares that images are resized to first, in pixels.
         metric: how embeddings are compared.
         precision: in Lightning's terms.
+        class_level: which folder names the class.
     """
 
     crop: bool
@@ -107,6 +110,27 @@ class Settings:
     image_size: int
     metric: Literal["cosine", "euclidean"]
     precision: str
+    class_level: int
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether the network runs in bfloat16 autocast."""
+        return self.precision.startswith("bf16")
+
+    def find_photos(self, path: str, form: PhotoForm, split: "Part | None" = None) -> "CroppedImages":
+        """Find the images of a folder or table.
+
+        Args:
+            path: of the folder or table.
+            form: how it is read.
+            split: of the images; None for all.
+
+        Raises:
+            InputError: they cannot be read.
+        """
+        from carsfg.data.image_folder import find_photos
+
+        return find_photos(path, self.crop, self.margin, split, form.images, form.table_columns(), self.class_level)
 
     @classmethod
     def choose(cls, options: IndexOptions, record: "RunRecord", task: "CarsTask", device: "torch.device") -> "Settings":
@@ -128,6 +152,7 @@ class Settings:
             image_size=given.image_size or input_size(record, task),
             metric=options.metric or record.metric or "cosine",  # type: ignore[arg-type]
             precision=choose_precision(device.type, options.precision, record.trained_precision),
+            class_level=given.class_level or int(run.get("class_level", 1)),
         )
 
     def record(self, run: "RunRecord", box: str) -> "RunRecord":

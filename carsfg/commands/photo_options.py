@@ -21,7 +21,10 @@ class PhotoForm:
         columns: names of a table's columns.
     """
 
-    class_level: int = option("which folder names the class: 1 for the first one", 1)
+    class_level: int | None = option(
+        "which folder names the class: 1 for the first one, which is the default; for a checkpoint, that of its run",
+        None,
+    )
     images: str | None = option("folder that the paths of a table are relative to; by default that of the table", None)
     columns: Mapping[str, str] | None = option("names of a table's columns: {label: model}", None)
 

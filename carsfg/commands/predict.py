@@ -52,12 +52,10 @@ def main(args: Sequence[str]) -> int:
 
 def _predict(options: PredictOptions) -> int:
     """Find, embed, classify, search, write and print."""
-    from carsfg.commands.index_boxes import choose_box, say_boxed
     from carsfg.commands.index_options import Settings
+    from carsfg.commands.photo_embedder import PhotoEmbedder
     from carsfg.commands.run_data import say_settings
-    from carsfg.data.box_table import BoxTable
     from carsfg.hardware import find_device
-    from carsfg.search.build import embed_photos
     from carsfg.search.predictions import box_columns, gallery_columns, head_columns, write_table
     from carsfg.tasks.checkpoints import load_with_record
 
@@ -70,23 +68,17 @@ def _predict(options: PredictOptions) -> int:
     settings = record if gallery is None else gallery.record
     use = Settings.choose(as_index, settings, task, device)
     say_settings(settings, {"image_size": use.image_size}, precision=use.precision)
-    table = BoxTable.read(options.boxes, folder) if options.boxes else None
-    bfloat16 = use.precision.startswith("bf16")
-    box, finder = choose_box(as_index, photos, record, task, bfloat16, use.crop)
+    embedder = PhotoEmbedder.choose(as_index, photos, folder, task, record, use)
     if gallery is not None:
-        _say_gallery(gallery, box)
-    embedded = embed_photos(
-        task, photos, use.image_size, bfloat16, options.batch_size, finder=finder, table=table, pictures=False
-    )
-    if finder is not None or table is not None:
-        say_boxed(embedded, options.boxes)
+        _say_gallery(gallery, embedder.box)
+    embedded = embedder.embed(photos)
     found = [photos.paths[place] for place in embedded.places]
     columns: Columns = {"path": [(path if folder is None else path.relative_to(folder)).as_posix() for path in found]}
     if task.has_head:
-        columns |= head_columns(task, embedded.embeddings, bfloat16, options.batch_size)
+        columns |= head_columns(task, embedded.embeddings, use.bfloat16, options.batch_size)
     if gallery is not None:
         columns |= gallery_columns(gallery, embedded.embeddings, _voters(gallery.record))
-    if finder is not None or table is not None:
+    if embedder.finder is not None or embedder.table is not None:
         columns |= box_columns(embedded.boxes)
     write_table(Path(options.output), columns)
     _report(options.output, columns, [*complaints, *embedded.complaints])

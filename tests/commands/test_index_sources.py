@@ -128,6 +128,17 @@ def test_split_folders_and_levels(index: Index, garage: Path, tmp_path: Path) ->
     assert (list(gallery.paths), gallery.class_names) == (["test/fast/red/4.png"], ["red"])
 
 
+def test_the_level_of_folders_is_that_of_the_run(garage: Path, tmp_path: Path) -> None:
+    (tmp_path / "in/fast/red").mkdir(parents=True)
+    shutil.copy(garage / "car 0/0.png", tmp_path / "in/fast/red")
+    record = RunRecord(data={"class_level": 2, "image_size": 32})
+    save_network(CarCNN(class_names=NAMES, widths=[4, 8], image_size=32), tmp_path / "cnn.ckpt", record)
+    words = ["index", str(tmp_path / "cnn.ckpt"), str(tmp_path / "in"), "--device=cpu", "--overwrite"]
+    for given, name in (([], "red"), (["--data.class_level=1"], "fast")):
+        assert main([*words, f"--output={tmp_path}/cars", *given]) == 0
+        assert Gallery.load(tmp_path / "cars").class_names == [name]
+
+
 def test_kaggles_mirror(index: Index, garage: Path, tmp_path: Path) -> None:
     root = tmp_path / "kaggle"
     for part, name in (("train", "0"), ("test", "4")):
