@@ -89,10 +89,10 @@ class PhotoEmbedder:
         """Embed photos without a line about boxes.
 
         Args:
-            photos: any photos.
+            photos: of the same network, such as those that calibrate a gallery.
             are_cut: no car is to be found in them.
-            keep: as for `embed`.
-            pictures: as for `embed`.
+            keep: folder for what is done, see `carsfg.search.build.embed_photos`.
+            pictures: also make small pictures.
 
         Raises:
             InputError: none can be decoded.
