@@ -141,7 +141,7 @@ def _evaluate(options: EvaluateOptions, data_words: Sequence[str]) -> int:
     if options.save_probe:
         if probe is None or strength is None:
             raise InputError(f"--save_probe: {type(subject.data).__name__} has no training images to fit a probe to")
-        save_probe(options.save_probe, probe, strength, subject, now)
+        save_probe(options.save_probe, probe, strength, rows[0].gallery, subject, now)
         _say_saved(options.save_probe)
     return 0
 

@@ -37,7 +37,9 @@ def check_probe(task: CarsTask, protocol: str) -> None:
         raise InputError(f"--save_probe: the head of {type(task).__name__} is not a linear layer, which the probe is")
 
 
-def save_probe(path: str | Path, probe: LinearProbe, strength: float, subject: Subject, record: RunRecord) -> None:
+def save_probe(
+    path: str | Path, probe: LinearProbe, strength: float, images: int, subject: Subject, record: RunRecord
+) -> None:
     """Write a network with a linear probe as its head.
 
     A network without a head becomes a `CarClassifier` with a frozen backbone; any other stays what it is. The head
@@ -47,6 +49,7 @@ def save_probe(path: str | Path, probe: LinearProbe, strength: float, subject: S
         path: file to write.
         probe: fitted to all training images.
         strength: of the probe's L2 penalty.
+        images: number of training images, the hold-out included.
         subject: the network, and the data that the probe was fitted to.
         record: of the evaluation: network, weights, data, precision and metric.
 
@@ -63,8 +66,15 @@ def save_probe(path: str | Path, probe: LinearProbe, strength: float, subject: S
         task.head.bias.copy_(bias)
     probed = {"linear_probe_of": record.network, "l2": strength, "precision": record.precision}
     chosen = f"holdout: L2 {strength:g} of a linear probe"
+    data = record.data | {"train_images": images}  # a DataModule counts them without its hold-out
     made = replace(
-        record, experiment=EXPERIMENT, task=task.describe(), trainer=probed, chosen_on=chosen, scored_images=0
+        record,
+        data=data,
+        experiment=EXPERIMENT,
+        task=task.describe(),
+        trainer=probed,
+        chosen_on=chosen,
+        scored_images=0,
     )
     try:
         with replacing(path) as beside:

@@ -148,7 +148,7 @@ def test_the_record_of_a_probe(evaluated: tuple[Path, dict[str, Any]]) -> None:
     assert record.trainer == {"linear_probe_of": TINY_RESNET, "l2": strength, "precision": "32-true"}
     assert (record.experiment, record.chosen_on) == ("linear_probe", f"holdout: L2 {strength:g} of a linear probe")
     assert (record.weights, record.is_trained, record.network) == ("resnet.pt", True, f"{TINY_RESNET} frozen")
-    assert (record.data["classes"], record.data["train_images"], record.data["test_images"]) == (4, 36, 20)
+    assert (record.data["classes"], record.data["train_images"], record.data["test_images"]) == (4, 40, 20)
     assert record.data["split_hash"] == evaluated[1]["split_hash"]
     assert record.training_length == f"linear probe of {TINY_RESNET}"
 
