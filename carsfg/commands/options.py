@@ -88,8 +88,8 @@ class PretrainedWeights:
     """
 
     weights: str | None = option(
-        "of a pretrained network: a state_dict file (.pt), or a name of torchvision's weights; by default the "
-        "network's own, downloaded once",
+        "of a pretrained network: a state_dict file (.pt or .safetensors), or a name of torchvision's weights; by "
+        "default the network's own, downloaded once",
         None,
     )
 

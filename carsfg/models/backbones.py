@@ -19,6 +19,7 @@ from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
 
 CUSTOM = "custom_cnn"  # backbone name of the custom CNN
+A_FILE = "the path of a state_dict (.pt or .safetensors)"  # in messages
 
 _SKIP_WEIGHTS: ContextVar[bool] = ContextVar("skip_weights", default=False)
 
@@ -69,7 +70,9 @@ def build_backbone(
             raise InputError(f"{CUSTOM} cannot be built of {dict(arguments or {})}: {error}") from error
         if weights is not None and not weights_are_skipped():
             if not _is_path(weights):
-                raise InputError(f"{CUSTOM} has no weights {weights!r}: give the path of a state_dict (.pt), or null")
+                raise InputError(
+                    f"{CUSTOM} has no weights {weights!r}: give the path of a state_dict (.pt or .safetensors), or null"
+                )
             _load_into(cnn, read_state_dict(Path(weights)), (), f"weights {weights}")
         return cnn, cnn.width
     if arguments:
@@ -178,7 +181,7 @@ def _remove_head(network: nn.Module) -> tuple[tuple[str, ...], int]:
 
 
 def _is_path(weights: str) -> bool:
-    return "/" in weights or Path(weights).suffix in {".pt", ".pth"}
+    return "/" in weights or Path(weights).suffix in {".pt", ".pth", ".safetensors"}
 
 
 def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
@@ -189,7 +192,7 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
     except KeyError:
         known = ", ".join(sorted(torchvision.models.get_model_weights(name).__members__))
         raise InputError(
-            f"{name} has no weights {weights!r}; give one of {known}, the path of a state_dict (.pt), or null"
+            f"{name} has no weights {weights!r}; give one of {known}, {A_FILE}, or null"
         ) from None
     try:
         with time_limit():
@@ -203,18 +206,33 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name from a `.pt` file; code in the file is never run.
+    """Read tensors by name from a `.pt` or `.safetensors` file; code in the file is never run.
 
     Args:
-        path: file written by `torch.save`.
+        path: file written by `torch.save`, or by safetensors as the Hugging Face hub has them.
 
     Raises:
-        InputError: the file does not exist, or is not a state_dict.
+        InputError: the file does not exist, is damaged, or is not a state_dict.
     """
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     state = read_plain(path, "weights file")
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise InputError(f"weights file {path} is not a state_dict (a mapping of names to tensors)")
     return state
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"no weights file {path}") from None
+    except (OSError, SafetensorError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot read weights file {path}: {said}") from error
 
 
 def read_plain(path: str | Path, what: str) -> Any:

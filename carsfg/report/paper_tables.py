@@ -210,7 +210,7 @@ def _unlike(one: Group, paper: PaperRow | RetrievalRow | None) -> str:
     if paper is None:
         return ""
     same = (one.record.task.get("backbone") or "") == paper.backbone and one.record.image_size == IMAGE_SIZE
-    fetched = not one.record.weights.endswith((".pt", ".pth"))
+    fetched = not one.record.weights.endswith((".pt", ".pth", ".safetensors"))
     return "" if same and fetched else UNLIKE
 
 

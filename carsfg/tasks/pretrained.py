@@ -58,7 +58,7 @@ def load_pretrained(name: str, weights: str | None = None) -> tuple[PretrainedNe
 
     Args:
         name: `timm:NAME` or `torchvision:NAME`.
-        weights: the path of a state_dict (.pt), or a name of torchvision's weights; None downloads the network's
+        weights: the path of a state_dict, or a name of torchvision's weights; None downloads the network's
             default weights, once.
 
     Raises:

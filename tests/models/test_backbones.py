@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from carsfg.errors import InputError
@@ -140,6 +141,18 @@ def test_files_that_are_no_weights(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"cannot read weights file .*w\.pt: it is damaged, .* or holds code"):
             read_state_dict(path)
     assert not made.exists()
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    with pytest.raises(InputError, match=r"^no weights file .*w\.safetensors$"):
+        read_state_dict(file)
+    save_file({"a": torch.tensor([1.0, 2.0])}, file)
+    ((name, tensor),) = read_state_dict(file).items()
+    assert (name, tensor.tolist()) == ("a", [1, 2])
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(InputError, match=r"^cannot read weights file .*w\.safetensors: "):
+        read_state_dict(file)
 
 
 @pytest.mark.parametrize("value", [[1, 2], {"state_dict": {"a": 1}}, {1: torch.zeros(1)}, torch.zeros(2)])
