@@ -1,0 +1,37 @@
+"""The `config.yaml` of a run, which `carsfg fit --resume` starts from."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+
+from carsfg.files import replacing
+
+
+class SavedConfig(SaveConfigCallback):
+    """Writes the configuration beside its place and renames it: the one of a resumed run is never lost.
+
+    Lightning itself would empty the file first. That a folder holds another run is checked before, see `run_folder`.
+
+    Args:
+        *args: as Lightning's class takes them.
+        **kwargs: as Lightning's class takes them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "save_to_log_dir": False})
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find the folder of the run, a collective call, and write the file on the first process."""
+        self.folder = Path(trainer.log_dir or trainer.default_root_dir)
+        super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with replacing(self.folder / self.config_filename) as beside:
+            self.parser.save(self.config, beside, skip_unset=False)
