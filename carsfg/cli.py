@@ -68,7 +68,7 @@ def entry_point() -> None:
     sys.exit(main())
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(_number: int, _frame: FrameType | None) -> None:
     """Answer SIGTERM as Ctrl-C; in a training Lightning's handler, which calls this one, stops after the batch."""
     if signal.getsignal(signal.SIGTERM) is _stop:
         raise KeyboardInterrupt
@@ -94,16 +94,14 @@ def _answer(verb: str, words: list[str]) -> int:
 
 def _explain(error: OSError) -> tuple[str, int]:
     """Return the message and the exit code of an error of the operating system."""
-    from carsfg.files import FULL_DISK, can_print
+    from carsfg.files import FULL_DISK
 
     reason = error.strerror or error
     if error.filename is not None:
         verb = "write" if error.errno in FULL_DISK else "use"
         return f"cannot {verb} {os.fsdecode(error.filename)[:200]!r}: {reason}", 2
-    if can_print():
-        return f"the operating system refuses something: {reason}", 1
-    _drop_output()
-    return f"cannot write the output: {reason}", 1
+    what = "cannot write the output" if error.errno in FULL_DISK else "the operating system refused a request"
+    return f"{what}: {reason}", 1
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -122,6 +120,10 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     print(f"carsfg: error: {message}", file=sys.stderr)  # noqa: T201
     return code
 

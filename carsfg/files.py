@@ -170,15 +170,6 @@ def write_error(error: OSError | RuntimeError) -> str:
     return "the disk is full, or the file is too large for it" if TORCH_CANNOT_WRITE in said else said[:200]
 
 
-def can_print() -> bool:
-    """Return whether stdout takes what waits in its buffer: false on a full disk, or once its reader has gone."""
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def _blake2b() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_BYTES)
 

@@ -76,7 +76,9 @@ class ReuseFrozenBackbone(Observer):
             network = task.hparams.get("backbone", type(task).__name__)
             describe(file, f"features of {len(features):,} images by a frozen {network}", data.source.folder)
         except (OSError, RuntimeError) as error:
-            rank_zero_warn(f"the backbone's output could not be stored in {file.parent} ({write_error(error)}); the run goes on")
+            rank_zero_warn(
+                f"the backbone's output could not be stored in {file.parent} ({write_error(error)}); the run goes on"
+            )
         return features
 
 

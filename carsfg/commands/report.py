@@ -100,7 +100,7 @@ def _report(options: ReportOptions) -> int:
 
 def _write(path: Path, text: str) -> None:
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", errors="replace")  # class names may hold what is not UTF-8
 
 
 def refresh(text: str, tables: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.errors import InputError, TrainingError
-from carsfg.files import FULL_DISK, can_print
+from carsfg.files import FULL_DISK
 from carsfg.hardware import check_processes
 
 SLURM = "in a shell without srun, SLURM_JOB_NAME=interactive makes Lightning ignore the variables of SLURM"
@@ -54,7 +54,7 @@ def check_trainer(config: Any) -> None:
 
 
 def training_mistake(
-    error: BaseException, trainer: Trainer | None, advise: Callable[[], str]
+    error: Exception, trainer: Trainer | None, advise: Callable[[], str]
 ) -> InputError | TrainingError | None:
     """Return what to say of an error during a run: a monitor, the memory or a full disk; None for other errors.
 
@@ -74,9 +74,9 @@ def disk_mistake(error: BaseException, advise: Callable[[], str]) -> TrainingErr
         error: any exception.
         advise: returns how to go on once there is space.
     """
-    if not isinstance(error, OSError) or error.errno not in FULL_DISK or not can_print():  # the output, not a file
+    if not isinstance(error, OSError) or error.errno not in FULL_DISK:
         return None
-    file = "the files of the run" if error.filename is None else repr(error.filename)
+    file = "the files of the run or the output" if error.filename is None else repr(error.filename)
     return TrainingError(f"cannot write {file}: {error.strerror}; free space, then {advise()}")
 
 

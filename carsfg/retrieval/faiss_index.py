@@ -220,7 +220,7 @@ def write_index(index: Any, path: Path) -> None:
         path: the file to write.
     """
     with path.open("wb") as file:  # if the disk is full when FAISS's own files are closed, they raise nothing
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
 def read_index(path: Path, mmap: bool) -> Any:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -55,6 +56,14 @@ class Child:
         os.waitpid(self.number, 0)
         raise AssertionError(f"the child has not ended after {seconds} seconds: {output.decode(errors='replace')}")
 
+    def wait_for(self, text: str, seconds: float = HANG_SECONDS) -> None:
+        """Wait until it has said a text, which `end` does not return again."""
+        last, said = time.monotonic() + seconds, b""
+        while text.encode() not in said:
+            assert time.monotonic() < last, said
+            said += self._read()
+            time.sleep(0.005)
+
     def _read(self) -> bytes:
         found = b""
         with suppress(BlockingIOError):
@@ -83,13 +92,19 @@ def _work(work: Work, output: int) -> None:
         torch.set_num_threads(1)
         for stream in (1, 2):
             os.dup2(output, stream)
-        sys.stdout, sys.stderr = (open(stream, "w", buffering=1, errors="surrogateescape") for stream in (1, 2))
+        sys.stdout, sys.stderr = _text(1), _text(2)
         logging.raiseExceptions = False  # handlers of pytest write to files
         code = work()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
+
+
+def _text(stream: int) -> TextIO:
+    return os.fdopen(stream, "w", buffering=1, errors="surrogateescape")
 
 
 def run(work: Work) -> tuple[int, str]:

@@ -56,7 +56,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a config and eight photos in class folders."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(log_figure, "SENDERS", {})  # figures take most of the time of such short runs
@@ -68,7 +68,8 @@ def folder(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fit(folder: Path, root: Path) -> Verb:
-    """Runs `carsfg fit` with the small config."""
+    """Runs `carsfg fit` with the small config in the working folder."""
+    assert Path.cwd() == folder
     return lambda *words: main(["fit", "--config", "small", f"--data.root={root}", *words])
 
 

@@ -21,7 +21,7 @@ TIMES = [-YEARS, 0, time.time() + YEARS, 2.0**33]
 
 
 @pytest.mark.parametrize("when", TIMES)
-def test_a_cache_of_such_images_is_kept(when: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cache_of_such_images_is_kept(when: float, tmp_path: Path) -> None:
     write_cars(tmp_path / "cars", [Photo(), Photo(label=2)])
     data = StanfordCars(tmp_path / "cars", "train")
     for path in data.paths:

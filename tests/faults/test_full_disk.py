@@ -3,11 +3,11 @@
 A limit on the size of files stands for it, which needs no privileges; one test fills a real file system.
 """
 
-import errno
 import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,7 @@ def full(work: Callable[[], int], largest: int = 0) -> tuple[int, str]:
     ],
 )
 def test_a_file_that_a_verb_writes(words: list[str], file: str, folder: Path, network: Path, gallery: Path) -> None:
+    assert gallery.is_dir()
     Path("out").mkdir()
     words = [str(network) if word == "NETWORK" else word for word in words]
     words += [] if words[0] == "data" else ["--device=cpu"]
@@ -89,7 +90,7 @@ def test_the_scores_and_the_report_of_a_run(folder: Path, root: Path, fit: Verb)
     assert Path("README.md").read_text() == f"mine\n{MARKERS}"
 
 
-def test_a_training(folder: Path, fit: Verb) -> None:
+def test_a_training(fit: Verb) -> None:
     """It ends with the way to go on; a run that is resumed in vain keeps its config and its checkpoint."""
     assert fit("--name=begun", "--trainer.max_epochs=1", "--test_after_fit=false") == 0
     made = Path("lightning_logs/small/begun")
@@ -106,9 +107,10 @@ def test_a_training(folder: Path, fit: Verb) -> None:
     assert main(resume) == 0
 
 
-def test_a_run_that_could_not_begin_is_not_to_be_resumed(folder: Path, fit: Verb) -> None:
+def test_a_run_that_could_not_begin_is_not_to_be_resumed(fit: Verb) -> None:
+    assert fit("--trainer.max_epochs=1", "--test_after_fit=false") == 0  # makes the cache
     code, line = full(lambda: fit("--name=new"))
-    assert (code, line[-32:]) == (1, "; free space, then start it again")
+    assert (code, line.endswith("; free space, then start it again")) == (1, True)
     code, said = run(lambda: fit("--name=new"))
     assert code in (0, 2)
     assert code == 0 or "holds no run to resume: use another --name, or delete it" in error_line(said)
@@ -127,21 +129,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run([str(shutil.which("umount")), "--lazy", str(place)], check=True)
 
 
-def test_a_file_system_that_is_full(small_disk: Path, folder: Path, network: Path, fit: Verb) -> None:
-    said = errno.ENOSPC, "No space left on device"
-    with (small_disk / "filling").open("wb", 0) as filling, pytest.raises(OSError, match=said[1]):
-        while True:
-            filling.write(bytes(4096))
+def fill(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with path.open("wb", 0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+
+
+def test_a_file_system_that_is_full(small_disk: Path, network: Path, fit: Verb) -> None:
+    full = "No space left on device"
+    fill(small_disk / "filling")
     for words in (
         ["index", str(network), "photos", f"--output={small_disk / 'cars'}", "--device=cpu"],
         ["predict", str(network), "photos", f"--output={small_disk / 'p.csv'}", "--device=cpu"],
         ["embed", str(network), "photos", f"--output={small_disk / 'e.npy'}", "--device=cpu"],
     ):
         code, text = run(lambda words=words: main(words))  # type: ignore[misc]
-        assert (code, said[1] in error_line(text)) == (2, True)
+        assert (code, full in error_line(text)) == (2, True)
     code, text = run(lambda: fit(f"--trainer.default_root_dir={small_disk}", "--test_after_fit=false"))
     assert code in (1, 2)
-    assert said[1] in error_line(text)
+    assert full in error_line(text)
     code, text = run(lambda: fit(f"--data.cache_dir={small_disk}", "--model.image_size=64"))
     assert code == 2
     assert "the crop cache cannot be written to" in error_line(text)

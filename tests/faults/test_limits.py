@@ -4,17 +4,19 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from carsfg.cli import main
+from carsfg.cli import entry_point, main
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.stanford_cars_dataset import StanfordCars
+from carsfg.tasks.cnn import CarCNN
 from tests.faults.children import error_line, limited, needs_fork, run, start, unprivileged
 from tests.faults.conftest import Verb, write_photo
 
@@ -29,7 +31,8 @@ def test_a_training_with_few_file_handles(workers: int, fit: Verb) -> None:
     assert code == 0, said
 
 
-def test_a_gallery_with_few_file_handles(folder: Path, network: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_a_gallery_with_few_file_handles(network: Path) -> None:
     """Of more photos than handles."""
     for seed in range(100):
         write_photo(Path(f"many/{seed:03}.png"), seed)
@@ -43,7 +46,8 @@ def test_a_gallery_with_few_file_handles(folder: Path, network: Path) -> None:
     assert "left out" not in said
 
 
-def test_too_few_file_handles_are_one_line(folder: Path, network: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_too_few_file_handles_are_one_line(network: Path) -> None:
     words = ["index", str(network), "photos", "--output=cars", "--device=cpu"]
     code, said = run(limited(resource.RLIMIT_NOFILE, 4, lambda: main(words)))
     assert code in (1, 2)
@@ -66,7 +70,7 @@ def test_data_that_cannot_be_written_to(root: Path, folder: Path) -> None:
     places = [place, *(path for path in place.rglob("*") if path.is_dir())]
     for path in places:
         path.chmod(0o500)
-    words = ["fit", "--config=small", f"--data.root={place}", "--trainer.max_epochs=1"]
+    words = ["fit", "--config=small", f"--data.root={place}", "--trainer.max_epochs=1", "--test_after_fit=false"]
     try:
         code, said = run(unprivileged(lambda: main(words)))
         assert code == 0 or (code == 2 and "set `data.cache_dir` to a writable folder" in error_line(said)), said
@@ -88,7 +92,7 @@ def test_data_that_cannot_be_written_to(root: Path, folder: Path) -> None:
     ],
 )
 def test_a_place_that_cannot_be_written_to(
-    words: list[str], said: str, read_only: Path, folder: Path, root: Path, network: Path
+    words: list[str], said: str, read_only: Path, root: Path, network: Path
 ) -> None:
     read_only.chmod(0o500)
     given = [str(network) if word == "NETWORK" else word for word in words]
@@ -98,7 +102,8 @@ def test_a_place_that_cannot_be_written_to(
     assert list(read_only.iterdir()) == []
 
 
-def test_class_folders_whose_names_are_not_utf_8(folder: Path) -> None:
+@pytest.mark.usefixtures("folder")
+def test_class_folders_whose_names_are_not_utf_8() -> None:
     """Old archives have them: such classes are learned, scored, indexed, searched and reported."""
     for seed in range(24):
         name = os.fsdecode((b"caf\xe9", b"Corsa", b"\xff\xfe")[seed % 3])
@@ -117,40 +122,62 @@ def test_class_folders_whose_names_are_not_utf_8(folder: Path) -> None:
         assert code == 0, (words, said)
 
 
-STOPPED = """
-import time
-from carsfg.cli import entry_point
-from carsfg.tasks.cnn import CarCNN
-
-CarCNN.embed = lambda self, batch: print("embedding", flush=True) or time.sleep(60)
-entry_point()
-"""
-
-
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_verb_with_1_and_leaves_nothing(sign: signal.Signals, folder: Path, network: Path) -> None:
-    words = ["index", str(network), "photos", "--output=cars", "--device=cpu"]
-    default = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background would inherit deafness
-    process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    signal.signal(signal.SIGINT, default)
-    assert process.stdout is not None
-    while "embedding" not in process.stdout.readline():
-        assert process.poll() is None
-    process.send_signal(sign)
-    _, said = process.communicate(timeout=60)
-    assert (process.returncode, "Traceback" in said) == (1, False)
+    words = ["carsfg", "index", str(network), "photos", "--output=cars", "--device=cpu"]
+
+    def wait(*_: object) -> None:
+        print("embedding", flush=True)  # noqa: T201
+        time.sleep(60)
+
+    def work() -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it would be ignored
+        CarCNN.embed = wait  # type: ignore[method-assign, assignment]
+        sys.argv = words
+        entry_point()
+        return 0
+
+    child = start(work)
+    child.wait_for("embedding")
+    child.send(sign)
+    code, said = child.end()
+    assert (code, "Traceback" in said) == (1, False)
     assert not list(folder.glob(".writing-*"))
     assert not (folder / "cars").exists()
 
 
-def test_processes_that_build_one_cache(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_training_with_the_way_to_go_on(sign: signal.Signals, folder: Path, root: Path) -> None:
+    words = ["carsfg", "fit", "--config=small", f"--data.root={root}", "--trainer.max_epochs=10000", "--name=stopped"]
+
+    def work() -> int:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = words
+        entry_point()
+        return 0
+
+    child = start(work)
+    child.wait_for("epoch 3/")
+    child.send(sign)
+    code, said = child.end()
+    made = "lightning_logs/small/stopped"
+    last = f"carsfg: error: stopped before the end; resume it: carsfg fit --resume {made}"
+    assert (code, error_line(said)) == (1, last)
+    saved = list((folder / made / "checkpoints").glob("[!.]*.ckpt"))
+    assert saved
+    assert [torch.load(path, weights_only=True)["global_step"] > 0 for path in saved] == [True] * len(saved)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_processes_that_build_one_cache(number: int, root: Path, tmp_path: Path) -> None:
     data = StanfordCars(next(root.rglob("cars_train")).parent, "train")
-    for number in range(3):
-        place = tmp_path / str(number)
-        children = [start(lambda: len(CropCache.open(data, 128, place, progress=False)) - 8) for _ in range(3)]
-        for child in children:
-            assert child.end() == (0, "")
-        (made,) = place.iterdir()
-        assert np.array_equal(CropCache(made).images, CropCache.open(data, 128, tmp_path / "own").images)
+
+    def build() -> int:
+        return len(CropCache.open(data, 128 + number, tmp_path / "cache", progress=False)) - len(data)
+
+    children = [start(build) for _ in range(3)]
+    for child in children:
+        assert child.end() == (0, "")
+    (made,) = (tmp_path / "cache").iterdir()
+    own = CropCache.open(data, 128 + number, tmp_path / "own", progress=False)
+    assert np.array_equal(CropCache(made).images, own.images)
