@@ -63,7 +63,8 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
                     raise
         _flush_one(path.parent)
     except OSError as error:
-        if error.filename is None or Path(os.fsdecode(error.filename)).is_relative_to(beside):
+        named = error.filename
+        if error.errno is not None and (named is None or str(named).startswith(str(beside))):
             error.filename = given  # a full disk names no file, other errors the one beside
         raise
     finally:
