@@ -6,7 +6,7 @@ from typing import Any
 from lightning import LightningModule, Trainer
 from lightning.pytorch.cli import SaveConfigCallback
 
-from carsfg.files import replacing
+from carsfg.files import remove_abandoned, replacing
 
 
 class SavedConfig(SaveConfigCallback):
@@ -28,10 +28,17 @@ class SavedConfig(SaveConfigCallback):
         super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the file.
+        """Write the file, and delete what a killed process of this run was writing.
+
+        Args:
+            trainer: whose run it is.
+            pl_module: unused.
+            stage: unused.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
+        if trainer.loggers:  # else the folder is not that of a run
+            remove_abandoned(self.folder, 0)
         with replacing(self.folder / self.config_filename) as beside:
             self.parser.save(self.config, beside, skip_unset=False)
