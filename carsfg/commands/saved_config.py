@@ -31,9 +31,9 @@ class SavedConfig(SaveConfigCallback):
         """Write the file, and delete what a killed process of this run was writing.
 
         Args:
-            trainer: whose run it is.
-            pl_module: unused.
-            stage: unused.
+            trainer: trainer of the run.
+            pl_module: network of the run.
+            stage: `fit`, `validate` or `test`.
 
         Raises:
             OSError: the file cannot be written.
