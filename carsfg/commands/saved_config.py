@@ -31,7 +31,7 @@ class SavedConfig(SaveConfigCallback):
         """Write the file, and delete what a killed process of this run was writing.
 
         Args:
-            trainer: trainer of the run.
+            trainer: with its loggers, which name the folder of the run.
             pl_module: network of the run.
             stage: `fit`, `validate` or `test`.
 
