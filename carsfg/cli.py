@@ -2,10 +2,12 @@
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 
 from carsfg import __version__
 from carsfg.errors import InputError, TrainingError, suggestion
@@ -62,7 +64,14 @@ def entry_point() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
             stream.reconfigure(errors="surrogateescape" if stream.encoding == "utf-8" else "backslashreplace")
+    signal.signal(signal.SIGTERM, _stop)
     sys.exit(main())
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Answer SIGTERM as Ctrl-C; in a training Lightning's handler, which calls this one, stops after the batch."""
+    if signal.getsignal(signal.SIGTERM) is _stop:
+        raise KeyboardInterrupt
 
 
 def _answer(verb: str, words: list[str]) -> int:
@@ -76,14 +85,23 @@ def _answer(verb: str, words: list[str]) -> int:
         _drop_output()
         return 1
     except OSError as error:  # a verb explains the files that it knows; these are the others
-        if error.filename is None:
-            _drop_output()
-            return _fail(f"cannot write the output: {error.strerror or error}", 1)
-        return _fail(f"cannot use {str(error.filename)[:200]!r}: {error.strerror}", 2)
+        return _fail(*_explain(error))
     except KeyboardInterrupt:
         return 1
     else:
         return code
+
+
+def _explain(error: OSError) -> tuple[str, int]:
+    """Return the message and the exit code of an error of the operating system."""
+    from carsfg.files import FULL_DISK
+
+    reason = error.strerror or error
+    if error.filename is not None:
+        verb = "write" if error.errno in FULL_DISK else "use"
+        return f"cannot {verb} {os.fsdecode(error.filename)[:200]!r}: {reason}", 2
+    what = "cannot write the output" if error.errno in FULL_DISK else "the operating system refused a request"
+    return f"{what}: {reason}", 1
 
 
 def _run(verb: str, words: list[str]) -> int:
@@ -102,6 +120,10 @@ def _run(verb: str, words: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
     print(f"carsfg: error: {message}", file=sys.stderr)  # noqa: T201
     return code
 

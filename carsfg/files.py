@@ -1,6 +1,7 @@
 """Writing files and folders beside their place before they are renamed, and checksums."""
 
 import ctypes
+import errno
 import hashlib
 import os
 import shutil
@@ -14,6 +15,8 @@ from typing import Any
 
 UNFINISHED = ".writing-"  # how names of files and folders begin while they are written
 REPLACED = ".old-"  # how names of folders begin while they are replaced where two folders cannot change places
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of the operating system, for a disk or a quota
+TORCH_CANNOT_WRITE = "inline_container"  # source file of torch that its error names if it could not write
 DIGEST_BYTES = 16  # of a BLAKE2b checksum: 32 hexadecimal digits
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 RENAME_SWAP = 2  # of macOS's renamex_np
@@ -38,9 +41,9 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
         A path in the same file system, with the suffix of `path`, where nothing exists yet.
 
     Raises:
-        OSError: the disk is full, or permission is missing.
+        OSError: the disk is full, or permission is missing; its `filename` is `path`.
     """
-    path = Path(path).resolve()
+    given, path = str(path), Path(path).resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     fixed = path.is_dir() and (os.path.ismount(path) or not os.access(path.parent, os.W_OK))
     beside = (path if fixed else path.parent) / f"{UNFINISHED}{uuid.uuid4().hex}{path.suffix}"
@@ -59,6 +62,11 @@ def replacing(path: str | Path, keep_folder: bool = False) -> Iterator[Path]:
                 if not (keep_folder and path.is_dir()):  # otherwise another process has just written the same
                     raise
         _flush_one(path.parent)
+    except OSError as error:
+        named = error.filename
+        if error.errno is not None and (named is None or str(named).startswith(str(beside))):
+            error.filename = given  # a full disk names no file, other errors the one beside
+        raise
     finally:
         remove(beside)
 
@@ -149,6 +157,18 @@ def show_bytes(count: float) -> str:
     """
     megabytes = count / 2**20
     return f"{megabytes / 2**10:.1f} GB" if megabytes > 1000 else f"{max(1, round(megabytes))} MB"
+
+
+def write_error(error: OSError | RuntimeError) -> str:
+    """Return why something could not be written, such as `No space left on device`.
+
+    Args:
+        error: of the operating system, or of `torch.save`, which raises a RuntimeError on a full disk.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    said = " ".join(str(error).split())
+    return "the disk is full, or the file is too large for it" if TORCH_CANNOT_WRITE in said else said[:200]
 
 
 def _blake2b() -> Any:

@@ -245,3 +245,18 @@ def test_removing(tmp_path: Path) -> None:
     remove(tmp_path / "cars")
     remove(tmp_path / "nothing")
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_error_of_the_system_names_the_file_that_was_to_be_written(beside: bool, tmp_path: Path) -> None:
+    """A full disk names none, and nobody knows the one beside."""
+    with pytest.raises(OSError, match=f"{28 if beside else 27}") as caught, replacing(tmp_path / "scores.csv") as path:
+        raise OSError(28, "No space left on device", str(path)) if beside else OSError(27, "File too large")
+    assert caught.value.filename == str(tmp_path / "scores.csv")
+
+
+def test_why_something_cannot_be_written() -> None:
+    assert files.write_error(OSError(28, "No space left on device", "x")) == "No space left on device"
+    torch_error = RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 0")
+    assert files.write_error(torch_error) == "the disk is full, or the file is too large for it"
+    assert files.write_error(RuntimeError("another\nreason")) == "another reason"

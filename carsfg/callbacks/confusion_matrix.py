@@ -12,6 +12,7 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from carsfg.callbacks.observer import Observer
+from carsfg.files import replacing
 from carsfg.plots.confusion import confusion_figure
 from carsfg.plots.log_figure import log_figure, takes_figures
 from carsfg.tasks.base import CarsTask
@@ -114,17 +115,18 @@ def _attributes(trainer: Trainer) -> Mapping[str, Sequence[str]]:
 
 
 def _write_tables(folder: Path, counts: Tensor, names: Sequence[str], attributes: Mapping[str, Sequence[str]]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "per_class.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        further = [name for name in attributes if name not in PER_CLASS]
-        writer.writerow([*PER_CLASS, *further])
-        counted = zip(names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True)
-        for label, (name, images, correct) in enumerate(counted):
-            accuracy = correct / images if images else ""
-            writer.writerow([name, images, correct, accuracy, *(attributes[one][label] for one in further)])
-    with (folder / "confusions.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["class", "predicted", "images"])
-        for truth, predicted in counts.nonzero().tolist():
-            writer.writerow([names[truth], names[predicted], int(counts[truth, predicted])])
+    further = [name for name in attributes if name not in PER_CLASS]
+    rows: list[list[Any]] = [[*PER_CLASS, *further]]
+    counted = zip(names, counts.sum(1).tolist(), counts.diag().tolist(), strict=True)
+    for label, (name, images, correct) in enumerate(counted):
+        accuracy = correct / images if images else ""
+        rows.append([name, images, correct, accuracy, *(attributes[one][label] for one in further)])
+    _write(folder / "per_class.csv", rows)
+    pairs = [(truth, predicted, int(counts[truth, predicted])) for truth, predicted in counts.nonzero().tolist()]
+    listed = [[names[truth], names[predicted], images] for truth, predicted, images in pairs]
+    _write(folder / "confusions.csv", [["class", "predicted", "images"], *listed])
+
+
+def _write(path: Path, rows: list[list[Any]]) -> None:
+    with replacing(path) as beside, beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows(rows)

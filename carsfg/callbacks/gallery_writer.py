@@ -15,7 +15,8 @@ from carsfg.callbacks.observer import Observer
 from carsfg.callbacks.record_run import RecordRun
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.data.datamodule import CarsDataModule
-from carsfg.errors import InputError
+from carsfg.errors import InputError, TrainingError
+from carsfg.files import write_error
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
@@ -64,7 +65,11 @@ class GalleryWriter(Observer, BasePredictionWriter):
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         folder.mkdir(parents=True, exist_ok=True)
         part = {key: torch.cat([batch[key].cpu() for batch in predictions]) for key in predictions[0]}
-        torch.save(part, folder / f"predictions-{trainer.global_rank}.pt")
+        path = folder / f"predictions-{trainer.global_rank}.pt"
+        try:
+            torch.save(part, path)
+        except (OSError, RuntimeError) as error:
+            raise TrainingError(f"cannot write {path}: {write_error(error)}; free space and start it again") from error
         trainer.strategy.barrier("predictions are written")
         if trainer.is_global_zero:
             files = [folder / f"predictions-{rank}.pt" for rank in range(trainer.world_size)]

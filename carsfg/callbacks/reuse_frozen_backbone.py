@@ -12,7 +12,7 @@ from carsfg.callbacks.observer import Observer
 from carsfg.data.augmentation import recipe
 from carsfg.data.cache_folder import FEATURES, describe, note_use
 from carsfg.data.datamodule import CarsDataModule
-from carsfg.files import replacing
+from carsfg.files import replacing, write_error
 from carsfg.models.backbones import read_state_dict
 from carsfg.progress import track
 from carsfg.tasks.base import CarsTask
@@ -76,7 +76,9 @@ class ReuseFrozenBackbone(Observer):
             network = task.hparams.get("backbone", type(task).__name__)
             describe(file, f"features of {len(features):,} images by a frozen {network}", data.source.folder)
         except (OSError, RuntimeError) as error:
-            rank_zero_warn(f"the backbone's output could not be stored in {file.parent} ({error}); the run goes on")
+            rank_zero_warn(
+                f"the backbone's output could not be stored in {file.parent} ({write_error(error)}); the run goes on"
+            )
         return features
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class SaveWithinEpochs(Observer, Checkpoint):
         self.minutes = minutes
         self._saved_at = 0.0  # seconds of the monotonic clock
         self._restored: dict[str, Any] = {}
+        self._written: list[str] = []  # names of files, in the order in which this process wrote them
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let all checkpoints be written beside their place, unless the Trainer was given another way to write them."""
@@ -98,16 +100,18 @@ class SaveWithinEpochs(Observer, Checkpoint):
         folder = _folder(trainer)
         if folder is None:
             return
-        trainer.save_checkpoint(folder / f"within-epoch={trainer.current_epoch}-step={trainer.global_step}.ckpt")
+        name = f"within-epoch={trainer.current_epoch}-step={trainer.global_step}.ckpt"
+        trainer.save_checkpoint(folder / name)
         self._saved_at = time.monotonic()
+        self._written = [*self._written[-KEPT:], name]
         if trainer.is_global_zero:
-            _keep(folder, KEPT)
+            _keep(folder, KEPT, self._written)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Delete the checkpoints within epochs of a training that has ended."""
         folder = _folder(trainer)
         if folder is not None and trainer.is_global_zero:
-            _keep(folder, 0)
+            _keep(folder, 0, [])
 
 
 def _folder(trainer: Trainer) -> Path | None:
@@ -116,9 +120,11 @@ def _folder(trainer: Trainer) -> Path | None:
     return Path(folder) / "checkpoints" if folder and trainer.loggers else None
 
 
-def _keep(folder: Path, count: int) -> None:
-    """Delete all checkpoints within epochs but the newest ones."""
-    saved = sorted(folder.glob("within-epoch=*.ckpt"), key=lambda path: path.stat().st_mtime_ns)
+def _keep(folder: Path, count: int, written: Sequence[str]) -> None:
+    """Delete all checkpoints within epochs but the newest ones: the last written ones, whatever the clock said."""
+    order = {name: place for place, name in enumerate(written)}
+    found = folder.glob("within-epoch=*.ckpt")
+    saved = sorted(found, key=lambda path: (order.get(path.name, -1), path.stat().st_mtime_ns))
     for path in saved[: len(saved) - count]:
         with suppress(OSError):
             path.unlink()

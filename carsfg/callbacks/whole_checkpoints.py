@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from carsfg.errors import TrainingError
-from carsfg.files import replacing
+from carsfg.files import replacing, write_error
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -35,5 +35,5 @@ class WholeCheckpoints(TorchCheckpointIO):
             with replacing(path) as beside:
                 torch.save(checkpoint, beside)
         except (OSError, RuntimeError) as error:  # torch.save raises a RuntimeError on a full disk
-            said = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())[:200]
-            raise TrainingError(f"cannot write the checkpoint {path}: {said}; free space and resume the run") from error
+            said = f"cannot write the checkpoint {path}: {write_error(error)}; free space and resume the run"
+            raise TrainingError(said) from error

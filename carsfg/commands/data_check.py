@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from carsfg.commands.options import option
 from carsfg.errors import InputError
+from carsfg.files import replacing
 
 if TYPE_CHECKING:
     from carsfg.data.cropped_images import CroppedImages
@@ -97,7 +98,8 @@ def write_sheet(images: "CroppedImages", file: str | None) -> None:
     from carsfg.plots.contact_sheet import contact_sheet
 
     try:
-        contact_sheet(images).savefig(file)
+        with replacing(file) as beside:
+            contact_sheet(images).savefig(beside)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {file!r}: {getattr(error, 'strerror', None) or error}") from error
     print(f"sheet: {file}")  # noqa: T201

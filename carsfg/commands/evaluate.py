@@ -21,6 +21,7 @@ from carsfg.commands.options import (
 )
 from carsfg.commands.outputs import check_file
 from carsfg.errors import InputError
+from carsfg.files import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -245,6 +246,7 @@ def _write(file: str, rows: "list[Row]", facts: dict[str, Any]) -> None:
         for row in rows
     ]
     try:
-        Path(file).write_text(json.dumps({**facts, "rows": listed}, indent=1) + "\n", encoding="utf-8")
+        with replacing(file) as beside:
+            beside.write_text(json.dumps({**facts, "rows": listed}, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {file!r}: {error.strerror}") from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from carsfg.commands.data import PhotoOptions
 from carsfg.commands.options import option, parse, positional
 from carsfg.errors import InputError
+from carsfg.files import replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,17 +85,22 @@ def _report(options: ReportOptions) -> int:
     folder = Path(options.output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.html").write_text(build_page(groups, examples, folder), encoding="utf-8")
-        (folder / "report.md").write_text(build_markdown(groups), encoding="utf-8")
+        _write(folder / "index.html", build_page(groups, examples, folder))
+        _write(folder / "report.md", build_markdown(groups))
         if options.update_readme:
             path = Path(options.update_readme)
-            path.write_text(refresh(path.read_text(encoding="utf-8"), readme_tables(groups)), encoding="utf-8")
+            _write(path, refresh(path.read_text(encoding="utf-8"), readme_tables(groups)))
             print(f"refreshed the tables of {path}")  # noqa: T201
     except OSError as error:
         raise InputError(f"cannot write the report: {error.filename}: {error.strerror}") from error
     count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
     print(f"{count}: {folder / 'index.html'}, {folder / 'report.md'}")  # noqa: T201
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8", errors="replace")  # class names may hold what is not UTF-8
 
 
 def refresh(text: str, tables: dict[str, str]) -> str:

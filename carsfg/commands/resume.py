@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from carsfg.callbacks.record_run import plain
 from carsfg.commands.run_checkpoints import best_checkpoint, last_checkpoint
 from carsfg.errors import InputError
@@ -54,18 +52,6 @@ class ResumedRun:
         if path.is_file() and "LOCAL_RANK" not in os.environ:
             earlier = len(list(self.folder.glob("metrics-*.csv")))
             path.rename(self.folder / f"metrics-{earlier}.csv")
-
-
-def trained_steps(checkpoint: str | Path) -> int:
-    """Return the number of optimizer steps after which a checkpoint was saved; -1 if the file is missing or foreign.
-
-    Args:
-        checkpoint: path of a `.ckpt` file.
-    """
-    try:
-        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
-    except (OSError, KeyError, TypeError, RuntimeError):
-        return -1
 
 
 def resume_words(args: list[str]) -> tuple[list[str], ResumedRun | None]:

@@ -1,11 +1,15 @@
 """The checkpoints in a run's folder: the newest one that is whole, and the best one."""
 
 import os
+import pickle
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from carsfg.errors import InputError
 from carsfg.tasks.checkpoints import read_checkpoint
@@ -51,11 +55,33 @@ def best_checkpoint(folder: Path) -> str | None:
     raise InputError(f"{folder} has no best checkpoint: no ModelCheckpoint of it had a monitor")
 
 
+def trained_steps(checkpoint: str | Path) -> int:
+    """Return the number of optimizer steps after which a checkpoint was saved; -1 if the file is missing or foreign.
+
+    Args:
+        checkpoint: path of a `.ckpt` file.
+    """
+    try:
+        return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+    except (OSError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError):
+        return -1
+
+
+def _newest_first(paths: list[Path]) -> list[Path]:
+    """Return files in the order in which they were saved, the last one first.
+
+    If a file is newer than now, the clock was set back: the number of steps counts then.
+    """
+    times = {path: path.stat().st_mtime_ns for path in paths}
+    steps = {path: trained_steps(path) for path in paths} if max(times.values(), default=0) > time.time_ns() else {}
+    return sorted(paths, key=lambda path: (steps.get(path, 0), times[path]), reverse=True)
+
+
 def _whole_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the checkpoints of a run, newest first; damaged ones are named, and an error if there are no others."""
     saved = [path for path in folder.glob("checkpoints/*.ckpt") if not path.name.startswith(".")]
     damaged: list[str] = []
-    for path in sorted(saved, key=lambda one: one.stat().st_mtime_ns, reverse=True):
+    for path in _newest_first(saved):
         try:
             checkpoint = _read_whole(path)
         except InputError as error:

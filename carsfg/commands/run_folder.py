@@ -83,6 +83,8 @@ def check_name(root: str | None, experiment: str, name: str) -> None:
     if name in ("", ".", "..") or Path(name).name != name or len(name.encode()) > 200:
         raise InputError(f"--name {name[:80]!r} must be one folder name of at most 200 bytes")
     if folder.exists() and any(folder.iterdir()) and "LOCAL_RANK" not in os.environ:
+        if not (folder / "config.yaml").is_file():
+            raise InputError(f"the folder {folder} exists and holds no run to resume: use another --name, or delete it")
         raise InputError(f"the run {folder} exists: use another --name, or resume it with --resume={folder}")
 
 

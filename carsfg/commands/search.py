@@ -14,6 +14,7 @@ from carsfg.commands.options import DeviceOptions, option, parse, positional
 from carsfg.commands.outputs import check_picture
 from carsfg.commands.photo_list import list_photos
 from carsfg.errors import InputError
+from carsfg.files import replacing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -206,7 +207,8 @@ def _draw(output: str, drawn: "list[tuple[str, Image.Image, Answer]]", search: "
 
     assert search.gallery.thumbnails is not None  # noqa: S101
     try:
-        answer_figure(drawn, search.gallery.thumbnails).savefig(output)
+        with replacing(output) as beside:
+            answer_figure(drawn, search.gallery.thumbnails).savefig(beside)
     except OSError as error:
         raise InputError(f"cannot write {output!r}: {error.strerror}") from error
     print(f"drawn: {output}", file=sys.stderr)  # noqa: T201

@@ -16,7 +16,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 
 from carsfg.callbacks import RecordRun
-from carsfg.callbacks.check_monitors import monitor_mistake
 from carsfg.class_paths import class_path, import_class
 from carsfg.commands.known_keys import known_keys
 from carsfg.commands.parsing import RaisingErrors, mistake_in, one_line, refused_value
@@ -29,12 +28,13 @@ from carsfg.commands.resume import (
     take_data_settings,
     take_hyper_parameters,
     take_input,
-    trained_steps,
     was_completed,
 )  # fmt: skip
 from carsfg.commands.run_callbacks import all_callbacks
+from carsfg.commands.run_checkpoints import trained_steps
 from carsfg.commands.run_folder import check_loggers, check_name, make_loggers, relative
-from carsfg.commands.trainer_mistakes import check_trainer, memory_mistake, trainer_mistakes
+from carsfg.commands.saved_config import SavedConfig
+from carsfg.commands.trainer_mistakes import check_trainer, trainer_mistakes, training_mistake
 from carsfg.configs import CONFIGS, OVERLAYS, dropped_callbacks, find_configs, names_data, shipped_configs
 from carsfg.errors import InputError, TrainingError
 from carsfg.hardware import choose_precision
@@ -77,6 +77,7 @@ class CarsCLI(LightningCLI):
                 datamodule_class=LightningDataModule,
                 subclass_mode_data=True,
                 parser_class=CarsParser,
+                save_config_callback=SavedConfig,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,  # hyper-parameters stay what __init__ received: plain JSON
@@ -86,9 +87,8 @@ class CarsCLI(LightningCLI):
             if not hasattr(self, "trainer"):  # the parser's end after --help or --print_config
                 raise
             raise TrainingError(f"stopped before the end; {self._resume_hint()}") from None
-        except (MisconfigurationException, RuntimeError, MemoryError) as error:
-            mistake = monitor_mistake(self.trainer, error) if hasattr(self, "trainer") else None
-            raise mistake or memory_mistake(error) or error from None
+        except (MisconfigurationException, OSError, RuntimeError, MemoryError) as error:
+            raise training_mistake(error, getattr(self, "trainer", None), self._resume_hint) or error from None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make a parser that takes whole option names only: `--trainer.max_epoch` is an error, not an abbreviation."""
@@ -138,7 +138,6 @@ class CarsCLI(LightningCLI):
         self.run_name, config.name = config.name, None  # the saved config is also used for further runs
         if self.run_name is not None and self.resumed is None:
             check_name(config.trainer.default_root_dir, self.experiment, self.run_name)
-        self.save_config_kwargs = {"overwrite": self.resumed is not None or config.trainer.logger is False}
         self._take_hyper_parameters(config)
         for line in [] if self.known_classes else take_input(config.model.init_args):
             print(line, file=sys.stderr)  # noqa: T201
@@ -207,7 +206,7 @@ class CarsCLI(LightningCLI):
         """Return how to resume a run that was stopped."""
         trainer = getattr(self, "trainer", None)
         folder = trainer.log_dir if trainer is not None and trainer.loggers else None
-        if self.subcommand != "fit" or folder is None:
+        if self.subcommand != "fit" or folder is None or not Path(folder, "config.yaml").is_file():
             return "start it again"
         return f"resume it: carsfg fit --resume {shlex.quote(str(relative(folder)))}"
 

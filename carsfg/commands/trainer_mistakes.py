@@ -1,13 +1,16 @@
 """Errors of Lightning's Trainer that are mistakes of the user."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from carsfg.errors import InputError
+from carsfg.callbacks.check_monitors import monitor_mistake
+from carsfg.errors import InputError, TrainingError
+from carsfg.files import FULL_DISK
 from carsfg.hardware import check_processes
 
 SLURM = "in a shell without srun, SLURM_JOB_NAME=interactive makes Lightning ignore the variables of SLURM"
@@ -48,6 +51,33 @@ def check_trainer(config: Any) -> None:
     wanted = str(config.devices)
     if on_cpu and wanted.isdigit():
         check_processes("trainer.devices", int(wanted))
+
+
+def training_mistake(
+    error: Exception, trainer: Trainer | None, advise: Callable[[], str]
+) -> InputError | TrainingError | None:
+    """Return what to say of an error during a run: a monitor, the memory or a full disk; None for other errors.
+
+    Args:
+        error: any exception.
+        trainer: that ran; None if it was not built yet.
+        advise: returns how to go on once there is space on the disk.
+    """
+    mistake = monitor_mistake(trainer, error) if trainer is not None else None
+    return mistake or memory_mistake(error) or disk_mistake(error, advise)
+
+
+def disk_mistake(error: BaseException, advise: Callable[[], str]) -> TrainingError | None:
+    """Return the end of a run behind an error of a full disk; None for other errors.
+
+    Args:
+        error: any exception.
+        advise: returns how to go on once there is space.
+    """
+    if not isinstance(error, OSError) or error.errno not in FULL_DISK:
+        return None
+    file = "the files of the run or the output" if error.filename is None else repr(error.filename)
+    return TrainingError(f"cannot write {file}: {error.strerror}; free space, then {advise()}")
 
 
 def memory_mistake(error: BaseException) -> InputError | None:

@@ -10,7 +10,7 @@ from torch import nn
 from carsfg.errors import InputError
 from carsfg.evaluation.checkpoint_data import Subject
 from carsfg.evaluation.linear_probe import LinearProbe
-from carsfg.files import replacing
+from carsfg.files import replacing, write_error
 from carsfg.models.backbones import skip_weights
 from carsfg.models.image_input import INPUT_ARGUMENTS
 from carsfg.run_record import RunRecord
@@ -80,8 +80,7 @@ def save_probe(
         with replacing(path) as beside:
             save_network(task, beside, made)
     except (OSError, RuntimeError) as error:
-        said = getattr(error, "strerror", None) or str(error).partition("\n")[0]
-        raise InputError(f"cannot write {path}: {said}") from error
+        raise InputError(f"cannot write {path}: {write_error(error)}") from error
 
 
 def _classifier(network: CarsTask, class_names: list[str]) -> CarClassifier:

@@ -114,7 +114,7 @@ def _metrics(paths: list[Path]) -> tuple[dict[str, list[tuple[int, float]]], dic
     by_epoch: dict[str, dict[int, float]] = {}
     last: dict[str, float] = {}
     for path in paths:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for row in csv.DictReader(file):
                 for key, value in row.items():
                     if value and key not in NO_METRICS:
@@ -127,7 +127,7 @@ def _metrics(paths: list[Path]) -> tuple[dict[str, list[tuple[int, float]]], dic
 def _attributes(path: Path) -> Attributes:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else {}) if name not in PER_CLASS]
     return {name: {row["class"]: row[name] for row in rows} for name in names}
@@ -136,5 +136,5 @@ def _attributes(path: Path) -> Attributes:
 def _confusions(path: Path) -> Confusions:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {(row["class"], row["predicted"]): int(row["images"]) for row in csv.DictReader(file)}

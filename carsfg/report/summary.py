@@ -40,5 +40,5 @@ def summary_lines(folder: Path) -> Iterator[str]:
 def _rows(file: Path) -> list[dict[str, str]]:
     if not file.is_file():
         return []
-    with file.open(encoding="utf-8", newline="") as opened:
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as opened:
         return list(csv.DictReader(opened))

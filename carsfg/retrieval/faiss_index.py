@@ -219,9 +219,8 @@ def write_index(index: Any, path: Path) -> None:
         index: as `make_index` makes it.
         path: the file to write.
     """
-    path.touch()
-    with _readable_name(path, "r+b") as name:
-        faiss.write_index(index, name)
+    with path.open("wb") as file:  # if the disk is full when FAISS's own files are closed, they raise nothing
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
 def read_index(path: Path, mmap: bool) -> Any:
@@ -231,18 +230,18 @@ def read_index(path: Path, mmap: bool) -> Any:
         path: the file that `write_index` wrote.
         mmap: leave the index on disk.
     """
-    with _readable_name(path, "rb") as name:
+    with _readable_name(path) as name:
         return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
 
 
 @contextmanager
-def _readable_name(path: Path, mode: str) -> Iterator[str]:
+def _readable_name(path: Path) -> Iterator[str]:
     """Give a name of an existing file that FAISS can open: it knows no names that are not UTF-8."""
     name = str(path)
     try:
         name.encode()
     except UnicodeEncodeError:  # only on Linux and macOS, where an open file has a second name
-        with path.open(mode) as file:
+        with path.open("rb") as file:
             yield f"/dev/fd/{file.fileno()}"
     else:
         yield name

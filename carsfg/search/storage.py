@@ -27,7 +27,7 @@ import numpy.typing as npt
 import torch
 
 from carsfg.errors import InputError
-from carsfg.files import DIGEST_BYTES, replacing
+from carsfg.files import DIGEST_BYTES, replacing, write_error
 from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, write_index
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
@@ -105,7 +105,7 @@ def write_gallery(gallery: Gallery, folder: str | Path, network: "CarsTask | Pat
                 gallery.roots.relative_to(folder),
             ).write(beside)
     except (OSError, RuntimeError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or faiss_message(error)
+        said = faiss_message(error) if "faiss" in str(error) else write_error(error)
         raise InputError(f"cannot write a gallery to {folder}: {said}") from error
 
 

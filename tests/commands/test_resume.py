@@ -15,7 +15,8 @@ import torch
 
 from carsfg.callbacks import predictions
 from carsfg.cli import main
-from carsfg.commands.resume import ResumedRun, trained_steps
+from carsfg.commands.resume import ResumedRun
+from carsfg.commands.run_checkpoints import trained_steps
 from carsfg.run_record import RunRecord
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 
