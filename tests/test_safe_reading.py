@@ -15,8 +15,6 @@ FORBIDDEN_CALLS = {
     "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter",
 }  # fmt: skip
 REQUIRED = {
-    "torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False),
-}  # fmt: skip
     "torch.load": ("weights_only", True),
     "np.load": ("allow_pickle", False),
     "np.save": ("allow_pickle", False),
