@@ -24,7 +24,7 @@ MODULE_NAMES = {"numpy": "np", "pandas": "pd"}
 
 def names(tree: ast.AST) -> dict[str, str]:
     """Return what the names of a file stand for, so that `from torch import load as read` hides nothing."""
-    found = {}
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.asname: alias.name for alias in node.names if alias.asname}
