@@ -59,9 +59,9 @@ class CropCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r")
+            self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
             self.digests = (path / "digests.txt").read_text().split()
-            self.cells: npt.NDArray[np.uint8] = np.load(path / "cells.npy")
+            self.cells: npt.NDArray[np.uint8] = np.load(path / "cells.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder") from error
         if not len(self.images) == len(self.digests) == len(self.cells):
@@ -248,7 +248,7 @@ def _write(dataset: CroppedImages, size: int, folder: Path, progress: bool) -> N
             file.write(pixels)
             digests.append(one)
             cells[index] = grey
-    np.save(folder / "cells.npy", cells)
+    np.save(folder / "cells.npy", cells, allow_pickle=False)
     (folder / "digests.txt").write_text("\n".join(digests) + "\n")
 
 

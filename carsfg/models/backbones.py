@@ -191,9 +191,7 @@ def _read_weights(name: str, weights: str) -> dict[str, Tensor]:
         entry = torchvision.models.get_model_weights(name)[weights]
     except KeyError:
         known = ", ".join(sorted(torchvision.models.get_model_weights(name).__members__))
-        raise InputError(
-            f"{name} has no weights {weights!r}; give one of {known}, {A_FILE}, or null"
-        ) from None
+        raise InputError(f"{name} has no weights {weights!r}; give one of {known}, {A_FILE}, or null") from None
     try:
         with time_limit():
             return dict(entry.get_state_dict(progress=True, check_hash=True, weights_only=True))

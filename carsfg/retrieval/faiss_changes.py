@@ -8,6 +8,7 @@ from torch import Tensor
 
 from carsfg.errors import InputError
 from carsfg.retrieval.faiss_index import faiss_message, is_exact, reconstruct_all
+from carsfg.retrieval.index_file import copy_index
 
 
 def with_vectors(index: Any, vectors: Tensor) -> Any:
@@ -53,8 +54,8 @@ def without_vectors(index: Any, kept: Tensor) -> Any:
 
 
 def _copy(index: Any) -> Any:
-    """Copy an index into memory; FAISS's own `clone_index` ends the process if a memory-mapped one is changed."""
-    made = faiss.deserialize_index(faiss.serialize_index(index))
+    """Copy an index into memory, where its vectors can be asked for by their positions."""
+    made = copy_index(index)
     lists = faiss.try_extract_index_ivf(made)
     if lists is not None and not isinstance(made, faiss.IndexRefine):
         lists.make_direct_map()

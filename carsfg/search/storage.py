@@ -28,7 +28,8 @@ import torch
 
 from carsfg.errors import InputError
 from carsfg.files import DIGEST_BYTES, replacing, write_error
-from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, write_index
+from carsfg.retrieval.faiss_index import METRICS, faiss_message
+from carsfg.retrieval.index_file import read_index, write_index
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
@@ -131,6 +132,8 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
         raise unreadable(folder, error) from error
     except (RuntimeError, ValueError) as error:
         raise InputError(f"cannot read the gallery in {folder}: {faiss_message(error)}; index again") from error
+    except MemoryError as error:
+        raise InputError(f"cannot read the gallery in {folder}: it needs more memory than there is") from error
     if (index.ntotal, index.d, index.metric_type) != (manifest.count, manifest.width, METRICS[manifest.metric]):
         raise InputError(f"the gallery in {folder} is damaged: {INDEX} does not fit {MANIFEST}, index again")
     return Gallery(

@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.collections import PolyCollection
 
 from carsfg.report.curves import figures
 from carsfg.report.groups import group
@@ -82,7 +82,7 @@ def test_seeds_are_a_band(make_run: MakeRun) -> None:
     make_run("tl_exp1/version_0")
     drawn = figures(group(read_runs(make_run("tl_exp1/version_1", seed=1))))
     axes = drawn[0].panels[0][0].axes[0]
-    assert len([one for one in axes.collections if isinstance(one, FillBetweenPolyCollection)]) == 2
+    assert len([one for one in axes.collections if isinstance(one, PolyCollection)]) == 2
 
 
 @pytest.mark.parametrize(("experiment", "k"), [("ir_exp1", 3), ("mine", 10)])

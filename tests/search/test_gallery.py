@@ -222,7 +222,7 @@ def test_an_interrupted_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pyt
     def full(*_: Any) -> None:
         raise RuntimeError("No space left on device")
 
-    monkeypatch.setattr("carsfg.retrieval.faiss_index.faiss.write_index", full)
+    monkeypatch.setattr("carsfg.retrieval.index_file.faiss.write_index", full)
     with pytest.raises(InputError, match=r"cannot write a gallery to .*No space left"):
         gallery().save(tmp_path / "cars")
     assert len(Gallery.load(tmp_path / "cars")) == 5
