@@ -1,10 +1,7 @@
-"""FAISS: building, searching, reading and writing indexes. Only this file and `faiss_changes.py` import it."""
+"""FAISS: building and searching indexes. Only this file, `faiss_changes.py` and `faiss_files.py` import it."""
 
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import faiss
@@ -210,42 +207,6 @@ def set_effort(index: Any, effort: int) -> None:
         except RuntimeError:
             continue
     raise InputError("the effort of a search can be set for IVF and HNSW indexes only")
-
-
-def write_index(index: Any, path: Path) -> None:
-    """Write an index; raises what `faiss_message` can explain.
-
-    Args:
-        index: as `make_index` makes it.
-        path: the file to write.
-    """
-    path.touch()
-    with _readable_name(path, "r+b") as name:
-        faiss.write_index(index, name)
-
-
-def read_index(path: Path, mmap: bool) -> Any:
-    """Read an index, or map it from its file; raises what `faiss_message` can explain.
-
-    Args:
-        path: the file that `write_index` wrote.
-        mmap: leave the index on disk.
-    """
-    with _readable_name(path, "rb") as name:
-        return faiss.read_index(name, faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-
-
-@contextmanager
-def _readable_name(path: Path, mode: str) -> Iterator[str]:
-    """Give a name of an existing file that FAISS can open: it knows no names that are not UTF-8."""
-    name = str(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # only on Linux and macOS, where an open file has a second name
-        with path.open(mode) as file:
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        yield name
 
 
 def nearest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:

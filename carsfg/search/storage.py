@@ -28,7 +28,9 @@ import torch
 
 from carsfg.errors import InputError
 from carsfg.files import DIGEST_BYTES, replacing
-from carsfg.retrieval.faiss_index import METRICS, faiss_message, read_index, write_index
+from carsfg.hardware import check_memory
+from carsfg.retrieval.faiss_files import read_index, write_index
+from carsfg.retrieval.faiss_index import METRICS, faiss_message
 from carsfg.retrieval.similarity import Metric
 from carsfg.run_record import RunRecord
 from carsfg.search.attributes import Attributes
@@ -39,6 +41,7 @@ from carsfg.search.packed import PackedBytes, Paths
 from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails
 from carsfg.tasks.checkpoints import save_network
+from carsfg.untrusted import parse_json
 
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
@@ -125,12 +128,16 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
     try:
         manifest.check_files(folder, verify)
         parts = _read_arrays(manifest, folder, mmap)
+        if not mmap:
+            size = (folder / INDEX).stat().st_size
+            check_memory(f"the index of {folder}:", size, "add --mmap, which leaves it on disk")
         with (folder / INDEX).open("rb"):  # FAISS's own error does not tell a missing permission from a damaged file
             index = read_index(folder / INDEX, mmap)
     except OSError as error:
         raise unreadable(folder, error) from error
-    except (RuntimeError, ValueError) as error:
-        raise InputError(f"cannot read the gallery in {folder}: {faiss_message(error)}; index again") from error
+    except (RuntimeError, ValueError, MemoryError) as error:
+        said = "a file claims more memory than there is" if isinstance(error, MemoryError) else faiss_message(error)
+        raise InputError(f"cannot read the gallery in {folder}: {said}; index again") from error
     if (index.ntotal, index.d, index.metric_type) != (manifest.count, manifest.width, METRICS[manifest.metric]):
         raise InputError(f"the gallery in {folder} is damaged: {INDEX} does not fit {MANIFEST}, index again")
     return Gallery(
@@ -210,7 +217,7 @@ def _read_attributes(manifest: Manifest, folder: Path, mmap: bool) -> Attributes
     Raises:
         InputError: they are damaged.
     """
-    values = json.loads((folder / ATTRIBUTES).read_text(encoding="utf-8"))
+    values = parse_json((folder / ATTRIBUTES).read_text(encoding="utf-8"))
     if not isinstance(values, dict) or not all(_are_texts(texts) for texts in values.values()):
         raise InputError(f"the gallery in {folder} is damaged: {ATTRIBUTES} does not hold texts, index again")
     read = manifest.read_array(folder, "attributes.npy", np.int32, len(values) * manifest.count, mmap)
