@@ -11,7 +11,7 @@ class _OneLine(Exception):  # noqa: N818 - base of the errors below
     """An error whose message is one line, whatever names and reasons of libraries it holds."""
 
     def __str__(self) -> str:
-        """Return the message; line breaks are spaces, and control characters are written as `\\x1b`."""
+        r"""Return the message; line breaks are spaces, and control characters are written as `\x1b`."""
         return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], LINE_BREAKS.sub(" ", super().__str__()))
 
 

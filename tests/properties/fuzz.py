@@ -1,4 +1,4 @@
-"""Read many damaged files in a process with a memory limit: `python -m tests.properties.fuzz FOLDER COUNT SEED KIND ...`.
+"""Read many damaged files with limited memory: `python -m tests.properties.fuzz FOLDER COUNT SEED KIND ...`.
 
 The process writes `current.txt`, the mutation that it reads, so that a crash can be repeated, and prints a JSON object
 with the numbers of files that were refused and read, what else happened, and the memory that was added.
@@ -106,7 +106,7 @@ def main() -> None:
     from tests.properties.bombs import BOMBS
     from tests.properties.targets import TARGETS
 
-    hardware.free_memory = lambda device=None: 2**30  # so that every machine refuses the same
+    hardware.free_memory = lambda _: 2**30  # so that every machine refuses the same
     faulthandler.enable()
     warnings.simplefilter("ignore")
     folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
