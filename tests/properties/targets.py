@@ -180,8 +180,8 @@ TARGETS = {
     ),
     "arrays": Target(_gallery, _search_resized, _within("gallery", mutated, *ARRAYS)),
     "flat": Target(_gallery, _search_resized, _within("gallery", mutated, "index.faiss")),
-    "ivf": Target(lambda folder: _gallery(folder, "IVF4,Flat"), _search_resized, _within("gallery", mutated, "index.faiss")),
-    "hnsw": Target(lambda folder: _gallery(folder, "HNSW8"), _search_resized, _within("gallery", mutated, "index.faiss")),
+    "ivf": Target(lambda folder: _gallery(folder, "IVF4,Flat"), _search_resized, _within("gallery", mutated, "index.faiss")),  # noqa: E501
+    "hnsw": Target(lambda folder: _gallery(folder, "HNSW8"), _search_resized, _within("gallery", mutated, "index.faiss")),  # noqa: E501
     "checkpoint": Target(_checkpoint, _load, {"network.ckpt": mutated}),
     "state_dict": Target(_checkpoint, lambda folder: read_state_dict(folder / "old.pt"), {"old.pt": mutated}),
     "record": Target(_run, _report, _within("logs/one", mutated_json, "run_record.json")),

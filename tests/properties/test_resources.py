@@ -14,7 +14,7 @@ from carsfg.data.sources.table import read_table
 from carsfg.errors import InputError
 from carsfg.run_record import RunRecord
 from carsfg.search import build
-from carsfg.search.build import check_factory, embed_photos
+from carsfg.search.build import embed_photos
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
 from carsfg.synthetic import dataset
@@ -58,14 +58,14 @@ def folder(tmp_path: Path, cnn: CarCNN) -> Path:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["index", "CKPT", "PHOTOS", "--output=g", "--batch_size=65537"], "--batch_size 65537 is too large: use 65536 or less"),
-        (["predict", "CKPT", "PHOTOS", "--batch_size=10000000000"], "--batch_size 10000000000 is too large: use 65536 or less"),
+        (["index", "CKPT", "PHOTOS", "--output=g", "--batch_size=65537"], "--batch_size 65537 is too large: use 65536 or less"),  # noqa: E501
+        (["predict", "CKPT", "PHOTOS", "--batch_size=10000000000"], "--batch_size 10000000000 is too large: use 65536 or less"),  # noqa: E501
         (["evaluate", "CKPT", "--batch_size=99999999"], "--batch_size 99999999 is too large: use 65536 or less"),
-        (["embed", "CKPT", "PHOTOS", "--output=e.npy", "--batch_size=65537"], "--batch_size 65537 is too large: use 65536 or less"),
+        (["embed", "CKPT", "PHOTOS", "--output=e.npy", "--batch_size=65537"], "--batch_size 65537 is too large: use 65536 or less"),  # noqa: E501
         (["evaluate", "CKPT", "--knn=1001"], "--knn 1001 is too large: use 1000 or less"),
-        (["search", "GALLERY", "PHOTOS/0.png", "-k", "101"], "-k 101 is above the 2 images of the gallery: use 100 or less"),
-        (["index", "CKPT", "PHOTOS", "--output=g", "--data.image_size=2049"], "--data.image_size 2049 must be 1 to 2048 pixels"),
-        (["index", "CKPT", "PHOTOS", "--output=g", "--data.image_size=-1"], "--data.image_size -1 must be 1 to 2048 pixels"),
+        (["search", "GALLERY", "PHOTOS/0.png", "-k", "101"], "-k 101 is above the 2 images of the gallery: use 100 or less"),  # noqa: E501
+        (["index", "CKPT", "PHOTOS", "--output=g", "--data.image_size=2049"], "--data.image_size 2049 must be 1 to 2048 pixels"),  # noqa: E501
+        (["index", "CKPT", "PHOTOS", "--output=g", "--data.image_size=-1"], "--data.image_size -1 must be 1 to 2048 pixels"),  # noqa: E501
         (["index", "CKPT", "PHOTOS", "--output=g", "--factory=IVF100000000,Flat"],
          "--factory 'IVF100000000,Flat': IVF100000000 is too large for 2 images: use Flat"),
         (["app", "GALLERY", "--port=65536"], "port 65536 must be 1 to 65535"),
