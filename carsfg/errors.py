@@ -1,9 +1,21 @@
 """Errors that end in one line instead of a traceback, and suggestions for their messages."""
 
+import re
 from collections.abc import Iterable
 
+LINE_BREAKS = re.compile(r"\s*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # they move the cursor or the text
 
-class InputError(Exception):
+
+class _OneLine(Exception):  # noqa: N818 - base of the errors below
+    """An error whose message is one line, whatever names and reasons of libraries it holds."""
+
+    def __str__(self) -> str:
+        r"""Return the message; line breaks are spaces, and control characters are written as `\x1b`."""
+        return CONTROLS.sub(lambda found: ascii(found[0])[1:-1], LINE_BREAKS.sub(" ", super().__str__()))
+
+
+class InputError(_OneLine):
     """What the user gave cannot be used; the message is one sentence that says what is wrong and what to do.
 
     The command line prints it and ends with exit code 2.
@@ -22,7 +34,7 @@ class UnreachableWeightsError(InputError):
         self.reason = reason
 
 
-class TrainingError(Exception):
+class TrainingError(_OneLine):
     """Training cannot continue, or was stopped; the message is one sentence that says why and what to do.
 
     The command line prints it and ends with exit code 1.

@@ -11,7 +11,11 @@ from typing import Any
 import torch
 
 from carsfg.errors import InputError
+from carsfg.files import show_bytes
 
+CPU = torch.device("cpu")
+USABLE_SHARE = 0.8  # of the free memory, in the sizes that are suggested
+MAX_BATCH_SIZE = 65_536
 CONTAINER = Path("/sys/fs/cgroup")  # where Linux says what a container may use
 PROCESSES_PER_CORE, FEWEST_PROCESSES = 4, 16  # that may be asked for: more only take memory from each other
 
@@ -114,6 +118,50 @@ def free_memory(device: torch.device) -> int | None:
         limit, used = (int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current"))
         free = min(free, max(0, limit - used))
     return free
+
+
+def check_memory(what: str, needed: float, advice: str, device: torch.device = CPU) -> None:
+    """Compare what is about to be allocated with the free memory of a device.
+
+    Args:
+        what: begins the message, such as `a gallery of 5 images`.
+        needed: bytes that are needed at least.
+        advice: what to do instead.
+        device: where it is allocated.
+
+    Raises:
+        InputError: the device has less free memory; where the system does not say, nothing is checked.
+    """
+    free = free_memory(device)
+    if free is not None and needed > free:
+        where = " of the GPU" if device.type == "cuda" else ""
+        raise InputError(
+            f"{what} {show_bytes(needed)} are needed in memory{where} or more, {show_bytes(free)} are free: {advice}"
+        )
+
+
+def largest_fitting(each: float, device: torch.device = CPU) -> int:
+    """Return how many items fit into four fifths of the free memory of a device, at least 1.
+
+    Args:
+        each: bytes per item.
+        device: where they are allocated.
+    """
+    return max(1, int(USABLE_SHARE * (free_memory(device) or 0) / each))
+
+
+def check_batch_size(name: str, wanted: int) -> None:
+    """Refuse a batch size that no device can hold.
+
+    Args:
+        name: of the setting, for the message.
+        wanted: number of images.
+
+    Raises:
+        InputError: it is above 65,536.
+    """
+    if wanted > MAX_BATCH_SIZE:
+        raise InputError(f"{name} {wanted} is too large for any device: use {MAX_BATCH_SIZE} or less, such as 64")
 
 
 def device_name(device: torch.device) -> str:

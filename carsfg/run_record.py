@@ -13,6 +13,7 @@ from typing import Any
 
 from carsfg.errors import InputError
 from carsfg.files import replacing
+from carsfg.untrusted import parse_json
 
 RECORD_FILE = "run_record.json"
 STANFORD_CARS, DRAWN_CARS = "Stanford Cars", "drawn cars"  # values of `data["name"]`; any other name is a user's own
@@ -228,10 +229,15 @@ class RunRecord:
         """
         path = Path(folder) / RECORD_FILE
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), path)
+            return cls.from_dict(_encodable(parse_json(path.read_text(encoding="utf-8"))), path)
         except FileNotFoundError:
             raise InputError(
                 f"{folder} has no {RECORD_FILE}: it is not a run folder, or an older carsfg wrote it; train it again"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} is damaged: {error}") from error
+
+
+def _encodable(values: Any) -> Any:
+    """Return JSON values with `?` for what is not UTF-8, as in names of files: no figure and no page can hold it."""
+    return json.loads(json.dumps(values, ensure_ascii=False).encode(errors="replace"))

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted((ROOT / "carsfg").rglob("*.py"))}
 LAYERS = (  # from low to high; a module imports its own layer and the layers below it
-    "errors", "seeding", "progress", "hardware", "files", "class_paths", "run_record", "configs",
+    "errors", "seeding", "progress", "files", "untrusted", "hardware", "class_paths", "run_record", "configs",
     "synthetic", "data", "models", "tasks", "retrieval", "evaluation", "plots", "search", "callbacks",
     "report", "app", "commands", "cli", "__init__", "__main__",
 )  # fmt: skip

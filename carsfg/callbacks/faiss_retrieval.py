@@ -12,6 +12,8 @@ from carsfg.errors import InputError
 from carsfg.retrieval.ranking import EmbeddedImages, RetrievalResult, search
 from carsfg.retrieval.similarity import Metric
 
+MAX_NEIGHBOURS = 1000  # per query
+
 
 class FaissRetrieval(Callback):
     """Search every query in the gallery and log `val/retrieval/...` and `test/retrieval/...`.
@@ -43,6 +45,8 @@ class FaissRetrieval(Callback):
     ) -> None:
         if not k or not knn or min(*k, *knn, every_n_epochs) < 1:
             raise InputError("FaissRetrieval: k, knn and every_n_epochs must be 1 or more")
+        if max(*k, *knn) > MAX_NEIGHBOURS:
+            raise InputError(f"FaissRetrieval: k or knn {max(*k, *knn)} is too large: use {MAX_NEIGHBOURS} or less")
         self.k, self.knn, self.metric, self.every_n_epochs = list(k), list(knn), metric, every_n_epochs
         self.searched: RetrievalResult | None = None
         self._due = False

@@ -53,7 +53,7 @@ def _index(options: IndexOptions) -> int:
     """Embed, build, measure, calibrate and write."""
     from carsfg.commands.photo_embedder import PhotoEmbedder, say_use
     from carsfg.hardware import find_device
-    from carsfg.search.build import choose_factory, shared_images, tune
+    from carsfg.search.build import check_factory, choose_factory, shared_images, tune
     from carsfg.search.calibration import calibrate
     from carsfg.search.growth import OTHER_PHOTOS, OWN_IMAGES
     from carsfg.search.shards import remove_shards, shards_folder
@@ -66,6 +66,8 @@ def _index(options: IndexOptions) -> int:
     refuse_existing(options.output, task, options.overwrite)
     use = Settings.choose(options, record, task, device)
     photos = use.find_photos(options.folder, options.data, options.split)
+    if options.factory is not None:
+        check_factory(options.factory, len(photos))
     others = use.find_photos(options.calibrate, options.data) if options.calibrate else None
     shared = [] if others is None else shared_images(photos, others)
     if others is not None and len(shared) == len(others):

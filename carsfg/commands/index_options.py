@@ -7,6 +7,7 @@ from carsfg.commands.boxing import Boxing
 from carsfg.commands.change_options import Changes
 from carsfg.commands.options import NETWORK, Embedding, PretrainedWeights, option, positional
 from carsfg.commands.photo_options import PhotoForm
+from carsfg.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -141,11 +142,17 @@ class Settings:
             record: of the run that made the checkpoint.
             task: network that embeds the images.
             device: where the embeddings are computed.
+
+        Raises:
+            InputError: the image size is out of range.
         """
+        from carsfg.data.crop_cache import MAX_CROP_SIDE
         from carsfg.hardware import choose_precision
         from carsfg.search.engine import input_size
 
         given, run = options.data, record.data
+        if given.image_size is not None and not 1 <= given.image_size <= MAX_CROP_SIDE:
+            raise InputError(f"--data.image_size {given.image_size} must be 1 to {MAX_CROP_SIDE} pixels")
         return cls(
             crop=bool(run.get("crop", True)) if given.crop is None else given.crop,
             margin=float(run.get("margin", 0.0)) if given.margin is None else given.margin,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Options = TypeVar("Options", bound="DataclassInstance")
 REPEATED = tuple[str, ...]  # type of several positional words, or of an option that may be repeated
+MAX_COUNTS = {"batch_size": 65_536, "knn": 1000}  # images and neighbours: no device holds more, no vote needs more
 TRUTH_WORDS = ("true", "false", "yes", "no")  # that may follow a boolean option
 
 
@@ -235,15 +236,18 @@ def split_block(args: Sequence[str], block: str, known: Iterable[str]) -> tuple[
 
 
 def check_counts(options: Any, *names: str) -> None:
-    """Check that some options are positive.
+    """Check that some options are positive and not beyond reason.
 
     Args:
         options: parsed command line.
         *names: options that count something, such as `batch_size`.
 
     Raises:
-        InputError: one of them is below 1.
+        InputError: one of them is below 1, or far above what a computer can use.
     """
     for name in names:
-        if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)} must be 1 or more")
+        count = getattr(options, name)
+        if count < 1:
+            raise InputError(f"--{name} {count} must be 1 or more")
+        if name in MAX_COUNTS and count > MAX_COUNTS[name]:
+            raise InputError(f"--{name} {count} is too large: use {MAX_COUNTS[name]} or less")

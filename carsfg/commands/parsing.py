@@ -7,12 +7,20 @@ from typing import NoReturn
 from carsfg.errors import InputError, suggestion
 
 
+class ParserError(InputError):
+    """What a parser says of its words, with all lines: `one_line` finds in them what is wrong."""
+
+    def __str__(self) -> str:
+        """Return the message with its line breaks."""
+        return Exception.__str__(self)
+
+
 class RaisingErrors:
     """Mix-in for parsers that raise their errors instead of printing them and exiting."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the error of the parser."""
-        raise InputError(message)
+        raise ParserError(message)
 
 
 def argument_names(cls: type) -> list[str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from carsfg.search.answer import Answer
     from carsfg.search.engine import VisualSearch
 
+MAX_SMALL_K = 100  # images that may be asked for, also of a smaller gallery, which gives all it has
 MAX_DRAWN_PHOTOS = 50  # rows of a picture
 PICTURE_PIXELS = 300  # longer side of a photo in a picture
 JSON_DIGITS = 6  # more are not reproducible between machines
@@ -116,6 +117,11 @@ def _search(options: SearchOptions, box: "Box | None") -> int:
             options.detector_weights,
             mirror=options.mirror,
             inference=True,
+        )
+    most = max(len(search.gallery), MAX_SMALL_K)
+    if options.k > most:
+        raise InputError(
+            f"-k {options.k} is above the {len(search.gallery):,} images of the gallery: use {most} or less"
         )
     if search.box_line and box is None:
         print(search.box_line, file=sys.stderr)  # noqa: T201

@@ -11,6 +11,7 @@ from typing import Any
 
 from carsfg.errors import InputError
 from carsfg.files import UNFINISHED, remove, replacing
+from carsfg.untrusted import parse_json
 
 ABOUT = "about.json"  # in the folder of a crop cache
 FEATURES = "features-"  # how the names of files begin that hold the output of a frozen backbone
@@ -143,7 +144,7 @@ def _read(path: Path) -> Cache | None:
 
 def _facts(file: Path) -> dict[str, str]:
     try:
-        read: Any = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        read: Any = parse_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return {str(k): v for k, v in read.items() if isinstance(v, str)} if isinstance(read, dict) else {}

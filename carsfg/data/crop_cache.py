@@ -21,6 +21,7 @@ from carsfg.data.near_duplicates import CELLS_SIDE, grey_cells
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import digest, remove, remove_abandoned, replacing, show_bytes
+from carsfg.untrusted import load_array, parse_json
 
 FORMAT_VERSION = 3  # increase it whenever the files of a cache change
 RESAMPLING = Image.Resampling.BILINEAR  # Pillow widens its support when it shrinks an image, which avoids aliasing
@@ -59,11 +60,14 @@ class CropCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.images: npt.NDArray[np.uint8] = np.load(path / "images.npy", mmap_mode="r", allow_pickle=False)
+            self.images: npt.NDArray[np.uint8] = load_array(path / "images.npy")
             self.digests = (path / "digests.txt").read_text().split()
-            self.cells: npt.NDArray[np.uint8] = np.load(path / "cells.npy", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            self.cells: npt.NDArray[np.uint8] = np.array(load_array(path / "cells.npy"))
+        except (OSError, ValueError) as error:
             raise InputError(f"the crop cache {path} is damaged ({error}): delete that folder") from error
+        shapes = self.images.shape[1:], self.cells.shape[1:]
+        if not (len(shapes[0]) == 3 and shapes[1] == (CELLS_SIDE, CELLS_SIDE) and self.images.dtype == np.uint8):
+            raise InputError(f"the crop cache {path} is damaged (it does not hold images): delete that folder")
         if not len(self.images) == len(self.digests) == len(self.cells):
             raise InputError(f"the crop cache {path} is damaged (lengths differ): delete that folder")
 
@@ -168,7 +172,7 @@ def _header(dataset: CroppedImages) -> dict[str, Any]:
 def _is_current(path: Path, dataset: CroppedImages, progress: bool) -> bool:
     """Whether a cache exists and holds the crops of the files as they are now."""
     try:
-        found = json.loads((path / CROPS_HEADER).read_text())
+        found = parse_json((path / CROPS_HEADER).read_text())
         digests = (path / "digests.txt").read_text().split()
     except (OSError, ValueError):
         return False

@@ -19,7 +19,7 @@ from carsfg.data.sources.source import ImageSource
 from carsfg.data.split_loaders import SplitLoaders
 from carsfg.data.splits import Protocol, Rows, Validation, check_splits, split
 from carsfg.errors import InputError
-from carsfg.hardware import check_processes
+from carsfg.hardware import check_batch_size, check_processes
 
 DEFAULT_IMAGE_SIZE = 224  # pixels
 
@@ -80,6 +80,7 @@ class CarsDataModule(SplitLoaders):
         check_at_least(1, {"batch_size": batch_size, "images_per_class": images_per_class})
         check_at_least(0, {"num_workers": num_workers, "split_seed": split_seed})
         check_processes("data.num_workers", num_workers or 0)
+        check_batch_size("data.batch_size", batch_size)
         self.root, self.image_size = root, image_size
         self.protocol: Protocol = protocol
         self.val: Validation = val

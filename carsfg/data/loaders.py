@@ -12,6 +12,7 @@ from carsfg.data.batches import Batch, CropSamples, FeatureSamples, as_it_is
 from carsfg.data.crop_cache import CropCache
 from carsfg.data.gpu_loader import ResidentLoader, fits, upload
 from carsfg.data.sampler import EpochSampler
+from carsfg.hardware import check_memory
 
 Loader = DataLoader[Batch] | ResidentLoader
 MAX_DEFAULT_WORKERS = 8
@@ -86,6 +87,9 @@ class LoaderFactory:
             wanted = self.on_device
             if wanted == "auto":
                 wanted = device.type == "cuda" and fits(caches, device, there)
+            if self.on_device is True:
+                needed = sum(cache.images.nbytes for cache in caches)
+                check_memory("data.on_device true:", needed, "use data.on_device false", device)
             self._images[key] = upload(caches, device) if wanted else None
         return self._images[key]
 

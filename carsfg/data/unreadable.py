@@ -13,6 +13,7 @@ from carsfg.data.sources.source import ImageSource
 from carsfg.data.threads import in_threads
 from carsfg.errors import InputError
 from carsfg.files import replacing
+from carsfg.untrusted import parse_json
 
 NAMED = 5  # files in a message; the others are counted
 
@@ -68,7 +69,7 @@ def without_unreadable(source: ImageSource, cache_dir: Path) -> ImageSource:
     """
     file = cache_dir / f"unreadable-{cache_key(CroppedImages(source, 'photos', crop=False), 1)}.json"
     try:
-        rows = [int(row) for row in json.loads(file.read_text())]
+        rows = [int(row) for row in parse_json(file.read_text())]
         rows = list(find_unreadable(source, rows=rows))  # an error of the disk or the network may have passed
     except (OSError, ValueError, TypeError):
         found = find_unreadable(source)

@@ -17,6 +17,7 @@ from carsfg.models.cnn import CustomCNN
 from carsfg.models.fetched_weights import time_limit
 from carsfg.models.pooling import Pooling, refuse_negative_maps, with_pooling
 from carsfg.models.timm_backbones import PREFIX, build_timm_backbone
+from carsfg.untrusted import check_archive
 
 CUSTOM = "custom_cnn"  # backbone name of the custom CNN
 A_FILE = "the path of a state_dict (.pt or .safetensors)"  # in messages
@@ -246,6 +247,7 @@ def read_plain(path: str | Path, what: str) -> Any:
     if "://" in str(path):
         raise InputError(f"{path} is an address, the {what} has to be a file: download it first")
     try:
+        check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"no {what} {path}") from None

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from carsfg.data.box_table import BoxTable
 from carsfg.data.cropped_images import CroppedImages
 from carsfg.errors import InputError
 from carsfg.files import checksum
+from carsfg.hardware import CPU, check_memory, free_memory, largest_fitting
 from carsfg.retrieval.faiss_index import nearest, set_effort
 from carsfg.retrieval.similarity import prepare, score_chunks
 from carsfg.search.box_choice import BoxSource
-from carsfg.search.decoding import Decoding, batches
+from carsfg.search.decoding import BATCHES_AHEAD, Decoding, batches
 from carsfg.search.embedded import EmbeddedPhotos
 from carsfg.search.gallery import Gallery
 from carsfg.search.shard_facts import embedding_facts
@@ -24,6 +26,10 @@ from carsfg.tasks.base import CarsTask
 
 MAX_EXACT_IMAGES = 100_000  # up to which an exact search takes milliseconds
 MEASURED_IMAGES = 500  # images of the gallery that measure the recall of an approximate index
+MAX_WIDTH = 32_768  # of embeddings, which need no check below that
+EMBEDDING_COPIES = 3  # that are in memory while an index is built
+PICTURE_BYTES = 2000  # of a small picture, at least
+FEWEST_LISTS = 256  # that any gallery may ask for
 MIN_RECALL = 0.97  # recall@10 to reach on those, so that it is above 0.95 on others
 
 
@@ -74,8 +80,9 @@ def embed_photos(
             `carsfg.search.shards`; None: nothing is kept.
 
     Raises:
-        InputError: none can be decoded.
+        InputError: none can be decoded, or a batch or all embeddings would not fit into the memory.
     """
+    _check_resources(task, len(photos), size, batch_size, pictures)
     decoding = Decoding(photos, size, finder, table, pictures)
     shards = None if keep is None else Shards(keep, embedding_facts(task, decoding, bfloat16, batch_size))
     parts, start = ([], 0) if shards is None else shards.read(len(photos))
@@ -92,6 +99,35 @@ def embed_photos(
     if not result.places:
         raise InputError(f"none of the {len(photos)} images in {photos.folder} can be decoded: {result.complaints[0]}")
     return result
+
+
+def _check_resources(task: CarsTask, count: int, size: int, batch_size: int, pictures: bool) -> None:
+    """Compare the memory of a batch and of all embeddings with what is free, before the first image is decoded."""
+    each = 3 * size**2 * (1 + BATCHES_AHEAD + torch.float32.itemsize)
+    fitting = largest_fitting(each)
+    check_memory(f"batch_size {batch_size}:", each * min(batch_size, count), f"use batch_size {fitting} or less")
+    numbers = MAX_WIDTH
+    if (free := free_memory(CPU)) is not None and count * numbers * EMBEDDING_COPIES * torch.float32.itemsize > free:
+        image = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=task.device)
+        numbers = task.embed({"image": image}).shape[1]
+        each = EMBEDDING_COPIES * numbers * torch.float32.itemsize + (PICTURE_BYTES if pictures else 0)
+        what = f"{count:,} embeddings of {numbers:,} numbers:"
+        check_memory(what, each * count, f"name a folder or table of {largest_fitting(each):,} images or fewer")
+
+
+def check_factory(factory: str, count: int) -> None:
+    """Refuse an index with more lists or links than there are embeddings, before it is built.
+
+    Args:
+        factory: FAISS's description of the index.
+        count: number of embeddings.
+
+    Raises:
+        InputError: it asks for more.
+    """
+    for kind, number in re.findall(r"(IVF|HNSW|NSG)(\d+)", factory):
+        if int(number) > max(count, FEWEST_LISTS):
+            raise InputError(f"--factory {factory!r}: {kind}{number} is too large for {count:,} images: use Flat")
 
 
 def choose_factory(count: int) -> str:

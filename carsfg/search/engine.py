@@ -196,7 +196,7 @@ class VisualSearch:
             mirrored_mean(embedding, self._embed(pixels.flip(2))[0], self.gallery.metric) if self.mirror else embedding
         )
         embedded = time.perf_counter()
-        scores, places = self.gallery.search(query, k, among=among)
+        scores, places = self.gallery.search(query, min(k, len(self.gallery)), among=among)
         searched = time.perf_counter()
         matches = [
             self._match(rank, score, place)

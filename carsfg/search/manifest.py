@@ -14,6 +14,7 @@ from carsfg.errors import InputError
 from carsfg.files import checksum, find_replaced
 from carsfg.retrieval.faiss_index import METRICS
 from carsfg.run_record import RunRecord
+from carsfg.untrusted import load_array, parse_json
 
 FORMAT = 4
 MANIFEST = "gallery.json"
@@ -75,7 +76,7 @@ class Manifest:
             InputError: there is no gallery, it cannot be read, it is damaged, or another version of carsfg wrote it.
         """
         try:
-            facts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            facts = parse_json((folder / MANIFEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             old = find_replaced(folder.absolute())
             if old is not None:
@@ -86,7 +87,7 @@ class Manifest:
             raise InputError(f"no gallery in {folder}: `carsfg index` and `carsfg predict` write them") from None
         except OSError as error:
             raise unreadable(folder, error) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise InputError(f"cannot read the gallery in {folder}: {MANIFEST} is damaged ({error})") from error
         if not isinstance(facts, dict) or facts.get("format") != FORMAT:
             found = facts.get("format") if isinstance(facts, dict) else None
@@ -133,7 +134,7 @@ class Manifest:
         if name not in self.files:
             raise InputError(f"the gallery in {folder} is damaged: {name} is missing, index again")
         # mapped in any case: that compares the length in the file's header with its size before memory is allocated
-        array = np.load(folder / name, mmap_mode="c", allow_pickle=False)
+        array = load_array(folder / name, "c")
         if array.ndim != 1 or array.dtype != kind or count not in (None, len(array)):
             raise InputError(f"the gallery in {folder} is damaged: {name} does not fit {MANIFEST}, index again")
         return array if mmap else np.array(array)

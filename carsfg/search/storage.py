@@ -28,6 +28,7 @@ import torch
 
 from carsfg.errors import InputError
 from carsfg.files import DIGEST_BYTES, replacing, write_error
+from carsfg.hardware import check_memory
 from carsfg.retrieval.faiss_index import METRICS, faiss_message
 from carsfg.retrieval.index_file import read_index, write_index
 from carsfg.retrieval.similarity import Metric
@@ -40,6 +41,7 @@ from carsfg.search.packed import PackedBytes, Paths
 from carsfg.search.roots import Roots
 from carsfg.search.thumbnails import Thumbnails
 from carsfg.tasks.checkpoints import save_network
+from carsfg.untrusted import parse_json
 
 if TYPE_CHECKING:
     from carsfg.tasks.base import CarsTask
@@ -126,6 +128,9 @@ def read_gallery(folder: str | Path, mmap: bool, verify: bool) -> Gallery:
     try:
         manifest.check_files(folder, verify)
         parts = _read_arrays(manifest, folder, mmap)
+        if not mmap:
+            size = (folder / INDEX).stat().st_size
+            check_memory(f"the index of {folder}:", size, "add --mmap, which leaves it on disk")
         with (folder / INDEX).open("rb"):  # FAISS's own error does not tell a missing permission from a damaged file
             index = read_index(folder / INDEX, mmap)
     except OSError as error:
@@ -213,7 +218,7 @@ def _read_attributes(manifest: Manifest, folder: Path, mmap: bool) -> Attributes
     Raises:
         InputError: they are damaged.
     """
-    values = json.loads((folder / ATTRIBUTES).read_text(encoding="utf-8"))
+    values = parse_json((folder / ATTRIBUTES).read_text(encoding="utf-8"))
     if not isinstance(values, dict) or not all(_are_texts(texts) for texts in values.values()):
         raise InputError(f"the gallery in {folder} is damaged: {ATTRIBUTES} does not hold texts, index again")
     read = manifest.read_array(folder, "attributes.npy", np.int32, len(values) * manifest.count, mmap)

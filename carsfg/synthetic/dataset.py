@@ -12,11 +12,14 @@ import numpy as np
 from scipy.io import savemat
 
 from carsfg.errors import InputError
-from carsfg.files import replacing
+from carsfg.files import replacing, show_bytes
 from carsfg.progress import track
 from carsfg.synthetic.catalogue import MODEL_COUNT, SPEC_FILE, car_model
 from carsfg.synthetic.scene import Box, draw_scene
+from carsfg.untrusted import parse_json
 
+MAX_DRAWN = 10_000  # images per class and split
+DRAWN_IMAGE_BYTES = 8000  # of a file, at least
 _VERSION = 2  # increase when the same spec produces different images
 _SPLITS = ("train", "test")
 
@@ -27,8 +30,8 @@ class DrawnCars:
 
     Attributes:
         classes: number of classes, 2 to 196; always the first ones of the catalogue.
-        train: number of training images per class, at least 1.
-        test: number of test images per class, at least 1.
+        train: number of training images per class, 1 to 10,000.
+        test: number of test images per class, 1 to 10,000.
         seed: random seed, at least 0, for everything that does not depend on the class (pose, colours, background).
 
     Raises:
@@ -41,7 +44,7 @@ class DrawnCars:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        ranges = {"classes": (2, MODEL_COUNT), "train": (1, None), "test": (1, None), "seed": (0, None)}
+        ranges = {"classes": (2, MODEL_COUNT), "train": (1, MAX_DRAWN), "test": (1, MAX_DRAWN), "seed": (0, None)}
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if value < low or (high is not None and value > high):
@@ -68,6 +71,7 @@ def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = 
     """
     target = Path(root) / "stanford_cars"
     if not target.exists():
+        _check_room(target, spec)
         try:
             with replacing(target, keep_folder=True) as beside:
                 _write(beside, spec, progress)
@@ -78,6 +82,22 @@ def draw_cars(root: str | Path, spec: DrawnCars = DrawnCars(), progress: bool = 
     return _check_existing(target, spec)  # also one that another process has drawn meanwhile
 
 
+def _check_room(target: Path, spec: DrawnCars) -> None:
+    """Refuse a data set that the disk cannot hold, before anything is drawn.
+
+    Raises:
+        InputError: the disk has less free space.
+    """
+    there = next(folder for folder in target.absolute().parents if folder.exists())
+    count = spec.classes * (spec.train + spec.test)
+    free = shutil.disk_usage(there).free
+    if count * DRAWN_IMAGE_BYTES > free:
+        raise InputError(
+            f"{count:,} drawn cars take {show_bytes(count * DRAWN_IMAGE_BYTES)} or more, {show_bytes(free)} are free "
+            f"on the disk of '{there}': draw {free // (2 * DRAWN_IMAGE_BYTES):,} or fewer"
+        )
+
+
 def _spec_content(spec: DrawnCars) -> dict[str, int]:
     return {"version": _VERSION, **asdict(spec)}
 
@@ -85,7 +105,7 @@ def _spec_content(spec: DrawnCars) -> dict[str, int]:
 def _check_existing(target: Path, spec: DrawnCars) -> Path:
     """Return the folder if its spec file is the expected one, else raise InputError."""
     try:
-        content = json.loads((target / SPEC_FILE).read_text(encoding="utf-8"))
+        content = parse_json((target / SPEC_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         content = None
     if content != _spec_content(spec):

@@ -187,8 +187,8 @@ def test_an_unusable_root_is_one_message(tmp_path: Path) -> None:
     [
         ({"classes": 1}, "'1' is out of range for classes; use 2 to 196"),
         ({"classes": 197}, "'197' is out of range for classes; use 2 to 196"),
-        ({"train": 0}, "'0' is out of range for train; use at least 1"),
-        ({"test": 0}, "'0' is out of range for test; use at least 1"),
+        ({"train": 0}, "'0' is out of range for train; use 1 to 10000"),
+        ({"test": 10001}, "'10001' is out of range for test; use 1 to 10000"),
         ({"seed": -1}, "'-1' is out of range for seed; use at least 0"),
     ],
 )

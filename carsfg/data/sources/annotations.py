@@ -1,5 +1,6 @@
 """The files of Stanford Cars on disk: where they are, and what the annotation files say."""
 
+import zlib
 from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain, islice
@@ -24,6 +25,8 @@ OTHER_LAYOUTS = {
     "car_ims": "the older single folder (car_ims, cars_annos.mat)",
 }
 MAX_LOOKED_AT = 10_000  # entries of a folder, to see whether it holds photos
+MAX_MAT_BYTES = 64 * 2**20  # of an annotation file, unpacked; the official ones have 5 MB
+MAT_HEAD_BYTES, MAT_COMPRESSED = 128, 15  # of the format
 OFFICIAL = "give the official files, `carsfg data fetch` lists them"
 
 
@@ -172,11 +175,32 @@ def _parse_mat(path: Path, key: str, status: tuple[int, ...]) -> Any:  # noqa: A
     import scipy.io
 
     try:
+        _check_unpacked(path)
         return np.atleast_1d(scipy.io.loadmat(str(path), squeeze_me=True, variable_names=[key])[key])
     except NotImplementedError:
         raise InputError(f"{path} was saved as MATLAB 7.3, which is not read: save it with the option -v7") from None
     except Exception as error:  # scipy raises a dozen kinds for a damaged file
         raise InputError(f"cannot read {key!r} from {path} ({error}): {OFFICIAL}") from error
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse a file with variables that unpack to more than annotations can have.
+
+    Raises:
+        ValueError: it has more than 64 MB.
+    """
+    with path.open("rb") as file:
+        data = memoryview(file.read(MAX_MAT_BYTES + 1))
+    order: Literal["little", "big"] = "big" if data[126:128] == b"MI" else "little"
+    place, unpacked = MAT_HEAD_BYTES, len(data)
+    while place + 8 <= len(data) and unpacked <= MAX_MAT_BYTES:
+        kind, length = (int.from_bytes(data[start : start + 4], order) for start in (place, place + 4))
+        if kind == MAT_COMPRESSED:
+            packed = data[place + 8 : place + 8 + length]
+            unpacked += len(zlib.decompressobj().decompress(packed, MAX_MAT_BYTES + 1))
+        place += 8 + length
+    if unpacked > MAX_MAT_BYTES:
+        raise ValueError(f"it has more than {MAX_MAT_BYTES // 2**20} MB")
 
 
 def check_present(images: Path, names: list[str], annotations: Path) -> None:

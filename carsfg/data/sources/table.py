@@ -1,7 +1,6 @@
 """Photos named by a table: a row per image, or per object in an image, with its class, box, split and more."""
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -13,8 +12,13 @@ import torch
 from carsfg.data.sources.folders import PART_FOLDERS
 from carsfg.data.sources.source import NO_BOX, ImageSource, Part, boxes_or_none
 from carsfg.errors import InputError
+from carsfg.hardware import check_memory
+from carsfg.untrusted import parse_json
 
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
+CELL_BYTES = 64  # of memory that a cell of a table takes, at least
+PARQUET_ERRORS = (NotImplementedError, KeyError, IndexError, TypeError, RuntimeError)  # of pyarrow, beside OSError
+ROWS_AT_A_TIME = 256  # of a Parquet file
 CORNERS, SIZES = ("x0", "y0", "x1", "y1"), ("x", "y", "width", "height")
 
 
@@ -103,9 +107,7 @@ def _read_rows(table: Path) -> Iterator[Row]:
     suffix = table.suffix.lower()
     try:
         if suffix == ".parquet":
-            from pyarrow import parquet
-
-            yield from parquet.read_table(table).to_pylist()
+            yield from _parquet_rows(table)
         elif suffix == ".csv":
             with table.open(newline="", encoding="utf-8-sig") as file:
                 yield from _csv_rows(file, table)
@@ -116,9 +118,36 @@ def _read_rows(table: Path) -> Iterator[Row]:
             raise InputError(f"{table} is not a table: use a file that ends in {', '.join(SUFFIXES)}")
     except UnicodeDecodeError as error:
         raise InputError(f"{table} is not UTF-8 ({error.reason}): save it as UTF-8") from error
-    except (OSError, ValueError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error, MemoryError, *PARQUET_ERRORS) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise InputError(f"the table {table} cannot be read: {reason}") from error
+
+
+def _parquet_rows(table: Path) -> Iterator[Row]:
+    """Yield the rows of a Parquet file, whose encoding can make a small file of very many or very long cells."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(table) as file:
+        facts, columns = file.metadata, [file.schema.column(place) for place in range(file.metadata.num_columns)]
+        unpacked = max((facts.row_group(place).total_byte_size for place in range(facts.num_row_groups)), default=0)
+        needed = max(CELL_BYTES * facts.num_rows * len(columns), unpacked)
+        check_memory(f"{table} has {facts.num_rows:,} rows:", needed, "use a smaller table")
+        texts = [one.name for one in columns if one.physical_type == "BYTE_ARRAY" and one.path == one.name]
+    # as dictionaries: of equal long texts, one is in memory until their length is known
+    with parquet.ParquetFile(table, read_dictionary=texts) as file:
+        for batch in file.iter_batches(ROWS_AT_A_TIME):
+            _check_cells(batch)
+            yield from batch.to_pylist()
+
+
+def _check_cells(batch: Any) -> None:
+    from pyarrow import compute, types
+
+    for column in batch.columns:
+        if types.is_dictionary(column.type) and len(column.dictionary):
+            longest = compute.max(compute.binary_length(column.dictionary)).as_py() or 0
+            if longest > csv.field_size_limit():
+                raise ValueError(f"a cell has more than {csv.field_size_limit():,} bytes")
 
 
 def _csv_rows(file: Any, table: Path) -> Iterator[Row]:
@@ -137,7 +166,7 @@ def _json_rows(file: Any, table: Path) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise InputError(f"{table}, line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
