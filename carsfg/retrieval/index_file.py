@@ -20,7 +20,8 @@ def write_index(index: Any, path: Path) -> None:
         path: the file to write.
     """
     with path.open("wb") as file:  # if the disk is full when FAISS's own files are closed, they raise nothing
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+        writer = faiss.PyCallbackIOWriter(file.write)  # type: ignore[attr-defined]
+        faiss.write_index(index, writer)
 
 
 def read_index(path: Path, mmap: bool) -> Any:
@@ -89,7 +90,8 @@ def _check_part(part: Any, count: int) -> None:
         RuntimeError: the vectors are in another file.
     """
     if isinstance(part, faiss.IndexIVF):
-        if isinstance(faiss.downcast_InvertedLists(part.invlists), faiss.OnDiskInvertedLists):
+        lists: Any = part.invlists
+        if isinstance(faiss.downcast_InvertedLists(lists), faiss.OnDiskInvertedLists):
             raise RuntimeError("its vectors are in another file")
         part.nprobe = max(1, min(part.nprobe, part.nlist))
     if isinstance(part, faiss.IndexHNSW):

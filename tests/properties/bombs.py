@@ -51,7 +51,7 @@ def packed_checkpoint(folder: Path) -> None:
 def repeated_rows(folder: Path) -> None:
     """A Parquet table of 20 million equal rows in a few kilobytes."""
     row = pa.array(["car.png"]).dictionary_encode()
-    few = pa.DictionaryArray.from_arrays(pa.array(np.zeros(10**6, np.int32)), row.dictionary)
+    few = pa.DictionaryArray.from_arrays(np.zeros(10**6, np.int32), row.dictionary)
     chunks = pa.chunked_array([few] * 20)
     parquet.write_table(pa.table({"path": chunks, "label": chunks}), folder / "rows.parquet", compression="gzip")
 
@@ -59,7 +59,7 @@ def repeated_rows(folder: Path) -> None:
 def repeated_cell(folder: Path) -> None:
     """A Parquet table with one cell of 1 MB, 2,000 times."""
     text = pa.array(["x" * 2**20])
-    cells = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2000, np.int32)), text)
+    cells = pa.DictionaryArray.from_arrays(np.zeros(2000, np.int32), text)
     parquet.write_table(pa.table({"path": cells, "label": cells}), folder / "cell.parquet", compression="gzip")
 
 

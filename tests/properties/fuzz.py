@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from carsfg import hardware
 from carsfg.errors import InputError
 
@@ -101,12 +103,16 @@ def _address_space() -> int:
     return int(pages) * resource.getpagesize()
 
 
+def _small_memory(device: torch.device) -> int:  # noqa: ARG001 - as `free_memory`
+    return 2**30
+
+
 def main() -> None:
     """Run the targets that the command line names."""
     from tests.properties.bombs import BOMBS
     from tests.properties.targets import TARGETS
 
-    hardware.free_memory = lambda _: 2**30  # so that every machine refuses the same
+    hardware.free_memory = _small_memory  # so that every machine refuses the same
     faulthandler.enable()
     warnings.simplefilter("ignore")
     folder, count, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -77,7 +77,8 @@ def _flip(data: bytes, random_: random.Random) -> bytes:
 def _inflate(data: bytes, random_: random.Random) -> bytes:
     """Write a huge number over a place that is a multiple of four, as most numbers of headers are."""
     width, number, place = random_.choice((4, 8)), random_.choice(HUGE), _place(data, random_) // 4 * 4
-    return data[:place] + (number % 2 ** (8 * width)).to_bytes(width, "little") + data[place + width :]
+    written: bytes = (number % 2 ** (8 * width)).to_bytes(width, "little")
+    return data[:place] + written + data[place + width :]
 
 
 def _move(data: bytes, random_: random.Random) -> bytes:

@@ -17,7 +17,6 @@ from carsfg.search import build
 from carsfg.search.build import embed_photos
 from carsfg.search.engine import VisualSearch
 from carsfg.search.gallery import Gallery
-from carsfg.synthetic import dataset
 from carsfg.synthetic.dataset import DrawnCars, draw_cars
 from carsfg.tasks.checkpoints import save_network
 from carsfg.tasks.cnn import CarCNN
@@ -102,7 +101,7 @@ def test_drawn_cars_that_the_disk_cannot_hold(tmp_path: Path, monkeypatch: pytes
     from shutil import disk_usage
 
     usage = disk_usage(tmp_path)._replace(free=16 * 8000)
-    monkeypatch.setattr(dataset.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("carsfg.synthetic.dataset.shutil.disk_usage", lambda _: usage)
     with pytest.raises(InputError, match=r"^80 drawn cars take 1 MB or more, 1 MB are free .*: draw 8 or fewer$"):
         draw_cars(tmp_path / "new", DrawnCars(classes=2, train=20, test=20))
     assert not (tmp_path / "new").exists()

@@ -14,7 +14,7 @@ from pyarrow import parquet
 from carsfg.data.sources.table import read_table
 from tests.properties.strategies import few
 
-texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cc",)), max_size=8)
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=8)
 labels = texts.filter(str.strip)
 boxes = st.none() | st.tuples(*(st.integers(0, 50) for _ in range(2)), *(st.integers(51, 99) for _ in range(2)))
 rows = st.lists(

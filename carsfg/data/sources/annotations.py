@@ -191,7 +191,7 @@ def _check_unpacked(path: Path) -> None:
     """
     with path.open("rb") as file:
         data = memoryview(file.read(MAX_MAT_BYTES + 1))
-    order: Literal["little", "big"] = "big" if data[126:128] == b"MI" else "little"
+    order: Literal["little", "big"] = "big" if bytes(data[126:128]) == b"MI" else "little"
     place, unpacked = MAT_HEAD_BYTES, len(data)
     while place + 8 <= len(data) and unpacked <= MAX_MAT_BYTES:
         kind, length = (int.from_bytes(data[start : start + 4], order) for start in (place, place + 4))
