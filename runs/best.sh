@@ -4,7 +4,7 @@
 #   DATA=path/to/data runs/best.sh
 #
 # `--fast` tries the script with two steps per run. Settings are environment variables, see functions.sh.
-# The recipes were selected on the hold-out, except tl_best and ir_ce, which are drafts. Each run is tested once.
+# The recipes were selected on the hold-out (tl_best: its rate), except ir_ce, which is a draft. Each run is tested once.
 source "$(dirname "$0")/functions.sh"
 
 $CARSFG data check "$DATA"
