@@ -18,9 +18,10 @@ from tests.faults.conftest import Verb
 
 YEARS = 20 * 365 * 24 * 3600.0  # seconds
 TIMES = [-YEARS, 0, time.time() + YEARS, 2.0**33]
+NAMED = ["before 1970", "1970", "future", "beyond 32 bits"]  # the same names in all processes
 
 
-@pytest.mark.parametrize("when", TIMES)
+@pytest.mark.parametrize("when", TIMES, ids=NAMED)
 def test_a_cache_of_such_images_is_kept(when: float, tmp_path: Path) -> None:
     write_cars(tmp_path / "cars", [Photo(), Photo(label=2)])
     data = StanfordCars(tmp_path / "cars", "train")
@@ -34,7 +35,7 @@ def test_a_cache_of_such_images_is_kept(when: float, tmp_path: Path) -> None:
     assert main(["cache", "list", f"--data.cache_dir={tmp_path / 'cache'}"]) in (0, 2)
 
 
-@pytest.mark.parametrize("when", TIMES)
+@pytest.mark.parametrize("when", TIMES, ids=NAMED)
 def test_a_gallery_of_such_photos(when: float, folder: Path, network: Path) -> None:
     for path in folder.glob("photos/*/*.png"):
         os.utime(path, (when, when))
