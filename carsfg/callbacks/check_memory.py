@@ -8,10 +8,9 @@ from torch.func import functional_call
 from carsfg.callbacks.observer import Observer
 from carsfg.data.datamodule import CarsDataModule
 from carsfg.errors import InputError
-from carsfg.hardware import free_memory
+from carsfg.hardware import USABLE_SHARE, free_memory
 from carsfg.tasks.base import CarsTask
 
-USABLE_SHARE = 0.8  # of the free memory, in the size that is suggested
 SIZE_STEP = 32  # suggested image sizes are multiples of it, in pixels
 
 

@@ -65,7 +65,7 @@ def test_a_batch_is_compared_with_the_free_memory(
 ) -> None:
     monkeypatch.setattr(check_memory, "free_memory", lambda _: free)
     trainer = make_trainer(callbacks=[CheckMemory()], limit_train_batches=1, limit_val_batches=0)
-    task, data = make_task(), make_cars(batch_size=10**8)  # no batch is larger than the 36 training images
+    task, data = make_task(), make_cars(batch_size=50_000)  # no batch is larger than the 36 training images
     if fits:
         trainer.fit(task, data)
         return

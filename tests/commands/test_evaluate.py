@@ -234,7 +234,7 @@ def test_nothing_to_find_is_null(plain: tuple[Any, str], tmp_path: Path, capsys:
         (["CKPT", "--data.drawn={clases: 4}"], "in the data block: unknown key 'clases'"),
         (
             ["CKPT", "--data.drawn={classes: 4, train: 0, test: 1}"],
-            "drawn cars: '0' is out of range for train; use at least 1",
+            "drawn cars: '0' is out of range for train; use 1 to 10000",
         ),
         (["CKPT", "--data.rot=x"], "unknown option '--data.rot' (did you mean '--data.root'?)"),
         (["CKPT", "--data.margin=wide"], "data.margin 'wide' is not a number"),
