@@ -145,7 +145,8 @@ class RunRecord:
     @property
     def image_size(self) -> int:
         """Side of the network's input in pixels."""
-        return int(self.task.get("image_size", 224))
+        size = self.task.get("image_size")
+        return size if isinstance(size, int) else 224
 
     def flat(self) -> dict[str, Any]:
         """Return all values by dotted key, such as `task.lr` and `callbacks.EMAWeightAveraging.decay`.

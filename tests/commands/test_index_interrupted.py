@@ -15,15 +15,17 @@ from tests.commands.conftest import checkpoint
 
 # a file after every batch instead of every 20 seconds, and batches that take a while
 PROGRAM = """
-import sys, time
-from carsfg.cli import main
+import signal, sys, time
+from carsfg.cli import entry_point
 from carsfg.search import shards
 from carsfg.tasks.cnn import CarCNN
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 shards.SHARD_SECONDS = 0.0
 embed, pause = CarCNN.embed, float(sys.argv.pop(1))
 CarCNN.embed = lambda self, batch: (time.sleep(pause), embed(self, batch))[1]
-sys.exit(main(["index", *sys.argv[1:]]))
+sys.argv.insert(1, "index")
+entry_point()
 """
 COUNT, BATCH = 30, 2
 

