@@ -1,4 +1,4 @@
-"""Reading files that nobody vouches for: whatever is wrong with one is a ValueError, and none fills the memory."""
+"""Reading untrusted files: a damaged file raises ValueError, and no file fills the memory."""
 
 import json
 import zipfile

@@ -249,7 +249,7 @@ def test_removing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_an_error_of_the_system_names_the_file_that_was_to_be_written(beside: bool, tmp_path: Path) -> None:
-    """A full disk names none, and nobody knows the one beside."""
+    """The error of a full disk has no file name, and the unfinished file is not known to the user."""
     with pytest.raises(OSError, match=f"{28 if beside else 27}") as caught, replacing(tmp_path / "scores.csv") as path:
         raise OSError(28, "No space left on device", str(path)) if beside else OSError(27, "File too large")
     assert caught.value.filename == str(tmp_path / "scores.csv")

@@ -2,12 +2,12 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from carsfg.commands.options import option, parse, positional
-from carsfg.errors import InputError, suggestion
+from carsfg.commands.options import option, parse, positional, run_verb
+from carsfg.errors import InputError
 
 if TYPE_CHECKING:
     from carsfg.data.cache_folder import Cache
@@ -58,14 +58,7 @@ def main(args: Sequence[str]) -> int:
     Raises:
         InputError: the arguments are wrong, or the folder cannot be read.
     """
-    verbs: Mapping[str, Callable[[Sequence[str]], int]] = {"list": _list, "clear": _clear}
-    if args and args[0] in {"-h", "--help"}:
-        print(USAGE, end="")  # noqa: T201
-        return 0
-    if not args or args[0] not in verbs:
-        wrong = f"unknown verb {args[0]!r}{suggestion(args[0], verbs)}" if args else "a verb is missing"
-        raise InputError(f"{wrong}; see `carsfg cache --help`")
-    return verbs[args[0]](args[1:])
+    return run_verb("cache", {"list": _list, "clear": _clear}, USAGE, args)
 
 
 def _list(args: Sequence[str]) -> int:

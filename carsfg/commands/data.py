@@ -1,16 +1,16 @@
 """`carsfg data`: check a data folder, draw cars, or get Stanford Cars."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carsfg.commands.data_check import CropOptions, check_photo_source, check_stanford_cars, write_sheet
 from carsfg.commands.fetch import fetch_verb
-from carsfg.commands.options import option, parse, positional
+from carsfg.commands.options import option, parse, positional, run_verb
 from carsfg.commands.outputs import check_picture
 from carsfg.commands.photo_options import PhotoForm
-from carsfg.errors import InputError, suggestion
+from carsfg.errors import InputError
 
 if TYPE_CHECKING:
     from carsfg.data.sources.source import ImageSource
@@ -99,14 +99,7 @@ def main(args: Sequence[str]) -> int:
     Raises:
         InputError: the arguments are wrong, or the data cannot be used.
     """
-    verbs: Mapping[str, Callable[[Sequence[str]], int]] = {"check": _check_verb, "draw": _draw, "fetch": fetch_verb}
-    if args and args[0] in {"-h", "--help"}:
-        print(USAGE, end="")  # noqa: T201
-        return 0
-    if not args or args[0] not in verbs:
-        wrong = f"unknown verb {args[0]!r}{suggestion(args[0], verbs)}" if args else "a verb is missing"
-        raise InputError(f"{wrong}; see `carsfg data --help`")
-    return verbs[args[0]](args[1:])
+    return run_verb("data", {"check": _check_verb, "draw": _draw, "fetch": fetch_verb}, USAGE, args)
 
 
 def _check_verb(args: Sequence[str]) -> int:

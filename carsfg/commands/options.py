@@ -6,7 +6,7 @@ LightningCLI has them. A boolean option may be given alone: `--json` means `--js
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
@@ -110,6 +110,30 @@ class Embedding(Inference):
 
 class RaisingParser(RaisingErrors, ArgumentParser):
     """A parser that raises its errors instead of printing them and exiting."""
+
+
+def run_verb(name: str, verbs: Mapping[str, Callable[[Sequence[str]], int]], usage: str, args: Sequence[str]) -> int:
+    """Run a verb below a verb, such as `carsfg data check`, or print the usage.
+
+    Args:
+        name: of the verb above, such as `data`.
+        verbs: what runs each verb.
+        usage: text to print for `--help`.
+        args: the words after `carsfg NAME`.
+
+    Returns:
+        The exit code of the verb.
+
+    Raises:
+        InputError: the verb is unknown or missing.
+    """
+    if args and args[0] in {"-h", "--help"}:
+        print(usage, end="")  # noqa: T201
+        return 0
+    if not args or args[0] not in verbs:
+        wrong = f"unknown verb {args[0]!r}{suggestion(args[0], verbs)}" if args else "a verb is missing"
+        raise InputError(f"{wrong}; see `carsfg {name} --help`")
+    return verbs[args[0]](args[1:])
 
 
 def parse(verb: str, kind: type[Options], args: Sequence[str]) -> Options:

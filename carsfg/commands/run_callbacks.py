@@ -24,7 +24,7 @@ def all_callbacks(config: Any, record: RecordRun, logs: bool) -> list[Callback]:
     for one in saving:
         name_without_folders(one)
     if config.enable_checkpointing is not False:
-        # Lightning adds a ModelCheckpoint only if there is no Checkpoint at all
+        # Lightning adds a ModelCheckpoint only if no callback is a Checkpoint
         callbacks += [] if saving else [ModelCheckpoint()]
         callbacks += _last_epoch(saving)
         callbacks += [] if any(isinstance(one, SaveWithinEpochs) for one in kept) else [SaveWithinEpochs()]

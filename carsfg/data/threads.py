@@ -42,7 +42,7 @@ def in_threads(
                 yield waiting.popleft().result()
                 bar.advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C nobody takes what waits
+        pool.shutdown(cancel_futures=True)  # after an error or Ctrl-C, the results of waiting jobs are not used
 
 
 def each_in_threads(work: Callable[[S], T], items: Sequence[S]) -> list[T]:

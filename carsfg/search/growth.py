@@ -184,7 +184,7 @@ def matching(gallery: "Gallery", pattern: str) -> Tensor:
         pattern: class name, or a pattern of whole paths, in which `*` also stands for `/`.
 
     Raises:
-        InputError: there is no such image.
+        InputError: the image does not exist.
     """
     label = next((place for place, name in enumerate(gallery.class_names) if name == pattern), None)
     if label is not None:

@@ -82,7 +82,7 @@ class Roots:
             old: where they were; None if there is one folder only.
 
         Raises:
-            InputError: there is no such folder, or there are several and `old` is None.
+            InputError: the folder is unknown, or the gallery has several folders and `old` is None.
         """
         known = ", ".join(self.folders) or "none"
         if old is None and len(self.folders) != 1:

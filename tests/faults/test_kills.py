@@ -1,4 +1,4 @@
-"""`kill -9` at random moments: whatever lies there afterwards is whole, and the same command makes the same again."""
+"""`kill -9` at random moments: the files that remain are whole, and the same command gives the same result again."""
 
 import shutil
 from functools import partial

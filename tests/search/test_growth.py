@@ -201,7 +201,7 @@ def test_the_same_image_by_file_and_box() -> None:
     box, other = (0, 0, 9, 9), (1, 1, 9, 9)
     own = contents("a", "b", "c", boxes=[None, box, box])
     new = contents("a", "b", "b", "c", "d", "d", boxes=[box, box, other, None, None, None])
-    # a box that only one of two has is no difference; two cars of one file are two images; d occurs twice
+    # images are the same if only one of the two has a box; two cars of one file are two images; d occurs twice
     assert own.find(new).tolist() == [0, 1, -1, 2, -1, 7]
     assert Contents.unknown(2).find(Contents.unknown(2)).tolist() == [-1, -1]
 

@@ -189,7 +189,7 @@ def test_paths_that_leave_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_command_that_makes_an_old_gallery_again(tmp_path: Path) -> None:
-    """It says what the old manifest tells, whatever that is."""
+    """The message contains the facts of the old manifest."""
     record = RunRecord(data={"box": "detector"})
     gallery(metric="euclidean", record=record).save(tmp_path / "my cars", network())
     change_manifest(tmp_path / "my cars", format=3)
